@@ -1,0 +1,190 @@
+//! One request with its response, as hooks see and change it.
+//!
+//! The proxy makes an [`Exchange`] for each request and moves the heads and bodies in and out of it; the
+//! objects that scripts hold are handles to it. It never leaves its worker, so cells suffice. Bodies are read only
+//! when a script asks: until then they are streams that pass through untouched.
+
+use super::{Raise, Reply, Value};
+use crate::http::{body::Body, content, encoding};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub struct Exchange {
+    /// Also the value of `x-request-id`.
+    pub id: String,
+    pub started: Instant,
+    pub deadline: Cell<Instant>,
+    pub client: Client,
+    /// The route's name; empty until it matched.
+    pub route: RefCell<Arc<str>>,
+    pub request: RefCell<Request>,
+    pub response: RefCell<Option<Response>>,
+    /// `ctx.vars`.
+    pub vars: RefCell<Vec<(String, Value)>>,
+    /// What an auth plugin found: JSON text, or nothing.
+    pub identity: RefCell<Option<Bytes>>,
+    /// Another service's name, set by a script.
+    pub upstream: RefCell<Option<String>>,
+    /// The most bytes of a body that a script may have read.
+    pub max_body: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub ip: IpAddr,
+    pub port: u16,
+    pub tls: bool,
+}
+
+pub struct Request {
+    pub method: Method,
+    pub scheme: &'static str,
+    /// The authority as the client sent it.
+    pub host: String,
+    /// Normalised, percent-encoded.
+    pub path: String,
+    /// Without the question mark; empty when there is none.
+    pub query: String,
+    pub headers: HeaderMap,
+    /// Path parameters and named regex groups of the route.
+    pub params: Vec<(Arc<str>, String)>,
+    pub body: Slot,
+}
+
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Slot,
+    pub from: From,
+    pub latency: Duration,
+}
+
+/// Where a response comes from: `res.from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Upstream,
+    Reply,
+    Error,
+}
+
+impl From {
+    pub const fn name(self) -> &'static str {
+        match self {
+            From::Upstream => "upstream",
+            From::Reply => "reply",
+            From::Error => "error",
+        }
+    }
+}
+
+/// A body that passes through, or that a script has read or replaced.
+pub enum Slot {
+    Stream(Body),
+    /// Read whole, as it came: still encoded when `content-encoding` says so.
+    Read {
+        raw: Bytes,
+        decoded: Bytes,
+    },
+    /// Written by a script.
+    Replaced(Bytes),
+    /// Being read, or handed on.
+    Taken,
+}
+
+/// Which body of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Request,
+    Response,
+}
+
+impl Slot {
+    /// Moves the body on, to the backend or to the client.
+    pub fn take(&mut self) -> Body {
+        match std::mem::replace(self, Slot::Taken) {
+            Slot::Stream(body) => body,
+            Slot::Read { raw: bytes, .. } | Slot::Replaced(bytes) => Body::full(bytes),
+            Slot::Taken => Body::empty(),
+        }
+    }
+
+    /// What a script sees, when it was read already.
+    pub fn ready(&self) -> Option<&Bytes> {
+        match self {
+            Slot::Read { decoded: bytes, .. } | Slot::Replaced(bytes) => Some(bytes),
+            Slot::Stream(_) | Slot::Taken => None,
+        }
+    }
+}
+
+impl Exchange {
+    fn with_slot<T>(&self, side: Side, with: impl FnOnce(&mut Slot, &mut HeaderMap) -> T) -> Option<T> {
+        match side {
+            Side::Request => {
+                let request = &mut *self.request.borrow_mut();
+                Some(with(&mut request.body, &mut request.headers))
+            }
+            Side::Response => {
+                self.response.borrow_mut().as_mut().map(|response| with(&mut response.body, &mut response.headers))
+            }
+        }
+    }
+
+    /// The body if it is in memory already.
+    pub fn body_ready(&self, side: Side) -> Option<Bytes> {
+        self.with_slot(side, |slot, _| slot.ready().cloned()).flatten()
+    }
+
+    /// Reads a body whole and decodes its content encoding; it goes on unchanged all the same. Over the limit the hook
+    /// ends with 413 for a request and 502 for a response.
+    pub async fn read_body(self: Rc<Self>, side: Side) -> Result<Bytes, Raise> {
+        if let Some(bytes) = self.body_ready(side) {
+            return Ok(bytes);
+        }
+        let taken = self.with_slot(side, |slot, headers| {
+            let encodings = encoding::of(headers);
+            (std::mem::replace(slot, Slot::Taken), encodings)
+        });
+        let Some((Slot::Stream(body), encodings)) = taken else {
+            return Err(Raise::error("the body is gone: it was sent on already, or another call is reading it"));
+        };
+        let raw = body.collect(self.max_body).await.map_err(|e| refuse(side, &e.to_string(), e.is_too_large()))?;
+        let decoded = encoding::decode(raw.clone(), &encodings, self.max_body)
+            .await
+            .map_err(|e| refuse(side, &e.to_string(), e.is_too_large()))?;
+        self.with_slot(side, |slot, _| *slot = Slot::Read { raw, decoded: decoded.clone() });
+        Ok(decoded)
+    }
+
+    /// Replaces a body and mends the headers that spoke of the old one.
+    pub fn set_body(&self, side: Side, body: Bytes) -> Result<(), Raise> {
+        self.with_slot(side, |slot, headers| {
+            content::replaced(headers, body.len());
+            *slot = Slot::Replaced(body);
+        })
+        .ok_or_else(|| Raise::error("there is no response yet"))
+    }
+
+    /// Time left until the exchange's deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.get().saturating_duration_since(Instant::now())
+    }
+}
+
+fn refuse(side: Side, why: &str, too_large: bool) -> Raise {
+    let (status, detail) = match (side, too_large) {
+        (Side::Request, true) => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than this route reads"),
+        (Side::Request, false) => (StatusCode::BAD_REQUEST, "the request body could not be read"),
+        (Side::Response, true) => (StatusCode::BAD_GATEWAY, "the upstream's body is larger than this route reads"),
+        (Side::Response, false) => (StatusCode::BAD_GATEWAY, "the upstream's body could not be read"),
+    };
+    tracing::debug!(why, "a body could not be read for a script");
+    Raise::Reply(Box::new(Reply::problem(status, detail)))
+}

@@ -1,0 +1,117 @@
+//! The methods that `req` and `res` share: reading and replacing a body.
+
+use super::exchange;
+use crate::script::{
+    Raise, Value,
+    exchange::Side,
+    json,
+    list::{Function, Outcome, Param, Type},
+    object::Object,
+    value::Args,
+};
+use bytes::Bytes;
+use http::header;
+
+pub const JSON: Function = Function {
+    name: "json",
+    params: &[],
+    variadic: false,
+    returns: Type::Json,
+    doc: "The body as a JSON value; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. An error when it is not JSON.",
+    lua: "local user = req:json()",
+    rhai: "let user = req.json();",
+    run: |_, args| read(&args, |bytes| Ok(Value::Json(bytes))),
+};
+
+pub const TEXT: Function = Function {
+    name: "text",
+    params: &[],
+    variadic: false,
+    returns: Type::String,
+    doc: "The body as a string, its content encoding taken off; waits for it.",
+    lua: "local text = res:text()",
+    rhai: "let text = res.text();",
+    run: |_, args| read(&args, |bytes| Ok(Value::Str(bytes))),
+};
+
+pub const BYTES: Function = Function {
+    name: "bytes",
+    params: &[],
+    variadic: false,
+    returns: Type::Bytes,
+    doc: "The body's bytes, its content encoding taken off: a string in Lua, a blob in Rhai; waits for it.",
+    lua: "local size = #req:bytes()",
+    rhai: "let size = req.bytes().len();",
+    run: |_, args| read(&args, |bytes| Ok(Value::Str(bytes))),
+};
+
+pub const SET_JSON: Function = Function {
+    name: "set_json",
+    params: &[Param::required("value", Type::Json, "what the body shall say")],
+    variadic: false,
+    returns: Type::Nil,
+    doc: "Replaces the body by a JSON document and sets its content type; length, encoding, ETag and digests are mended.",
+    lua: r#"res:set_json({ id = 7 })"#,
+    rhai: r#"res.set_json(#{ id: 7 });"#,
+    run: |_, args| {
+        replace(&args, |headers| {
+            let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|value| json::is_media_type(value.as_bytes()));
+            if !is_json {
+                headers.insert(header::CONTENT_TYPE, crate::script::reply::JSON);
+            }
+        })
+        .into()
+    },
+};
+
+pub const SET_BODY: Function = Function {
+    name: "set_body",
+    params: &[Param::required("bytes", Type::Bytes, "the new body")],
+    variadic: false,
+    returns: Type::Nil,
+    doc: "Replaces the body; length, encoding, ETag and digests are mended, the content type stays.",
+    lua: r#"res:set_body("hello")"#,
+    rhai: r#"res.set_body("hello");"#,
+    run: |_, args| replace(&args, |_| ()).into(),
+};
+
+pub fn side(args: &Args) -> Result<Side, Raise> {
+    match args.object()? {
+        Object::Request(_) => Ok(Side::Request),
+        Object::Response(_) => Ok(Side::Response),
+        other => Err(Raise::error(format!("expected a request or a response, got {}", other.kind().name))),
+    }
+}
+
+fn read(args: &Args, finish: fn(Bytes) -> Result<Value, Raise>) -> Outcome {
+    let (exchange, side) = match (exchange(args), side(args)) {
+        (Ok(exchange), Ok(side)) => (exchange.clone(), side),
+        (Err(raise), _) | (_, Err(raise)) => return Outcome::Done(Err(raise)),
+    };
+    match exchange.body_ready(side) {
+        Some(bytes) => Outcome::Done(finish(bytes)),
+        None => Outcome::wait(async move { finish(exchange.read_body(side).await?) }),
+    }
+}
+
+fn replace(args: &Args, with_headers: impl FnOnce(&mut http::HeaderMap)) -> Result<Value, Raise> {
+    let (exchange, side) = (exchange(args)?, side(args)?);
+    exchange.set_body(side, args.bytes(1)?)?;
+    match side {
+        Side::Request => with_headers(&mut exchange.request.borrow_mut().headers),
+        Side::Response => {
+            if let Some(response) = exchange.response.borrow_mut().as_mut() {
+                with_headers(&mut response.headers);
+            }
+        }
+    }
+    Ok(Value::Nil)
+}
+
+/// `body`: what was read already; a property can't wait.
+pub fn get_body(args: &Args) -> Result<Value, Raise> {
+    exchange(args)?
+        .body_ready(side(args)?)
+        .map(Value::Str)
+        .ok_or_else(|| Raise::error("the body was not read yet: `text()`, `bytes()` or `json()` wait for it"))
+}

@@ -1,0 +1,194 @@
+//! `ctx`: what is known about the exchange beside its messages, and what hooks share.
+
+use super::{exchange, key};
+use crate::script::{
+    Raise, Scope, Value, json,
+    list::{Index, Kind, Property, Type},
+    object::{Failed, Object},
+    value::Args,
+};
+use std::rc::Rc;
+
+pub static KIND: Kind = Kind {
+    name: "context",
+    doc: "The exchange: its id, route and client, and what its hooks share.",
+    properties: &[
+        Property {
+            name: "id",
+            ty: Type::String,
+            doc: "The request id, as in `x-request-id` and the logs.",
+            get: |args| Ok(exchange(args)?.id.as_str().into()),
+            set: None,
+        },
+        Property {
+            name: "route",
+            ty: Type::String,
+            doc: "The route's name.",
+            get: |args| Ok(exchange(args)?.route.borrow().to_string().into()),
+            set: None,
+        },
+        Property {
+            name: "plugin",
+            ty: Type::String,
+            doc: "The name of the plugin that runs, or the script's path.",
+            get: |args| Ok(scope(args)?.instance.plugin.to_string().into()),
+            set: None,
+        },
+        Property {
+            name: "config",
+            ty: Type::Native,
+            doc: "The configuration of this place, defaults filled in.",
+            get: native,
+            set: None,
+        },
+        Property {
+            name: "state",
+            ty: Type::Native,
+            doc: "What `on_load` returned for this place.",
+            get: native,
+            set: None,
+        },
+        Property {
+            name: "identity",
+            ty: Type::Json,
+            doc: "Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.",
+            get: |args| Ok(exchange(args)?.identity.borrow().clone().map_or(Value::Nil, Value::Json)),
+            set: Some(|_, args| {
+                let identity = match args.get(1) {
+                    Value::Nil => None,
+                    _ => Some(args.bytes(1)?),
+                };
+                *exchange(&args)?.identity.borrow_mut() = identity;
+                Ok(())
+            }),
+        },
+        Property {
+            name: "vars",
+            ty: Type::Object("vars"),
+            doc: "Values shared by all hooks of this exchange, in both languages.",
+            get: |args| super::part(args, Object::Vars),
+            set: None,
+        },
+        Property {
+            name: "client",
+            ty: Type::Object("client"),
+            doc: "Who sent the request: `ip`, `port`, `tls`.",
+            get: |args| super::part(args, Object::Client),
+            set: None,
+        },
+        Property {
+            name: "deadline_ms",
+            ty: Type::Number,
+            doc: "Milliseconds left until the exchange's deadline.",
+            get: |args| Ok((exchange(args)?.remaining().as_secs_f64() * 1000.0).floor().into()),
+            set: None,
+        },
+    ],
+    methods: &[],
+    index: None,
+};
+
+pub static CLIENT: Kind = Kind {
+    name: "client",
+    doc: "Who sent the request.",
+    properties: &[
+        Property {
+            name: "ip",
+            ty: Type::String,
+            doc: "The client's address, found behind trusted proxies.",
+            get: |args| Ok(exchange(args)?.client.ip.to_string().into()),
+            set: None,
+        },
+        Property {
+            name: "port",
+            ty: Type::Int,
+            doc: "The port of the connection.",
+            get: |args| Ok(i64::from(exchange(args)?.client.port).into()),
+            set: None,
+        },
+        Property {
+            name: "tls",
+            ty: Type::Bool,
+            doc: "Whether the connection is encrypted.",
+            get: |args| Ok(exchange(args)?.client.tls.into()),
+            set: None,
+        },
+    ],
+    methods: &[],
+    index: None,
+};
+
+pub static VARS: Kind = Kind {
+    name: "vars",
+    doc: "Values that the hooks of one exchange share: anything that JSON can say. A value that is read is a copy.",
+    properties: &[],
+    methods: &[],
+    index: Some(Index {
+        ty: Type::Json,
+        get: |args| {
+            let key = key(args)?;
+            let vars = exchange(args)?.vars.borrow();
+            Ok(vars.iter().find(|(name, _)| name == key).map_or(Value::Nil, |(_, value)| value.clone()))
+        },
+        set: Some(|_, mut args| {
+            let value = args.take(2);
+            let key = key(&args)?;
+            let mut vars = exchange(&args)?.vars.borrow_mut();
+            vars.retain(|(name, _)| name != key);
+            if !value.is_nil() {
+                vars.push((key.to_owned(), value));
+            }
+            Ok(())
+        }),
+        names: |args| Ok(exchange(args)?.vars.borrow().iter().map(|(name, _)| name.clone()).collect()),
+    }),
+};
+
+pub static ERROR: Kind = Kind {
+    name: "failure",
+    doc: "What the gateway failed with.",
+    properties: &[
+        Property {
+            name: "kind",
+            ty: Type::String,
+            doc: "A word: `no_target`, `connect`, `timeout`, `reset`, `bad_response`, `breaker`, `script`, …",
+            get: |args| Ok(failed(args)?.kind.into()),
+            set: None,
+        },
+        Property {
+            name: "status",
+            ty: Type::Int,
+            doc: "The status that the client gets if no hook replies.",
+            get: |args| Ok(i64::from(failed(args)?.status).into()),
+            set: None,
+        },
+        Property {
+            name: "message",
+            ty: Type::String,
+            doc: "One line for people.",
+            get: |args| Ok(failed(args)?.message.as_str().into()),
+            set: None,
+        },
+    ],
+    methods: &[],
+    index: None,
+};
+
+fn scope(args: &Args) -> Result<&Rc<Scope>, Raise> {
+    match args.object()? {
+        Object::Context(scope) => Ok(scope),
+        other => Err(Raise::error(format!("expected ctx, got {}", other.kind().name))),
+    }
+}
+
+fn failed(args: &Args) -> Result<&Rc<Failed>, Raise> {
+    match args.object()? {
+        Object::Error(failed) => Ok(failed),
+        other => Err(Raise::error(format!("expected err, got {}", other.kind().name))),
+    }
+}
+
+/// The engines keep these themselves and never come here.
+fn native(_: &Args) -> Result<Value, Raise> {
+    Ok(Value::Json(json::null()))
+}

@@ -1,0 +1,143 @@
+//! `headers`: reading gives the first value, assigning replaces, nil removes.
+//!
+//! Names are checked as RFC 9110 tokens and values refuse CR, LF and NUL, so a script can't split a message.
+
+use super::{exchange, key};
+use crate::script::{
+    Raise, Value,
+    exchange::Side,
+    list::{Function, Index, Kind, Param, Type},
+    object::Object,
+    value::Args,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub static KIND: Kind = Kind {
+    name: "headers",
+    doc: "The headers of a request or response. Names are case-insensitive. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes.",
+    properties: &[],
+    methods: &[
+        Function {
+            name: "all",
+            params: &[Param::required("name", Type::String, "the header's name")],
+            variadic: false,
+            returns: Type::List(&Type::String),
+            doc: "All values of a header, in the order they came.",
+            lua: r#"local tokens = req.headers:all("x-token")"#,
+            rhai: r#"let tokens = req.headers.all("x-token");"#,
+            run: |_, args| {
+                read(&args, |headers| {
+                    let name = name(args.str(1)?)?;
+                    Ok(Value::List(headers.get_all(name).iter().map(text).collect()))
+                })
+                .into()
+            },
+        },
+        Function {
+            name: "add",
+            params: &[
+                Param::required("name", Type::String, "the header's name"),
+                Param::required("value", Type::Scalar, "one more value"),
+            ],
+            variadic: false,
+            returns: Type::Nil,
+            doc: "Adds a value beside those that are there.",
+            lua: r#"res.headers:add("vary", "origin")"#,
+            rhai: r#"res.headers.add("vary", "origin");"#,
+            run: |_, args| {
+                write(&args, |headers| {
+                    headers.append(name(args.str(1)?)?, value(args.get(2))?);
+                    Ok(())
+                })
+                .map(|()| Value::Nil)
+                .into()
+            },
+        },
+        Function {
+            name: "has",
+            params: &[Param::required("name", Type::String, "the header's name")],
+            variadic: false,
+            returns: Type::Bool,
+            doc: "Whether the header is there.",
+            lua: r#"if req.headers:has("authorization") then return end"#,
+            rhai: r#"if req.headers.has("authorization") { return; }"#,
+            run: |_, args| read(&args, |headers| Ok(Value::Bool(headers.contains_key(name(args.str(1)?)?)))).into(),
+        },
+    ],
+    index: Some(Index {
+        ty: Type::Maybe(&Type::String),
+        get: |args| read(args, |headers| Ok(headers.get(name(key(args)?)?).map_or(Value::Nil, text))),
+        set: Some(|_, args| {
+            write(&args, |headers| {
+                let name = name(key(&args)?)?;
+                match args.get(2) {
+                    Value::Nil => headers.remove(name),
+                    new => headers.insert(name, value(new)?),
+                };
+                Ok(())
+            })
+        }),
+        names: |args| {
+            let mut names = Vec::new();
+            read(args, |headers| {
+                names.extend(headers.keys().map(|name| name.as_str().to_owned()));
+                Ok(Value::Nil)
+            })?;
+            Ok(names)
+        },
+    }),
+};
+
+/// A header's name, or an error that shows it.
+pub fn name(text: &str) -> Result<HeaderName, Raise> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Raise::error(format!("`{}` is not a header name", text.escape_debug())))
+}
+
+/// A header's value from a string, number or boolean.
+pub fn value(value: &Value) -> Result<HeaderValue, Raise> {
+    let made = match value {
+        Value::Str(bytes) => HeaderValue::from_maybe_shared(bytes.clone()),
+        Value::Int(i) => return Ok(HeaderValue::from(*i)),
+        Value::Float(f) => HeaderValue::from_maybe_shared(bytes::Bytes::from(crate::script::json::number(*f))),
+        Value::Bool(b) => return Ok(HeaderValue::from_static(if *b { "true" } else { "false" })),
+        other => return Err(Raise::argument(2, "a string, number or boolean", other)),
+    };
+    // SECURITY: the type refuses CR, LF and NUL; a looser one would let a script split the message.
+    made.map_err(|_| Raise::error("a header value has a control character in it"))
+}
+
+pub fn text(value: &HeaderValue) -> Value {
+    Value::Str(bytes::Bytes::copy_from_slice(value.as_bytes()))
+}
+
+fn side(args: &Args) -> Result<Side, Raise> {
+    match args.object()? {
+        Object::Headers(_, side) => Ok(*side),
+        other => Err(Raise::error(format!("expected headers, got {}", other.kind().name))),
+    }
+}
+
+const NO_RESPONSE: &str = "there is no response yet";
+
+fn read(args: &Args, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> Result<Value, Raise> {
+    let exchange = exchange(args)?;
+    match side(args)? {
+        Side::Request => with(&exchange.request.borrow().headers),
+        Side::Response => match exchange.response.borrow().as_ref() {
+            Some(response) => with(&response.headers),
+            None => Err(Raise::error(NO_RESPONSE)),
+        },
+    }
+}
+
+fn write(args: &Args, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
+    let exchange = exchange(args)?;
+    match side(args)? {
+        Side::Request => with(&mut exchange.request.borrow_mut().headers),
+        Side::Response => match exchange.response.borrow_mut().as_mut() {
+            Some(response) => with(&mut response.headers),
+            None => Err(Raise::error(NO_RESPONSE)),
+        },
+    }
+}

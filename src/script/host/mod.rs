@@ -1,0 +1,63 @@
+//! What scripts can call, one file a topic.
+//!
+//! [`MODULES`] and [`KINDS`] are the whole list; the engines bind nothing else. A new function is one entry in its topic's
+//! file; a new topic is one file and one line here.
+
+pub mod body;
+pub mod context;
+pub mod headers;
+pub mod http;
+pub mod query;
+pub mod reply;
+pub mod request;
+pub mod response;
+
+use super::{
+    Exchange, Raise,
+    list::{Kind, Module},
+    object::Object,
+    value::Args,
+};
+use std::rc::Rc;
+
+pub static MODULES: &[&Module] = &[&http::MODULE, &reply::MODULE];
+
+pub static KINDS: &[&Kind] = &[
+    &request::KIND,
+    &response::KIND,
+    &headers::KIND,
+    &query::KIND,
+    &request::PARAMS,
+    &request::COOKIES,
+    &context::KIND,
+    &context::CLIENT,
+    &context::VARS,
+    &context::ERROR,
+    &http::RESULT,
+    &http::RESULT_HEADERS,
+    &reply::KIND,
+    &OPAQUE,
+];
+
+pub static OPAQUE: Kind = Kind {
+    name: "value",
+    doc: "A value of the gateway that is only passed back to its functions.",
+    properties: &[],
+    methods: &[],
+    index: None,
+};
+
+/// The exchange behind an object's first argument.
+fn exchange(args: &Args) -> Result<&Rc<Exchange>, Raise> {
+    args.object()?.exchange().ok_or_else(|| Raise::error("there is no exchange here"))
+}
+
+/// The name argument that an [`Index`](super::list::Index) is asked for.
+fn key(args: &Args) -> Result<&str, Raise> {
+    args.str(1)
+}
+
+/// Another kind's handle to the exchange of the object at hand.
+fn part(args: &Args, make: impl FnOnce(Rc<Exchange>) -> Object) -> Result<crate::script::Value, Raise> {
+    exchange(args).map(|exchange| make(exchange.clone()).into())
+}

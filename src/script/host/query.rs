@@ -1,0 +1,114 @@
+//! `req.query`: the parameters of the query string, decoded; order and repeated names are kept.
+
+use super::{exchange, key};
+use crate::{
+    http::query,
+    script::{
+        Raise, Value,
+        list::{Function, Index, Kind, Param, Property, Type},
+        value::Args,
+    },
+};
+
+pub static KIND: Kind = Kind {
+    name: "query",
+    doc: "The query string's parameters. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes.",
+    properties: &[Property {
+        name: "raw",
+        ty: Type::String,
+        doc: "The query string as it is, without the question mark.",
+        get: |args| Ok(exchange(args)?.request.borrow().query.as_str().into()),
+        set: None,
+    }],
+    methods: &[
+        Function {
+            name: "all",
+            params: &[Param::required("name", Type::String, "the parameter's name")],
+            variadic: false,
+            returns: Type::List(&Type::String),
+            doc: "All values of a parameter, in their order.",
+            lua: r#"local tags = req.query:all("tag")"#,
+            rhai: r#"let tags = req.query.all("tag");"#,
+            run: |_, args| all(&args).into(),
+        },
+        Function {
+            name: "add",
+            params: &[
+                Param::required("name", Type::String, "the parameter's name"),
+                Param::required("value", Type::Scalar, "one more value"),
+            ],
+            variadic: false,
+            returns: Type::Nil,
+            doc: "Adds a value beside those that are there.",
+            lua: r#"req.query:add("tag", "new")"#,
+            rhai: r#"req.query.add("tag", "new");"#,
+            run: |_, args| change(&args, false).map(|()| Value::Nil).into(),
+        },
+        Function {
+            name: "has",
+            params: &[Param::required("name", Type::String, "the parameter's name")],
+            variadic: false,
+            returns: Type::Bool,
+            doc: "Whether the parameter is there.",
+            lua: r#"local debug_wanted = req.query:has("debug")"#,
+            rhai: r#"let debug_wanted = req.query.has("debug");"#,
+            run: |_, args| first(&args).map(|value| !value.is_nil()).into(),
+        },
+    ],
+    index: Some(Index {
+        ty: Type::Maybe(&Type::String),
+        get: first,
+        set: Some(|_, args| change(&args, true)),
+        names: |args| {
+            let mut names: Vec<String> = Vec::new();
+            for (name, _) in query::parse(&exchange(args)?.request.borrow().query) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            Ok(names)
+        },
+    }),
+};
+
+fn first(args: &Args) -> Result<Value, Raise> {
+    let key = key(args)?;
+    let request = exchange(args)?.request.borrow();
+    Ok(Value::maybe(query::parse(&request.query).into_iter().find(|(name, _)| name == key).map(|(_, value)| value)))
+}
+
+fn all(args: &Args) -> Result<Value, Raise> {
+    let key = key(args)?;
+    let request = exchange(args)?.request.borrow();
+    let pairs = query::parse(&request.query).into_iter().filter(|(name, _)| name == key);
+    Ok(Value::List(pairs.map(|(_, value)| value.into()).collect()))
+}
+
+fn change(args: &Args, replace: bool) -> Result<(), Raise> {
+    let key = key(args)?;
+    let mut request = exchange(args)?.request.borrow_mut();
+    let mut pairs = query::parse(&request.query);
+    let value = scalar_text(args.get(2))?;
+    let place = pairs.iter().position(|(name, _)| name == key);
+    if replace {
+        pairs.retain(|(name, _)| name != key);
+    }
+    if let Some(value) = value {
+        let place = if replace { place.unwrap_or(pairs.len()).min(pairs.len()) } else { pairs.len() };
+        pairs.insert(place, (key.to_owned(), value));
+    }
+    request.query = query::encode(&pairs);
+    Ok(())
+}
+
+/// How a scalar is written in a URL; nothing for nil.
+pub fn scalar_text(value: &Value) -> Result<Option<String>, Raise> {
+    Ok(match value {
+        Value::Nil => None,
+        Value::Bool(b) => Some(b.to_string()),
+        Value::Int(i) => Some(i.to_string()),
+        Value::Float(f) => Some(crate::script::json::number(*f)),
+        Value::Str(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        other => return Err(Raise::error(format!("expected a string, number or boolean, got {}", other.type_name()))),
+    })
+}

@@ -1,0 +1,146 @@
+//! `reply`: how a script answers.
+//!
+//! `return reply.…` from `on_request`, `handle`, `on_response` and `on_error`; thrown from any depth it does the same.
+
+use super::{headers, response::status};
+use crate::script::{
+    Raise, Reply, Value,
+    list::{Function, Kind, Module, Param, Property, Type},
+    object::Object,
+    reply,
+    value::Args,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::rc::Rc;
+
+const STATUS: Param = Param::required("status", Type::Int, "200 to 599");
+const HEADERS: Param =
+    Param::optional("headers", Type::Map(&Type::Scalar), "more headers; one of the same name replaces the reply's own");
+
+pub static MODULE: Module = Module {
+    name: "reply",
+    doc: "Makes responses. Return one from a hook, or throw it from any depth.",
+    constants: &[],
+    functions: &[
+        Function {
+            name: "json",
+            params: &[STATUS, Param::required("value", Type::Json, "the document"), HEADERS],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A reply with a JSON document. Keys of tables and maps that a script made come in alphabetical order.",
+            lua: r#"return reply.json(200, { ok = true })"#,
+            rhai: r#"return reply::json(200, #{ ok: true });"#,
+            run: |_, args| body(&args, reply::JSON).into(),
+        },
+        Function {
+            name: "text",
+            params: &[STATUS, Param::required("text", Type::String, "the body"), HEADERS],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A reply with plain text.",
+            lua: r#"return reply.text(200, "hello")"#,
+            rhai: r#"return reply::text(200, "hello");"#,
+            run: |_, args| body(&args, reply::TEXT).into(),
+        },
+        Function {
+            name: "bytes",
+            params: &[STATUS, Param::required("bytes", Type::Bytes, "the body"), HEADERS],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A reply with bytes; give their content type among the headers.",
+            lua: r#"return reply.bytes(200, png, { ["content-type"] = "image/png" })"#,
+            rhai: r#"return reply::bytes(200, png, #{ "content-type": "image/png" });"#,
+            run: |_, args| body(&args, reply::BYTES).into(),
+        },
+        Function {
+            name: "empty",
+            params: &[STATUS, HEADERS],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A reply without a body.",
+            lua: r#"return reply.empty(204)"#,
+            rhai: r#"return reply::empty(204);"#,
+            run: |_, args| empty(&args).into(),
+        },
+        Function {
+            name: "redirect",
+            params: &[
+                Param::required("url", Type::String, "where to go"),
+                Param::optional("status", Type::Int, "301, 302 (the default), 303, 307 or 308"),
+            ],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A redirect.",
+            lua: r#"return reply.redirect("https://example.com/", 308)"#,
+            rhai: r#"return reply::redirect("https://example.com/", 308);"#,
+            run: |_, args| redirect(&args).into(),
+        },
+        Function {
+            name: "error",
+            params: &[STATUS, Param::required("detail", Type::String, "one line for the client"), HEADERS],
+            variadic: false,
+            returns: Type::Object("reply"),
+            doc: "A problem (RFC 9457, `application/problem+json`) with the request id.",
+            lua: r#"return reply.error(403, "not yours")"#,
+            rhai: r#"return reply::error(403, "not yours");"#,
+            run: |_, args| error(&args).into(),
+        },
+    ],
+};
+
+pub static KIND: Kind = Kind {
+    name: "reply",
+    doc: "A response made by a script.",
+    properties: &[Property {
+        name: "status",
+        ty: Type::Int,
+        doc: "Its status.",
+        get: |args| match args.object()? {
+            Object::Reply(reply) => Ok(i64::from(reply.status.as_u16()).into()),
+            other => Err(Raise::error(format!("expected a reply, got {}", other.kind().name))),
+        },
+        set: None,
+    }],
+    methods: &[],
+    index: None,
+};
+
+fn body(args: &Args, content_type: HeaderValue) -> Result<Value, Raise> {
+    finish(Reply::with_body(status(args.int(0)?)?, content_type, args.bytes(1)?), args.get(2))
+}
+
+fn empty(args: &Args) -> Result<Value, Raise> {
+    finish(Reply::empty(status(args.int(0)?)?), args.get(1))
+}
+
+fn error(args: &Args) -> Result<Value, Raise> {
+    finish(Reply::problem(status(args.int(0)?)?, args.str(1)?), args.get(2))
+}
+
+fn redirect(args: &Args) -> Result<Value, Raise> {
+    let code = args.int_or(1, 302)?;
+    if !matches!(code, 301 | 302 | 303 | 307 | 308) {
+        return Err(Raise::error(format!("{code} is not a redirect: use 301, 302, 303, 307 or 308")));
+    }
+    let reply = Reply::empty(StatusCode::from_u16(code as u16).unwrap_or(StatusCode::FOUND));
+    Ok(made(reply.header(header::LOCATION, headers::value(args.get(0))?)))
+}
+
+fn finish(mut reply: Reply, extra: &Value) -> Result<Value, Raise> {
+    apply(&mut reply.headers, extra)?;
+    Ok(made(reply))
+}
+
+fn made(reply: Reply) -> Value {
+    Object::Reply(Rc::new(reply)).into()
+}
+
+/// Sets headers from a map that a script gave.
+pub fn apply(to: &mut HeaderMap, extra: &Value) -> Result<(), Raise> {
+    if let Value::Map(entries) = extra {
+        for (name, value) in entries {
+            to.insert(headers::name(name)?, headers::value(value)?);
+        }
+    }
+    Ok(())
+}

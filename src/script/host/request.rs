@@ -1,0 +1,149 @@
+//! `req`: the request on its way to the backend, and its parts.
+
+use super::{body, exchange, key, part};
+use crate::{
+    http::{cookies, path},
+    script::{
+        Raise, Value,
+        exchange::Side,
+        list::{Index, Kind, Property, Type},
+        object::Object,
+    },
+};
+use http::{Method, header};
+
+pub static KIND: Kind = Kind {
+    name: "request",
+    doc: "The request. What hooks change here is what the backend gets.",
+    properties: &[
+        Property {
+            name: "method",
+            ty: Type::String,
+            doc: "`GET`, `POST`, …; can be set.",
+            get: |args| Ok(exchange(args)?.request.borrow().method.as_str().into()),
+            set: Some(|_, args| {
+                let method = Method::from_bytes(args.bytes(1)?.as_ref())
+                    .ok()
+                    .filter(|method| *method != Method::CONNECT)
+                    .ok_or_else(|| Raise::error("not a method that can be forwarded"))?;
+                exchange(&args)?.request.borrow_mut().method = method;
+                Ok(())
+            }),
+        },
+        Property {
+            name: "path",
+            ty: Type::String,
+            doc: "The path, normalised and percent-encoded; what is set here is what is forwarded.",
+            get: |args| Ok(exchange(args)?.request.borrow().path.as_str().into()),
+            set: Some(|_, args| {
+                let new = path::NormalPath::parse(args.str(1)?).map_err(|e| Raise::error(format!("req.path: {e}")))?;
+                exchange(&args)?.request.borrow_mut().path = new.as_str().to_owned();
+                Ok(())
+            }),
+        },
+        Property {
+            name: "query",
+            ty: Type::Object("query"),
+            doc: "The query string's parameters.",
+            get: |args| part(args, Object::Query),
+            set: None,
+        },
+        Property {
+            name: "params",
+            ty: Type::Object("params"),
+            doc: "Path parameters: `{id}` of `/users/{id}`, or the named groups of a regex path.",
+            get: |args| part(args, Object::Params),
+            set: None,
+        },
+        Property {
+            name: "host",
+            ty: Type::String,
+            doc: "The host that the client asked for, with its port if it named one.",
+            get: |args| Ok(exchange(args)?.request.borrow().host.as_str().into()),
+            set: None,
+        },
+        Property {
+            name: "scheme",
+            ty: Type::String,
+            doc: "`http` or `https`, as the client sees it.",
+            get: |args| Ok(exchange(args)?.request.borrow().scheme.into()),
+            set: None,
+        },
+        Property {
+            name: "headers",
+            ty: Type::Object("headers"),
+            doc: "The request's headers.",
+            get: |args| part(args, |exchange| Object::Headers(exchange, Side::Request)),
+            set: None,
+        },
+        Property {
+            name: "cookies",
+            ty: Type::Object("cookies"),
+            doc: "The request's cookies, read only.",
+            get: |args| part(args, Object::Cookies),
+            set: None,
+        },
+        Property {
+            name: "body",
+            ty: Type::String,
+            doc: "The body, when it was read already; setting it is `set_body`.",
+            get: body::get_body,
+            set: Some(|scope, args| match (body::SET_BODY.run)(scope, args) {
+                crate::script::list::Outcome::Done(done) => done.map(|_| ()),
+                crate::script::list::Outcome::Wait(_) => Ok(()),
+            }),
+        },
+        Property {
+            name: "upstream",
+            ty: Type::Maybe(&Type::String),
+            doc: "Set it to another service's name to send the request there.",
+            get: |args| Ok(Value::maybe(exchange(args)?.upstream.borrow().clone())),
+            set: Some(|_, args| {
+                let name = if args.get(1).is_nil() { None } else { Some(args.str(1)?.to_owned()) };
+                *exchange(&args)?.upstream.borrow_mut() = name;
+                Ok(())
+            }),
+        },
+    ],
+    methods: &[body::JSON, body::TEXT, body::BYTES, body::SET_JSON, body::SET_BODY],
+    index: None,
+};
+
+pub static PARAMS: Kind = Kind {
+    name: "params",
+    doc: "Path parameters by name, percent-decoded; read only.",
+    properties: &[],
+    methods: &[],
+    index: Some(Index {
+        ty: Type::Maybe(&Type::String),
+        get: |args| {
+            let request = exchange(args)?.request.borrow();
+            let key = key(args)?;
+            Ok(Value::maybe(request.params.iter().find(|(name, _)| **name == *key).map(|(_, value)| value.as_str())))
+        },
+        set: None,
+        names: |args| Ok(exchange(args)?.request.borrow().params.iter().map(|(name, _)| name.to_string()).collect()),
+    }),
+};
+
+pub static COOKIES: Kind = Kind {
+    name: "cookies",
+    doc: "The request's cookies by name; read only.",
+    properties: &[],
+    methods: &[],
+    index: Some(Index {
+        ty: Type::Maybe(&Type::String),
+        get: |args| {
+            let request = exchange(args)?.request.borrow();
+            let key = key(args)?;
+            let mut all = request.headers.get_all(header::COOKIE).iter();
+            Ok(Value::maybe(all.find_map(|line| cookies::get(line.as_bytes(), key)).map(bytes::Bytes::copy_from_slice)))
+        },
+        set: None,
+        names: |args| {
+            let request = exchange(args)?.request.borrow();
+            let lines = request.headers.get_all(header::COOKIE).iter();
+            Ok(lines.flat_map(|line| cookies::names(line.as_bytes())).map(str::to_owned).collect())
+        },
+    }),
+};

@@ -1,0 +1,80 @@
+//! JSON as text: what both engines share when they convert documents to and from their own values.
+//!
+//! The engines read with serde_json's visitors and write with these functions, so that both write the same bytes:
+//! keys of decoded objects in the order they came, other keys in alphabetical order, and numbers as here.
+
+use super::Raise;
+use bytes::Bytes;
+
+/// Deeper documents are refused, by serde_json when reading and by the engines when writing.
+pub const MAX_DEPTH: usize = 128;
+
+/// Integers up to this are exact in a double, Luau's only number.
+pub const MAX_SAFE: i64 = 1 << 53;
+
+pub fn null() -> Bytes {
+    Bytes::from_static(b"null")
+}
+
+/// Why text is not JSON, for the script that asked for it: the engines raise this when they decode.
+pub fn refused(text: &[u8], why: &serde_json::Error) -> Raise {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        Raise::error("not JSON: it is empty")
+    } else {
+        Raise::error(format!("not JSON: {why}"))
+    }
+}
+
+/// `application/json`, `application/problem+json`, `text/json; charset=utf-8`, …
+pub fn is_media_type(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    essence.ends_with(b"/json") || essence.ends_with(b"+json")
+}
+
+/// A double as JSON writes it: whole numbers without a fraction, so that 20.0 is 20 in both languages.
+pub fn number(f: f64) -> String {
+    let mut out = Vec::with_capacity(24);
+    write_f64(&mut out, f);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// JSON has no infinities and no NaN: they are written as null, as JavaScript does.
+pub fn write_f64(out: &mut Vec<u8>, f: f64) {
+    if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 {
+        write_i64(out, f as i64);
+    } else {
+        // Writing to a vector can't fail.
+        let _ = serde_json::to_writer(out, &f);
+    }
+}
+
+pub fn write_i64(out: &mut Vec<u8>, i: i64) {
+    let _ = serde_json::to_writer(out, &i);
+}
+
+/// A string with its quotes; bytes that are not UTF-8 become U+FFFD.
+pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
+    let _ = match std::str::from_utf8(text) {
+        Ok(text) => serde_json::to_writer(out, text),
+        Err(_) => serde_json::to_writer(out, String::from_utf8_lossy(text).as_ref()),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_alike_for_both_languages() {
+        let shown: Vec<String> =
+            [20.0, 129.95, -0.5, 1e300, f64::NAN, 9007199254740992.0].iter().map(|f| number(*f)).collect();
+        assert_eq!(shown, ["20", "129.95", "-0.5", "1e+300", "null", "9007199254740992"]);
+    }
+
+    #[test]
+    fn json_media_types_are_known() {
+        let known = |text: &str| is_media_type(text.as_bytes());
+        assert!(known("application/json") && known("Application/Problem+JSON; charset=utf-8"));
+        assert!(!known("text/plain") && !known("application/jsonp"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The scripting host: hooks, programs, limits, and what scripts can reach.
+//!
+//! A script is compiled for each worker into a [`Program`]; a place that uses it is an instance with a
+//! configuration and a state. The gateway calls a [`Hook`] and gets a [`Decision`] back, or a
+//! [`ScriptError`]. The two engines live in `lua/` and `rhai/` and are the only code that names them;
+//! everything that scripts can call is described once, in [`list`], and implemented in `host/`.
+//!
+//! Deliberately absent: access to files, processes and sockets, and any state that outlives an exchange but
+//! `kv`, `ctx.state` and what the stores keep.
+
+pub mod error;
+#[cfg(test)]
+pub mod fixture;
+pub mod exchange;
+pub mod host;
+pub mod json;
+pub mod limits;
+pub mod list;
+pub mod lua;
+pub mod object;
+pub mod outbound;
+pub mod reply;
+pub mod rhai;
+pub mod scope;
+pub mod value;
+
+pub use error::{Raise, ScriptError};
+pub use exchange::Exchange;
+pub use reply::Reply;
+pub use scope::{Instance, Scope, Services};
+pub use value::Value;
+
+use futures_util::future::LocalBoxFuture;
+use std::{any::Any, path::PathBuf, rc::Rc, sync::Arc};
+
+/// A function of a script that the gateway calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    OnLoad,
+    OnRequest,
+    Handle,
+    OnResponse,
+    OnError,
+    OnLog,
+}
+
+impl Hook {
+    pub const ALL: [Hook; 6] =
+        [Hook::OnLoad, Hook::OnRequest, Hook::Handle, Hook::OnResponse, Hook::OnError, Hook::OnLog];
+
+    /// The name of the function in the script.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Hook::OnLoad => "on_load",
+            Hook::OnRequest => "on_request",
+            Hook::Handle => "handle",
+            Hook::OnResponse => "on_response",
+            Hook::OnError => "on_error",
+            Hook::OnLog => "on_log",
+        }
+    }
+
+    /// The names of the hook's parameters; Rhai chooses functions by their number.
+    pub const fn params(self) -> &'static [&'static str] {
+        match self {
+            Hook::OnLoad => &["config"],
+            Hook::OnRequest | Hook::Handle => &["req", "ctx"],
+            Hook::OnResponse => &["res", "ctx"],
+            Hook::OnError => &["err", "ctx"],
+            Hook::OnLog => &["ctx"],
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Hook> {
+        Hook::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+}
+
+/// Which hooks a script has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks(u8);
+
+impl Hooks {
+    pub fn add(&mut self, hook: Hook) {
+        self.0 |= 1 << hook as u8;
+    }
+    pub fn has(self, hook: Hook) -> bool {
+        self.0 & (1 << hook as u8) != 0
+    }
+}
+
+/// What a hook decided.
+#[derive(Debug)]
+pub enum Decision {
+    Continue,
+    Reply(Reply),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Lua,
+    Rhai,
+}
+
+impl Language {
+    pub const ALL: [Language; 2] = [Language::Lua, Language::Rhai];
+
+    /// The file name's ending, without the dot.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Language::Lua => "lua",
+            Language::Rhai => "rhai",
+        }
+    }
+
+    pub fn of(path: &std::path::Path) -> Option<Language> {
+        let extension = path.extension()?.to_str()?;
+        Language::ALL.into_iter().find(|language| language.extension() == extension)
+    }
+}
+
+/// A script's text, as it was read for this generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// How messages name it.
+    pub path: PathBuf,
+    pub text: Arc<str>,
+}
+
+/// Finds what a script names in `require "lib.x"` or `import "lib/x"`. The name comes with slashes.
+pub trait Modules {
+    fn find(&self, language: Language, name: &str) -> Option<Source>;
+}
+
+/// What `on_load` returned, in the engine's own form.
+pub type State = Rc<dyn Any>;
+
+/// A script compiled for one worker and one generation.
+pub trait Program {
+    fn hooks(&self) -> Hooks;
+
+    /// Runs `on_load` with the instance's configuration (JSON text), and keeps what `ctx.state` and `ctx.config` give.
+    /// A script without `on_load` has an empty state.
+    fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>>;
+
+    /// Runs one hook of an exchange to its end. Dropping the future cancels the script.
+    fn call<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+    ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>>;
+}
+
+/// An engine made for one worker and one generation.
+pub trait Engine {
+    /// Compiles a script and finds its hooks. Everything that can be said about it without a request (syntax, misspelt
+    /// hooks, modules that are missing) is an error here.
+    fn compile(&self, source: &Source, modules: &Rc<dyn Modules>) -> Result<Rc<dyn Program>, ScriptError>;
+}

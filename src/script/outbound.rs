@@ -1,0 +1,70 @@
+//! Calls that scripts make: `http.get`, `http.all`.
+//!
+//! The boundary only: the proxy implements it over its own targets and pools. An [`Answer`] is what a script gets; a failing
+//! network is an answer too, never an error that is thrown.
+
+use super::Scope;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use http::{HeaderMap, Method};
+use std::{rc::Rc, time::Instant};
+
+#[derive(Debug)]
+pub struct Call {
+    pub method: Method,
+    /// `svc://NAME/path?query` or `http(s)://…`, with `{params}` filled in already.
+    pub url: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub deadline: Instant,
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Response { status: u16, headers: HeaderMap, body: Bytes },
+    Failed(Failure),
+}
+
+/// Why there was no answer; `error` of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Timeout,
+    Connect,
+    /// The connection broke, or what came was not HTTP.
+    Protocol,
+    TooLarge,
+    /// The service is not defined.
+    NoService,
+    /// The plugin's manifest does not permit this host.
+    Forbidden,
+    /// Not a URL that can be called.
+    BadUrl,
+}
+
+impl Failure {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Failure::Timeout => "timeout",
+            Failure::Connect => "connect",
+            Failure::Protocol => "protocol",
+            Failure::TooLarge => "too_large",
+            Failure::NoService => "no_service",
+            Failure::Forbidden => "forbidden",
+            Failure::BadUrl => "bad_url",
+        }
+    }
+}
+
+impl Answer {
+    /// An answer below 400.
+    pub fn ok(&self) -> bool {
+        matches!(self, Answer::Response { status, .. } if *status < 400)
+    }
+}
+
+pub trait Outbound {
+    /// Runs the call to its end. Dropping the future cancels it.
+    fn call(&self, scope: &Scope, call: Call) -> LocalBoxFuture<'static, Answer>;
+}
+
+pub type SharedAnswer = Rc<Answer>;

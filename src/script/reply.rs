@@ -1,0 +1,57 @@
+//! A response made by a script.
+//!
+//! Replies are values: a hook returns one, or throws one from any depth. `error` replies are RFC 9457 problems; the
+//! request id is added where the reply meets its exchange, so that a reply can also be made in `on_load`.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The detail of a problem+json, when the reply is one: its body is written when the id is known.
+    pub problem: Option<String>,
+}
+
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl Reply {
+    pub fn empty(status: StatusCode) -> Reply {
+        Reply { status, headers: HeaderMap::new(), body: Bytes::new(), problem: None }
+    }
+
+    pub fn with_body(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        Reply { status, headers, body, problem: None }
+    }
+
+    /// A problem (RFC 9457): `type` is about:blank, so `title` is the status' reason phrase.
+    pub fn problem(status: StatusCode, detail: impl Into<String>) -> Reply {
+        Reply { problem: Some(detail.into()), ..Reply::with_body(status, PROBLEM, Bytes::new()) }
+    }
+
+    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Reply {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The body, with the problem written out for the exchange `id`.
+    pub fn body_for(&self, id: &str) -> Bytes {
+        match &self.problem {
+            None => self.body.clone(),
+            Some(detail) => {
+                let title = self.status.canonical_reason().unwrap_or("Error");
+                let problem = serde_json::json!({
+                    "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail, "request_id": id,
+                });
+                Bytes::from(problem.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a running hook can reach: its instance, its exchange, its worker's services.
+//!
+//! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
+//! gateway, so permissions are checked against it.
+
+use super::{Exchange, Hook, limits::Limits, outbound::Outbound};
+use crate::store::WorkerStore;
+use std::{rc::Rc, sync::Arc};
+
+/// One place that uses a script: a plugin named by a route, a service or globally, or a route script.
+#[derive(Debug)]
+pub struct Instance {
+    /// The plugin's name, or the script's path as the configuration writes it.
+    pub plugin: Arc<str>,
+    pub permissions: Permissions,
+    pub limits: Limits,
+}
+
+/// What a plugin's manifest grants beyond its own exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Hosts that `http` may call, besides `svc://`: exact names, or `*.example.com`.
+    pub hosts: Vec<String>,
+    /// Names that `env` may read.
+    pub env: Vec<String>,
+    /// Prefixes of Redis keys; empty: any.
+    pub redis: Vec<String>,
+}
+
+/// What a worker offers to its scripts.
+pub struct Services {
+    pub store: WorkerStore,
+    pub outbound: Rc<dyn Outbound>,
+    /// `log` in `on_load` speaks on one worker only, though each runs it.
+    pub first_worker: bool,
+}
+
+pub struct Scope {
+    pub hook: Hook,
+    pub instance: Rc<Instance>,
+    /// None in `on_load`.
+    pub exchange: Option<Rc<Exchange>>,
+    pub services: Rc<Services>,
+}

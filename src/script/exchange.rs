@@ -4,7 +4,7 @@
 //! objects that scripts hold are handles to it. It never leaves its worker, so cells suffice. Bodies are read only
 //! when a script asks: until then they are streams that pass through untouched.
 
-use super::{Raise, Reply, Value};
+use super::{Raise, Reply, Value, object::Failed};
 use crate::http::{body::Body, content, encoding};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -30,6 +30,8 @@ pub struct Exchange {
     pub vars: RefCell<Vec<(String, Value)>>,
     /// What an auth plugin found: JSON text, or nothing.
     pub identity: RefCell<Option<Bytes>>,
+    /// What the gateway failed with: `err` of `on_error`.
+    pub failed: RefCell<Option<Rc<Failed>>>,
     /// Another service's name, set by a script.
     pub upstream: RefCell<Option<String>>,
     /// The most bytes of a body that a script may have read.

@@ -52,6 +52,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
         response: RefCell::new(None),
         vars: RefCell::default(),
         identity: RefCell::default(),
+        failed: RefCell::default(),
         upstream: RefCell::default(),
         max_body: 1 << 20,
     })

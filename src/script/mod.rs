@@ -9,9 +9,9 @@
 //! `kv`, `ctx.state` and what the stores keep.
 
 pub mod error;
+pub mod exchange;
 #[cfg(test)]
 pub mod fixture;
-pub mod exchange;
 pub mod host;
 pub mod json;
 pub mod limits;

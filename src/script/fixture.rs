@@ -7,7 +7,10 @@ use super::{
     outbound::{Answer, Call, Outbound},
     scope::Permissions,
 };
-use crate::{http::body::Body, store::WorkerStore};
+use crate::{
+    http::{Body, NormalPath},
+    store::WorkerStore,
+};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Method, StatusCode};
@@ -42,9 +45,10 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
         request: RefCell::new(Request {
             method: Method::GET,
             scheme: "http",
-            host: "example.com".into(),
-            path: "/users/42".into(),
-            query: "limit=5".into(),
+            host: http::HeaderValue::from_static("example.com"),
+            target: NormalPath::parse_str("/users/42?limit=5").expect("a path"),
+            path_set: None,
+            query_set: None,
             headers: [(http::header::ACCEPT, http::HeaderValue::from_static("*/*"))].into_iter().collect(),
             params: vec![("id".into(), "42".into())],
             body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),

@@ -3,7 +3,7 @@
 //! While a generation is built every file goes through [`Files`], which keeps what it gave: all workers compile the same
 //! text, and the watcher knows which files, also missing ones, the generation depends on.
 
-use crate::config::source::Source;
+use crate::config::Source;
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},

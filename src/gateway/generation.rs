@@ -12,10 +12,8 @@ use super::{
 use crate::{
     config::{
         self, Config,
-        diagnostic::{Diagnostic, Diagnostics, Severity},
+        Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
         manifest::{self, Kind},
-        plugin_use::{OnError, PluginKind, PluginUse},
-        source::{Source, Span},
     },
     script::{Language, Modules, scope::Permissions},
 };
@@ -74,6 +72,18 @@ impl Watch {
         fingerprint(&files)
     }
 
+    /// Whether a file was written while a build that started then may have been reading it. File times are as coarse as
+    /// the kernel's tick, so a little more is taken for "then".
+    pub fn changed_since(&self, started: std::time::Instant) -> bool {
+        let began = std::time::SystemTime::now() - started.elapsed() - std::time::Duration::from_millis(20);
+        let began = began.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+        self.files.iter().filter_map(|file| std::fs::metadata(file).ok()).any(|metadata| {
+            use std::os::unix::fs::MetadataExt;
+            // A rename keeps the time of modification and sets that of change.
+            i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()) >= began
+        })
+    }
+
     /// The folders to watch: those of all files, and the plugin folder.
     pub fn folders(&self) -> Vec<PathBuf> {
         let parent = |file: &PathBuf| file.parent().map(|p| if p == Path::new("") { PathBuf::from(".") } else { p.to_owned() });
@@ -114,7 +124,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         return Built { generation: None, diagnostics, watch };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
-    let required = config.plugins_dir.written || had_plugins_dir;
+    let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
     let global = places.add(&config.plugins, &mut diagnostics);

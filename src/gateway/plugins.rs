@@ -6,9 +6,8 @@
 use super::files::{Files, Missing};
 use crate::{
     config::{
-        diagnostic::{Diagnostic, Diagnostics, Severity},
+        Diagnostic, Diagnostics, Severity, Source,
         manifest::{self, Manifest},
-        source::Source,
     },
     script::Language,
 };

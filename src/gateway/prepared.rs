@@ -5,10 +5,7 @@
 
 use super::generation::{Generation, Libraries, Place, diagnostic, script_source};
 use crate::{
-    config::{
-        diagnostic::{Diagnostic, Diagnostics, Severity},
-        plugin_use::OnError,
-    },
+    config::{Diagnostic, Diagnostics, OnError, Severity},
     script::{
         Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, State, limits::Limits, lua, rhai,
     },

@@ -5,10 +5,7 @@
 //! cost follows the length of the request's host and path, not the number of routes; only `~regex` paths are tried
 //! one by one. Ranks never depend on other routes: adding one never changes where a request goes that it doesn't match.
 
-use crate::config::{
-    Route,
-    matching::{HostPattern, PathPattern, Segment},
-};
+use crate::config::{HostPattern, PathPattern, Route, Segment};
 use ahash::AHashMap;
 use http::{HeaderMap, Method};
 use std::{cmp::Reverse, sync::Arc};
@@ -284,9 +281,9 @@ fn unmet(route: &Route, subject: &Subject<'_>) -> Option<String> {
         }
     }
     if !route.query.is_empty() {
-        let sent = crate::http::query::parse(subject.query);
+        let sent: Vec<_> = crate::http::query::pairs(subject.query).collect();
         for (name, values) in &route.query {
-            let met = sent.iter().any(|(n, v)| **n == **name && values.iter().any(|m| m.matches_query(v)));
+            let met = sent.iter().any(|(n, v)| *n == *name && values.iter().any(|m| m.matches_query(v)));
             if !met {
                 return Some(format!("its condition on the query parameter `{name}` is not met"));
             }

@@ -158,7 +158,7 @@ fn template(text: &str) -> Result<Vec<Segment>, String> {
                 }
                 let parameter = Segment::Parameter(name.to_owned());
                 if segments.contains(&parameter) {
-                    return Err(format!("the parameter `{{{name}}}` occurs twice"));
+                    return Err("two parameters have one name".to_owned());
                 }
                 segments.push(parameter);
             }
@@ -343,7 +343,7 @@ mod tests {
                 "/u/{}",
                 "a parameter is `{name}`, of letters, digits and `_`",
             ),
-            ("/{a}/{a}", "the parameter `{a}` occurs twice"),
+            ("/{a}/{a}", "two parameters have one name"),
             ("~/a(", "unclosed group"),
             (
                 "~/a(?=b)",
@@ -400,8 +400,8 @@ mod tests {
                 "a host has no port here; use `listeners` to tell ports apart",
                 "`*` stands alone for the first or the last labels",
                 "`*` stands alone for the first or the last labels",
-                "its host is not a name of letters, digits, `-`, `.` and `_`",
-                "it has no host",
+                "a host is made of letters, digits, `-`, `.` and `_`",
+                "there is no host",
             ]
         );
     }

@@ -38,7 +38,7 @@ use ipnet::IpNet;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use limits::Limits;
 pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
-pub use load::{Loaded, NotFound, find, load};
+pub use load::{Loaded, NotFound, find, load, load_source};
 pub use matching::{HostPattern, PathPattern, Segment, ValueMatch};
 pub use node::{Entry, Map, Node, Value};
 pub use plugin_use::{OnError, PluginKind, PluginUse};

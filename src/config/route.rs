@@ -57,7 +57,7 @@ pub(super) struct Written {
 /// Decodes one route. `fallback` is its name when it has none.
 pub(super) fn route(
     node: &Node,
-    fallback: String,
+    fallback: Spanned<String>,
     file: &File<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Written> {
@@ -71,9 +71,7 @@ pub(super) fn route(
         diagnostics.warning(&node.span, message);
     }
     let route = Route {
-        name: name
-            .clone()
-            .unwrap_or_else(|| Spanned::new(fallback, node.span.clone())),
+        name: name.clone().unwrap_or(fallback),
         service: None,
         hosts: hosts(&table, diagnostics),
         paths: paths(&table, file, diagnostics),
@@ -103,15 +101,7 @@ pub(super) fn route(
 
 /// A forgotten `paths` must not turn a route into one for everything.
 fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
-    let conditions = [
-        "hosts",
-        "paths",
-        "methods",
-        "headers",
-        "query",
-        "listeners",
-        "snis",
-    ];
+    let conditions = ["hosts", "paths", "methods", "headers", "query", "listeners"];
     let written = |key: &&str| {
         let empty = |node: &Node| {
             node.as_list().is_some_and(|list| list.is_empty())
@@ -122,7 +112,10 @@ fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
     if !conditions.iter().any(|key| written(&key)) {
         let message = "a route without conditions would match every request";
         let help = "give it `paths`, `hosts` or `methods`; `paths: [/]` matches everything";
-        diagnostics.push(Diagnostic::error(table.span(), message).help(help));
+        table.lacks(
+            Diagnostic::error(table.span(), message).help(help),
+            diagnostics,
+        );
     }
 }
 

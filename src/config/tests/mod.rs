@@ -12,10 +12,11 @@ use std::path::Path;
 use super::{Config, Loaded, Source, Style, load_source};
 
 /// A few variables; everything else is unset.
-pub(super) fn env(name: &str) -> Option<String> {
+pub(in crate::config) fn env(name: &str) -> Option<String> {
     let value = match name {
         "SECRET" => "hunter2-hunter2",
         "DIGITS" => "007",
+        "LONG_DIGITS" => "0012345678",
         "PORT" => "9001",
         "EMPTY" => "",
         "BAD_URL" => "http://user:hunter2@db",
@@ -25,19 +26,19 @@ pub(super) fn env(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-pub(super) fn load_text(yaml: &str) -> Loaded {
+pub(in crate::config) fn load_text(yaml: &str) -> Loaded {
     load_source(&Source::new("gateway.yaml", yaml), &env)
 }
 
 /// The configuration of a text without mistakes.
-pub(super) fn good(yaml: &str) -> Config {
+pub(in crate::config) fn good(yaml: &str) -> Config {
     let loaded = load_text(yaml);
     assert_eq!(loaded.diagnostics.render(Style::Plain), "", "{yaml}");
     loaded.config.expect("a configuration")
 }
 
 /// Runs `check` over every case of a file and compares; returns how many there were.
-pub(super) fn run_cases(file: &str, check: impl Fn(&str) -> String) -> usize {
+pub(in crate::config) fn run_cases(file: &str, check: impl Fn(&str) -> String) -> usize {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/config/tests/cases")
         .join(file);

@@ -261,7 +261,7 @@ fn the_file_is_looked_for_in_order() {
 
 #[test]
 fn the_reference_lists_every_section() {
-    let reference = super::super::keys::reference();
+    let reference = super::super::keys::reference(super::super::keys::SECTIONS);
     for section in super::super::keys::SECTIONS {
         assert!(
             reference.contains(&format!("## {}\n", section.name)),

@@ -168,10 +168,11 @@ impl Diagnostics {
 
     /// Adds a problem, unless it is there already: an anchor used twice is wrong once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        let range = |of: &Diagnostic| of.span.as_ref().map(Span::range);
         let same = |other: &Diagnostic| {
             other.message == diagnostic.message
                 && other.file == diagnostic.file
-                && other.position() == diagnostic.position()
+                && range(other) == range(&diagnostic)
         };
         if !self.found.iter().any(same) {
             self.found.push(diagnostic);

@@ -15,7 +15,7 @@ use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
 use super::upstream;
-use super::{Command, Config, Dev, PluginsDir, Route, keys, limits};
+use super::{Command, Config, Dev, PluginsDir, Route, Secret, keys, limits};
 
 /// What decoders must know of the file around them.
 pub(super) struct File<'f> {
@@ -191,13 +191,15 @@ fn place_plugins(
 }
 
 /// The URL of the shared store. Only its scheme is checked here, and it is never shown: it may hold a password.
-fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
+fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Secret>> {
     let url = table.string("redis", diagnostics)?;
     if url.trim().is_empty() {
         return None;
     }
     let diagnostic = match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("redis" | "unix" | "redis+unix") => return Some(url),
+        Some("redis" | "unix" | "redis+unix") => {
+            return Some(Spanned::new(Secret(url.value), url.span));
+        }
         Some("rediss") => {
             Diagnostic::error(&url.span, "TLS to Redis (`rediss://`) is not there yet")
         }

@@ -221,14 +221,15 @@ pub(super) fn admin(
         Some(node) if node.as_str() == Some("off") || node.as_bool() == Some(false) => return None,
         Some(node) => written_admin(node, diagnostics)?,
     };
-    if let Some(span) = &admin.span {
-        if !admin.address.ip().is_loopback() && admin.token.is_none() {
-            let address = span.quote(admin.address);
-            let message = format!("the admin API on {address} is open to others and has no token");
-            let help =
-                "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
-            diagnostics.push(Diagnostic::error(span, message).help(help));
-        }
+    if let Some(span) = &admin.span
+        && !admin.address.ip().is_loopback()
+        && admin.token.is_none()
+    {
+        let address = span.quote(admin.address);
+        let message = format!("the admin API on {address} is open to others and has no token");
+        let help =
+            "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
+        diagnostics.push(Diagnostic::error(span, message).help(help));
     }
     if let Some(taken) = listeners.iter().find(|l| overlap(l.address, admin.address)) {
         let message = format!(

@@ -6,8 +6,9 @@ use super::File;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
 use super::listener::each;
-use super::matching::{HostPattern, PathPattern, ValueMatch};
+use super::matching::{HostPattern, ValueMatch};
 use super::node::{Entry, Node};
+use super::path::PathPattern;
 use super::plugin_use::{PluginUse, plugins, reference};
 use super::source::{Span, Spanned};
 use super::table::{Table, mismatch, string};
@@ -109,7 +110,7 @@ fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
         };
         table.get(key).is_some_and(|node| !empty(node))
     };
-    if !conditions.iter().any(|key| written(&key)) {
+    if !conditions.iter().any(written) {
         let message = "a route without conditions would match every request";
         let help = "give it `paths`, `hosts` or `methods`; `paths: [/]` matches everything";
         table.lacks(

@@ -213,7 +213,7 @@ pub(super) fn boolean(node: &Node, diagnostics: &mut Diagnostics) -> Option<bool
     match meant {
         Some(meant) => diagnostics.push(
             wrong_type(node, "true or false")
-                .help(format!("write `{meant}`: since YAML 1.2 this is a string"))
+                .help(format!("write `{meant}`: what is written is a string"))
                 .fix(meant),
         ),
         None => mismatch(node, "true or false", diagnostics),

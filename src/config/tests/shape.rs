@@ -41,7 +41,7 @@ fn every_key_is_decoded() {
         AccessLog::File(folder.path().join("access.log"))
     );
     assert_eq!(
-        config.redis.as_ref().map(|r| r.as_str()),
+        config.redis.as_ref().map(|r| r.value.0.as_str()),
         Some("redis://127.0.0.1:6379/0")
     );
     assert_eq!(config.plugins_dir.path, folder.path().join("extra"));

@@ -34,13 +34,12 @@ fn distinct<'c>(
 }
 
 fn listeners(config: &Config, diagnostics: &mut Diagnostics) {
-    let names = || config.listeners.iter().filter_map(|l| l.name.as_deref());
+    let names = || config.listeners.iter().filter_map(|l| l.name.as_ref());
     for name in config.routes.iter().flat_map(|route| &route.listeners) {
-        if !names().any(|known| known == name.as_str()) {
-            let message = format!("the listener {} is not defined", name.quoted());
-            let diagnostic = Diagnostic::error(&name.span, message);
+        if !names().any(|known| known.value == name.value) {
+            let diagnostic = Diagnostic::undefined("listener", name, names());
             diagnostics.push(match names().next() {
-                Some(_) => diagnostic.nearest(name, names()),
+                Some(_) => diagnostic,
                 None => diagnostic.help("give it a name: `listen: [{address: …, name: …}]`"),
             });
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::source::Span;
+use super::source::{Span, Spanned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -90,6 +90,22 @@ impl Diagnostic {
         }
     }
 
+    /// A reference to something that is not defined, with the nearest of the names that are.
+    pub fn undefined<'n>(
+        what: &str,
+        wanted: &Spanned<String>,
+        names: impl IntoIterator<Item = &'n Spanned<String>>,
+    ) -> Diagnostic {
+        let message = format!("the {what} {} is not defined", wanted.quoted());
+        let diagnostic = Diagnostic::error(&wanted.span, message);
+        if wanted.span.is_expanded() {
+            return diagnostic;
+        }
+        // SECURITY: a name that came out of `${…}` is not offered, since that would show it.
+        let written = names.into_iter().filter(|name| !name.span.is_expanded());
+        diagnostic.nearest(wanted, written.map(|name| name.as_str()))
+    }
+
     pub fn related(mut self, span: &Span, label: impl Into<String>) -> Diagnostic {
         self.related.push((span.clone(), label.into()));
         self
@@ -152,10 +168,11 @@ impl Diagnostics {
 
     /// Adds a problem, unless it is there already: an anchor used twice is wrong once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        let range = |of: &Diagnostic| of.span.as_ref().map(Span::range);
         let same = |other: &Diagnostic| {
             other.message == diagnostic.message
                 && other.file == diagnostic.file
-                && other.position() == diagnostic.position()
+                && range(other) == range(&diagnostic)
         };
         if !self.found.iter().any(same) {
             self.found.push(diagnostic);
@@ -201,17 +218,24 @@ impl Diagnostics {
     }
 }
 
-/// The name that comes nearest to `found`: at most one edit in three characters away, whatever the case and
-/// whether words are joined by `-` or `_` (Damerau-Levenshtein distance).
+/// The name that comes nearest to `found`: at most one edit in three characters away (Damerau-Levenshtein distance),
+/// whatever the case and whether words are joined by `-` or `_`; else one that `found` shortens.
 pub fn nearest<'n>(found: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let wanted = plain(found);
-    let allowed = (wanted.chars().count() / 3).max(1);
+    let length = wanted.chars().count();
+    // Of two letters one may be wrong, of one none: any other letter would be as near.
+    let allowed = (length / 3).max(usize::from(length > 1));
+    let distance = |name: &str| {
+        let name = plain(name);
+        let edits = strsim::damerau_levenshtein(&wanted, &name);
+        let shortened = length >= 3 && name.starts_with(&wanted);
+        (edits <= allowed || shortened).then_some(edits)
+    };
     names
         .into_iter()
         .filter(|name| *name != found)
-        .map(|name| (strsim::damerau_levenshtein(&wanted, &plain(name)), name))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
+        .filter_map(|name| Some((distance(name)?, name)))
+        .min_by_key(|(edits, _)| *edits)
         .map(|(_, name)| name)
 }

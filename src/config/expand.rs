@@ -138,11 +138,12 @@ impl Expander<'_> {
             let message = format!("cannot read `{}`: {why}", path.display());
             failure(expression, message, "")
         };
+        // Also when it can't be read: once it can, the watcher says so.
+        self.files.push(path.clone());
         let mut bytes = Vec::new();
         std::fs::File::open(&path)
             .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| fail(io_reason(&error)))?;
-        self.files.push(path.clone());
         if bytes.len() as u64 > MAX_FILE {
             return Err(fail("it is larger than 1 MiB".to_owned()));
         }

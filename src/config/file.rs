@@ -15,7 +15,7 @@ use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
 use super::upstream;
-use super::{Command, Config, Dev, PluginsDir, Route, keys, limits};
+use super::{Command, Config, Dev, PluginsDir, Route, Secret, keys, limits};
 
 /// What decoders must know of the file around them.
 pub(super) struct File<'f> {
@@ -80,7 +80,7 @@ fn services_and_routes(
         let own = node.get("routes").filter(|node| !node.is_null());
         let own = own.and_then(|node| super::table::list(node, diagnostics));
         for (nth, node) in own.unwrap_or_default().iter().enumerate() {
-            let fallback = format!("{}-{}", service.name.value, nth + 1);
+            let fallback = service.route_name(nth, &node.span);
             let Some(mut written) = route::route(node, fallback, file, diagnostics) else {
                 continue;
             };
@@ -97,7 +97,7 @@ fn services_and_routes(
         services.push(service);
     }
     for (index, node) in table.list("routes", diagnostics).iter().enumerate() {
-        let fallback = format!("route-{}", index + 1);
+        let fallback = Spanned::new(format!("route-{}", index + 1), node.span.clone());
         if let Some(mut written) = route::route(node, fallback, file, diagnostics) {
             find_service(&mut written, &services, diagnostics);
             routes.push(written);
@@ -120,20 +120,10 @@ fn find_service(written: &mut Written, services: &[Service], diagnostics: &mut D
             written.route.preserve_host = written.preserve_host.unwrap_or(inherited);
         }
         None => {
-            let names = services.iter().map(|service| service.name.as_str());
-            undefined("service", wanted, names, diagnostics);
+            let names = services.iter().map(|service| &service.name);
+            diagnostics.push(Diagnostic::undefined("service", wanted, names));
         }
     }
-}
-
-fn undefined<'n>(
-    what: &str,
-    wanted: &Spanned<String>,
-    names: impl Iterator<Item = &'n str>,
-    diagnostics: &mut Diagnostics,
-) {
-    let message = format!("the {what} {} is not defined", wanted.quoted());
-    diagnostics.push(Diagnostic::error(&wanted.span, message).nearest(wanted, names));
 }
 
 /// Gives generated names that clash with others a further number; users' own names are left to the checks.
@@ -174,8 +164,8 @@ fn place_plugins(
                 match config.services.iter_mut().find(is_it) {
                     Some(service) => service.plugins.push(plugin),
                     None => {
-                        let names = config.services.iter().map(|s| s.name.as_str());
-                        undefined("service", &wanted, names, diagnostics);
+                        let names = config.services.iter().map(|s| &s.name);
+                        diagnostics.push(Diagnostic::undefined("service", &wanted, names));
                     }
                 }
             }
@@ -186,8 +176,8 @@ fn place_plugins(
                 match config.routes.iter_mut().find(is_it) {
                     Some(route) => route.plugins.push(plugin),
                     None => {
-                        let names = config.routes.iter().map(|r| r.name.as_str());
-                        undefined("route", &wanted, names, diagnostics);
+                        let names = config.routes.iter().map(|r| &r.name);
+                        diagnostics.push(Diagnostic::undefined("route", &wanted, names));
                     }
                 }
             }
@@ -201,13 +191,15 @@ fn place_plugins(
 }
 
 /// The URL of the shared store. Only its scheme is checked here, and it is never shown: it may hold a password.
-fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
+fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Secret>> {
     let url = table.string("redis", diagnostics)?;
     if url.trim().is_empty() {
         return None;
     }
     let diagnostic = match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("redis" | "unix" | "redis+unix") => return Some(url),
+        Some("redis" | "unix" | "redis+unix") => {
+            return Some(Spanned::new(Secret(url.value), url.span));
+        }
         Some("rediss") => {
             Diagnostic::error(&url.span, "TLS to Redis (`rediss://`) is not there yet")
         }
@@ -268,7 +260,7 @@ fn dev(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Dev> {
         };
         let mut text = |key: &str| {
             if entry.get(key).is_none() {
-                diagnostics.error(entry.span(), format!("an entry of `try` needs a `{key}`"));
+                entry.missing(format!("an entry of `try` needs a `{key}`"), diagnostics);
             }
             entry.get(key).and_then(|node| string(node, diagnostics))
         };

@@ -4,11 +4,14 @@
 
 mod gateway;
 mod kong;
+mod manifest;
 
 use std::fmt::Write;
 
 pub use gateway::SECTIONS;
 pub(super) use gateway::*;
+pub use manifest::MANIFEST_SECTIONS;
+pub(super) use manifest::*;
 
 /// One kind of mapping in the file.
 #[derive(Debug)]
@@ -92,10 +95,10 @@ const fn refused(name: &'static str, why: &'static str) -> Key {
     }
 }
 
-/// The reference of all keys, in Markdown.
-pub fn reference() -> String {
+/// The reference of the keys of some sections, in Markdown.
+pub fn reference(sections: &[&Section]) -> String {
     let mut out = String::new();
-    for section in SECTIONS {
+    for section in sections {
         // Writing to a String can't fail.
         let _ = writeln!(
             out,

@@ -21,7 +21,7 @@ const ADMIN_PORT: u16 = 9080;
 pub struct Listener {
     pub address: SocketAddr,
     /// What the `listeners` of a route call it.
-    pub name: Option<String>,
+    pub name: Option<Spanned<String>>,
     /// Absent for the listener that is there when none is written.
     pub span: Option<Span>,
 }
@@ -99,7 +99,7 @@ fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
         let name = table.name("name", diagnostics);
         let Some(text) = table.string("address", diagnostics) else {
             if table.get("address").is_none() {
-                diagnostics.error(table.span(), "a listener needs an `address`");
+                table.missing("a listener needs an `address`", diagnostics);
             }
             return None;
         };
@@ -112,17 +112,19 @@ fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
     };
     Some(Listener {
         address: socket_address(&address, PROXY_PORT, diagnostics)?,
-        name: name.map(|name| name.value),
+        name,
         span: Some(address.span),
     })
 }
 
 fn text(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
-    let text = node.as_str();
+    // A bare port is a number, and explained as an address that lacks its IP.
+    let port = node.as_i64().map(|port| port.to_string());
+    let text = node.as_str().map(str::to_owned).or(port);
     if text.is_none() {
         mismatch(node, expected, diagnostics);
     }
-    Some(Spanned::new(text?.to_owned(), node.span.clone()))
+    Some(Spanned::new(text?, node.span.clone()))
 }
 
 fn check_distinct(listeners: &[Listener], diagnostics: &mut Diagnostics) {
@@ -135,14 +137,13 @@ fn check_distinct(listeners: &[Listener], diagnostics: &mut Diagnostics) {
                 let diagnostic = Diagnostic::error(span, message).related(first, "first here");
                 diagnostics.push(diagnostic);
             }
-            if let Some(name) = listener
-                .name
-                .as_ref()
-                .filter(|n| Some(*n) == earlier.name.as_ref())
-            {
-                let message = format!("two listeners are named `{name}`");
-                let diagnostic = Diagnostic::error(span, message).related(first, "first here");
-                diagnostics.push(diagnostic);
+        }
+        let Some(name) = &listener.name else { continue };
+        for first in listeners[..index].iter().filter_map(|l| l.name.as_ref()) {
+            if first.value == name.value {
+                let message = format!("two listeners are named {}", name.quoted());
+                let diagnostic = Diagnostic::error(&name.span, message);
+                diagnostics.push(diagnostic.related(&first.span, "first here"));
             }
         }
     }
@@ -220,14 +221,15 @@ pub(super) fn admin(
         Some(node) if node.as_str() == Some("off") || node.as_bool() == Some(false) => return None,
         Some(node) => written_admin(node, diagnostics)?,
     };
-    if let Some(span) = &admin.span {
-        if !admin.address.ip().is_loopback() && admin.token.is_none() {
-            let address = span.quote(admin.address);
-            let message = format!("the admin API on {address} is open to others and has no token");
-            let help =
-                "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
-            diagnostics.push(Diagnostic::error(span, message).help(help));
-        }
+    if let Some(span) = &admin.span
+        && !admin.address.ip().is_loopback()
+        && admin.token.is_none()
+    {
+        let address = span.quote(admin.address);
+        let message = format!("the admin API on {address} is open to others and has no token");
+        let help =
+            "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
+        diagnostics.push(Diagnostic::error(span, message).help(help));
     }
     if let Some(taken) = listeners.iter().find(|l| overlap(l.address, admin.address)) {
         let message = format!(

@@ -1,6 +1,7 @@
 //! Finding and reading the file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::expand::{Expander, io_reason};
@@ -24,43 +25,43 @@ const MAX_SIZE: u64 = 32 * 1024 * 1024;
 /// Reads, expands, decodes and checks a configuration file. `env` gives environment variables.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
-    let mut files = vec![path.to_owned()];
-    let config = read(path, &mut diagnostics).and_then(|source| {
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let mut expander = Expander {
-            env,
-            directory,
-            files: Vec::new(),
-        };
-        let root = yaml::parse(&source, &mut expander, &mut diagnostics);
-        files.append(&mut expander.files);
-        match root {
-            Some(root) if root.is_null() => {
-                empty(&source, &mut diagnostics);
-                None
-            }
-            Some(root) => file::config(&root, directory, &mut diagnostics),
-            None if diagnostics.has_errors() => None,
-            None => {
-                empty(&source, &mut diagnostics);
-                None
-            }
-        }
-    });
-    Loaded {
-        config,
-        diagnostics,
-        files,
+    match read(path, &mut diagnostics) {
+        Some(source) => load_source(&source, env),
+        None => Loaded {
+            config: None,
+            diagnostics,
+            files: vec![path.to_owned()],
+        },
     }
 }
 
-/// An empty file is what a half-written one looks like: never "no routes".
-fn empty(source: &std::sync::Arc<Source>, diagnostics: &mut Diagnostics) {
-    let span = source.span(0..0);
-    diagnostics.push(Diagnostic::error(&span, "the file is empty"));
+/// As [`load`], for a text that has been read already.
+pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    let mut diagnostics = Diagnostics::new();
+    let directory = source.path().parent().unwrap_or(Path::new(""));
+    let mut expander = Expander {
+        env,
+        directory,
+        files: vec![source.path().to_owned()],
+    };
+    let root = yaml::parse(source, &mut expander, &mut diagnostics);
+    let config = match root.filter(|root| !root.is_null()) {
+        Some(root) => file::config(&root, directory, &mut diagnostics),
+        None if diagnostics.has_errors() => None,
+        // An empty file is what a half-written one looks like: never "no routes".
+        None => {
+            diagnostics.error(&source.span(0..0), "the file is empty");
+            None
+        }
+    };
+    Loaded {
+        config,
+        diagnostics,
+        files: expander.files,
+    }
 }
 
-fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<std::sync::Arc<Source>> {
+fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<Source>> {
     let mut fail = |why: String| {
         let message = format!("cannot read the configuration: {why}");
         diagnostics.push(Diagnostic::in_file(Severity::Error, path, message));

@@ -1,6 +1,6 @@
 //! What the user wrote: `gateway.yaml` and `plugin.toml`, checked and typed, each value with its place.
 //!
-//! Text becomes a [`Node`] tree once ([`yaml`]), decoders turn it into [`Config`] and report every mistake they meet
+//! Text becomes a [`Node`] tree once (`yaml`), decoders turn it into [`Config`] and report every mistake they meet
 //! into [`Diagnostics`], and whole-file checks follow. The keys are listed in one table ([`keys`]), from which the
 //! reference is made. Deliberately absent: serde (it stops at the first mistake and loses places), anything that
 //! opens a socket, and any knowledge of plugins, scripts or the rest of the crate.
@@ -13,8 +13,10 @@ pub mod keys;
 mod limits;
 mod listener;
 mod load;
+pub mod manifest;
 mod matching;
 mod node;
+mod path;
 mod plugin_use;
 mod render;
 mod route;
@@ -23,6 +25,7 @@ mod service;
 mod source;
 mod table;
 mod target;
+mod toml;
 pub mod units;
 mod upstream;
 mod yaml;
@@ -38,9 +41,10 @@ use ipnet::IpNet;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use limits::Limits;
 pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
-pub use load::{Loaded, NotFound, find, load};
-pub use matching::{HostPattern, PathPattern, Segment, ValueMatch};
+pub use load::{Loaded, NotFound, find, load, load_source};
+pub use matching::{HostPattern, ValueMatch};
 pub use node::{Entry, Map, Node, Value};
+pub use path::{PathPattern, Segment};
 pub use plugin_use::{OnError, PluginKind, PluginUse};
 pub use render::Style;
 pub use route::Route;
@@ -58,8 +62,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     pub workers: Workers,
     pub access_log: AccessLog,
-    /// The URL of the shared store; absent for the embedded one. Never log it: it may hold a password.
-    pub redis: Option<Spanned<String>>,
+    /// The URL of the shared store, which may hold a password; absent for the embedded one.
+    pub redis: Option<Spanned<Secret>>,
     pub plugins_dir: PluginsDir,
     pub trusted_proxies: Vec<IpNet>,
     pub identity_headers: Vec<HeaderName>,

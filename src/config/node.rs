@@ -6,6 +6,7 @@
 use indexmap::IndexMap;
 use serde_json::Number;
 
+use super::scalar;
 use super::source::Span;
 
 /// A value and where it was written.
@@ -13,7 +14,7 @@ use super::source::Span;
 pub struct Node {
     pub value: Value,
     pub span: Span,
-    /// What a plain scalar with `${…}` expanded to, word for word: `007` where the value is the number 7.
+    /// What a scalar with `${…}` expanded to, word for word: `007` where the value is the number 7.
     pub(super) expanded: Option<String>,
 }
 
@@ -62,21 +63,31 @@ impl Node {
     }
 
     pub fn as_bool(&self) -> Option<bool> {
-        match self.value {
+        match self.read() {
             Value::Bool(value) => Some(value),
             _ => None,
         }
     }
 
-    pub fn as_number(&self) -> Option<&Number> {
-        match &self.value {
+    pub fn as_number(&self) -> Option<Number> {
+        match self.read() {
             Value::Number(value) => Some(value),
             _ => None,
         }
     }
 
     pub fn as_i64(&self) -> Option<i64> {
-        self.as_number().and_then(Number::as_i64)
+        self.as_number().as_ref().and_then(Number::as_i64)
+    }
+
+    /// The scalar, where a quoted `"${VAR}"` reads as a plain one: between braces it has to be quoted.
+    fn read(&self) -> Value {
+        match (&self.value, &self.expanded) {
+            (Value::String(_), Some(text)) => scalar::resolve(text),
+            (Value::Bool(value), _) => Value::Bool(*value),
+            (Value::Number(value), _) => Value::Number(value.clone()),
+            _ => Value::Null,
+        }
     }
 
     /// The string; also what a plain `${VAR}` expanded to, though it may read as a number: whether a secret
@@ -160,10 +171,9 @@ impl Node {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("`{value}`"),
             Value::Number(value) => format!("the number {value}"),
-            Value::String(value) if value.chars().count() > 60 || value.contains('\n') => {
-                "a string".to_owned()
-            }
-            Value::String(value) => format!("`{value}`"),
+            Value::String(_) if self.span.text().contains('\n') => "a string".to_owned(),
+            // With its quotes, since they may be the mistake.
+            Value::String(_) => format!("`{}`", self.span.text()),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
             Value::Broken => "something unreadable".to_owned(),

@@ -127,7 +127,7 @@ fn kind(
         let span = table.key_span("script")?;
         diagnostics.error(span, "a plugin entry has a `name` or a `script`, not both");
     } else if neither {
-        diagnostics.error(table.span(), "a plugin entry needs a `name` or a `script`");
+        table.missing("a plugin entry needs a `name` or a `script`", diagnostics);
     }
     let name = table.name("name", diagnostics);
     let script = table.name("script", diagnostics);

@@ -6,8 +6,9 @@ use super::File;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
 use super::listener::each;
-use super::matching::{HostPattern, PathPattern, ValueMatch};
+use super::matching::{HostPattern, ValueMatch};
 use super::node::{Entry, Node};
+use super::path::PathPattern;
 use super::plugin_use::{PluginUse, plugins, reference};
 use super::source::{Span, Spanned};
 use super::table::{Table, mismatch, string};
@@ -57,7 +58,7 @@ pub(super) struct Written {
 /// Decodes one route. `fallback` is its name when it has none.
 pub(super) fn route(
     node: &Node,
-    fallback: String,
+    fallback: Spanned<String>,
     file: &File<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Written> {
@@ -71,9 +72,7 @@ pub(super) fn route(
         diagnostics.warning(&node.span, message);
     }
     let route = Route {
-        name: name
-            .clone()
-            .unwrap_or_else(|| Spanned::new(fallback, node.span.clone())),
+        name: name.clone().unwrap_or(fallback),
         service: None,
         hosts: hosts(&table, diagnostics),
         paths: paths(&table, file, diagnostics),
@@ -103,15 +102,7 @@ pub(super) fn route(
 
 /// A forgotten `paths` must not turn a route into one for everything.
 fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
-    let conditions = [
-        "hosts",
-        "paths",
-        "methods",
-        "headers",
-        "query",
-        "listeners",
-        "snis",
-    ];
+    let conditions = ["hosts", "paths", "methods", "headers", "query", "listeners"];
     let written = |key: &&str| {
         let empty = |node: &Node| {
             node.as_list().is_some_and(|list| list.is_empty())
@@ -119,10 +110,13 @@ fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
         };
         table.get(key).is_some_and(|node| !empty(node))
     };
-    if !conditions.iter().any(|key| written(&key)) {
+    if !conditions.iter().any(written) {
         let message = "a route without conditions would match every request";
         let help = "give it `paths`, `hosts` or `methods`; `paths: [/]` matches everything";
-        diagnostics.push(Diagnostic::error(table.span(), message).help(help));
+        table.lacks(
+            Diagnostic::error(table.span(), message).help(help),
+            diagnostics,
+        );
     }
 }
 

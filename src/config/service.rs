@@ -38,6 +38,19 @@ pub struct Service {
     pub(super) id: Option<String>,
 }
 
+impl Service {
+    /// The name of its route at `index` (from 0) that has none of its own, at `span`.
+    pub(super) fn route_name(&self, index: usize, span: &Span) -> Spanned<String> {
+        let name = format!("{}-{}", self.name.value, index + 1);
+        // The name of the service is in it, so it must not be shown where that isn't.
+        let span = match self.name.span.is_expanded() {
+            true => span.clone().expanded(),
+            false => span.clone(),
+        };
+        Spanned::new(name, span)
+    }
+}
+
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -98,7 +111,7 @@ fn targets(table: &Table<'_>, upstreams: &Upstreams, diagnostics: &mut Diagnosti
         Some(_) => from_host(table, scheme, port, &base, upstreams, diagnostics),
         None => {
             let message = "a service needs a `url` or `targets`";
-            diagnostics.error(table.span(), message);
+            table.missing(message, diagnostics);
             Vec::new()
         }
     }

@@ -157,7 +157,7 @@ impl Span {
     /// A value that came out of `${…}` may be a secret: the expression is shown in its place.
     pub fn quote(&self, value: impl fmt::Display) -> String {
         if self.expanded {
-            format!("`{}`", self.text())
+            format!("`{}`", &self.source.text[self.first_line()])
         } else {
             format!("`{value}`")
         }

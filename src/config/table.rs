@@ -18,6 +18,8 @@ pub(super) struct Table<'n> {
     pub node: &'n Node,
     map: &'n Map,
     section: &'static Section,
+    /// Whether it has keys that don't belong: one of those may be meant for one that is missing.
+    strange: bool,
 }
 
 impl<'n> Table<'n> {
@@ -31,7 +33,13 @@ impl<'n> Table<'n> {
             mismatch(node, &format!("a mapping ({})", section.name), diagnostics);
             return None;
         };
-        let table = Table { node, map, section };
+        let strange = map.keys().any(|name| section.key(name).is_none());
+        let table = Table {
+            node,
+            map,
+            section,
+            strange,
+        };
         for (name, entry) in map {
             table.check_key(name, entry, diagnostics);
         }
@@ -74,6 +82,18 @@ impl<'n> Table<'n> {
         // A key that is read but not listed would be refused as unknown: a bug, caught by any test that decodes.
         debug_assert!(self.section.key(key).is_some(), "unlisted key {key}");
         self.map.get(key).filter(|entry| !entry.node.is_null())
+    }
+
+    /// Reports that something is missing, unless a mistyped key, already reported, explains it.
+    pub fn missing(&self, message: impl Into<String>, diagnostics: &mut Diagnostics) {
+        self.lacks(Diagnostic::error(&self.node.span, message), diagnostics);
+    }
+
+    /// As [`Table::missing`], with a diagnostic of one's own.
+    pub fn lacks(&self, diagnostic: Diagnostic, diagnostics: &mut Diagnostics) {
+        if !self.strange {
+            diagnostics.push(diagnostic);
+        }
     }
 
     /// The place to point at for the mapping as a whole.
@@ -193,7 +213,7 @@ pub(super) fn boolean(node: &Node, diagnostics: &mut Diagnostics) -> Option<bool
     match meant {
         Some(meant) => diagnostics.push(
             wrong_type(node, "true or false")
-                .help(format!("write `{meant}`: since YAML 1.2 this is a string"))
+                .help(format!("write `{meant}`: what is written is a string"))
                 .fix(meant),
         ),
         None => mismatch(node, "true or false", diagnostics),

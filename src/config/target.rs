@@ -168,15 +168,15 @@ fn port_has_sign(text: &str) -> bool {
 /// A name or an IPv4 address; underscores occur in names of container networks.
 pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     if host.is_empty() {
-        return Err("it has no host");
+        return Err("there is no host");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     if host.len() > 253 || !host.bytes().all(allowed) {
-        return Err("its host is not a name of letters, digits, `-`, `.` and `_`");
+        return Err("a host is made of letters, digits, `-`, `.` and `_`");
     }
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if numeric && host.parse::<IpAddr>().is_err() {
-        return Err("its host is not an IP address");
+        return Err("that is not an IP address");
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ fn target(node: &Node, base: &str, diagnostics: &mut Diagnostics) -> Option<Targ
     let weight = weight(&table, 1, diagnostics);
     let Some(text) = table.string("url", diagnostics) else {
         if table.get("url").is_none() {
-            diagnostics.error(table.span(), "a target needs a `url`");
+            table.missing("a target needs a `url`", diagnostics);
         }
         return None;
     };
@@ -279,8 +279,8 @@ mod tests {
             ("users", "it has no scheme; fix http://users"),
             ("", "it has no scheme"),
             ("ftp://h", "only http and https are supported"),
-            ("http://", "it has no host"),
-            ("http://:80", "it has no host"),
+            ("http://", "there is no host"),
+            ("http://:80", "there is no host"),
             ("http://h:", "its port is not a number from 1 to 65535"),
             ("http://h:+80", "its port is not a number from 1 to 65535"),
             ("http://h:70000", "its port is not a number from 1 to 65535"),
@@ -291,7 +291,7 @@ mod tests {
                 "http://h/a b",
                 "its path has characters that must be percent-encoded",
             ),
-            ("http://10.0.0.256", "its host is not an IP address"),
+            ("http://10.0.0.256", "that is not an IP address"),
             ("http://[::1", "`[` without its `]`"),
             (
                 "http://[x]:1",

@@ -55,10 +55,8 @@ pub(super) fn upstreams(file: &Table<'_>, diagnostics: &mut Diagnostics) -> Upst
         match all.by_name.get_mut(&owner.to_ascii_lowercase()) {
             Some(upstream) => upstream.targets.push(target),
             None => {
-                let message = format!("the upstream {} is not defined", owner.quoted());
-                let names = all.by_name.values().map(|u| u.name.as_str());
-                let diagnostic = Diagnostic::error(&owner.span, message);
-                diagnostics.push(diagnostic.nearest(&owner, names));
+                let names = all.by_name.values().map(|upstream| &upstream.name);
+                diagnostics.push(Diagnostic::undefined("upstream", &owner, names));
             }
         }
     }
@@ -89,7 +87,7 @@ fn upstream(node: &Node, diagnostics: &mut Diagnostics) -> Option<Upstream> {
     }
     let name = table.name("name", diagnostics);
     if name.is_none() && table.get("name").is_none() {
-        diagnostics.error(table.span(), "an upstream needs a `name`");
+        table.missing("an upstream needs a `name`", diagnostics);
     }
     Some(Upstream {
         name: name?,
@@ -101,7 +99,7 @@ fn owned_target(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Target, S
     let table = Table::open(node, &keys::UPSTREAM_TARGET, diagnostics)?;
     let target = host_target(&table, diagnostics);
     let Some(owner) = table.get("upstream") else {
-        diagnostics.error(table.span(), "a target here needs an `upstream`");
+        table.missing("a target here needs an `upstream`", diagnostics);
         return None;
     };
     let owner = reference(owner, diagnostics)?;
@@ -112,7 +110,7 @@ fn host_target(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Targe
     let weight = target::weight(table, DEFAULT_WEIGHT, diagnostics);
     let Some(text) = table.name("target", diagnostics) else {
         if table.get("target").is_none() {
-            diagnostics.error(table.span(), "a target of an upstream needs a `target`");
+            table.missing("a target of an upstream needs a `target`", diagnostics);
         }
         return None;
     };

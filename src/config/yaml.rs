@@ -41,10 +41,8 @@ pub(super) fn parse(
         expander,
         diagnostics,
     };
-    match builder.document() {
-        Ok(root) => root,
-        Err(Stop) => None,
-    }
+    // Stop has been reported already.
+    builder.document().unwrap_or_default()
 }
 
 /// The file can't be read further; the reason is among the diagnostics.

@@ -120,7 +120,9 @@ fn is_authority(host: &[u8]) -> bool {
             let v6 = name
                 .strip_prefix('[')
                 .and_then(|name| name.strip_suffix(']'));
-            port_is_fine && v6.is_none_or(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
+            !name.is_empty()
+                && port_is_fine
+                && v6.is_none_or(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
         })
 }
 

@@ -180,7 +180,7 @@ mod tests {
                 head.status.as_u16(),
                 head.minor_version,
                 head.headers,
-                &input[..]
+                input
             ),
         }
     }

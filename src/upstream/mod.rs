@@ -62,3 +62,6 @@ impl Timeouts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,10 +152,13 @@ mod tests {
                 "http://u:p@a",
                 "`a` carries user information, which has no place in a target",
             ),
-            ("http://a%20b", "`a%20b` has no usable host"),
         ] {
             let error = Origin::from_uri(&url.parse().unwrap()).unwrap_err();
             assert_eq!(error.to_string(), expected);
+        }
+        for host in ["", "a b", "a/b", "[::1"] {
+            let error = Origin::new(host, 80).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{host}` has no usable host"));
         }
     }
 }

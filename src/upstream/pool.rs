@@ -76,6 +76,13 @@ impl Pool {
         self.shared.idle.borrow().values().map(Vec::len).sum()
     }
 
+    #[cfg(test)]
+    pub(super) fn idle_and_quiet(&self) -> usize {
+        let idle = self.shared.idle.borrow();
+        let resting = idle.values().flatten();
+        resting.filter(|idle| idle.connection.is_quiet()).count()
+    }
+
     /// Closes connections that are too old or were closed by the target, and forgets origins without any. To be called
     /// now and then: an origin that is no longer used is otherwise never looked at.
     pub fn sweep(&self) {

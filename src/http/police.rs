@@ -2,8 +2,7 @@
 //!
 //! hyper refuses malformed heads itself: bad names and values, obs-fold, a space before the colon, a `Content-Length`
 //! that is no number or differs from another, `Transfer-Encoding` in HTTP/1.0 or without a final `chunked`. This is the
-//! rest. It looks at heads only and changes nothing. One thing it cannot see: of `Content-Length` beside
-//! `Transfer-Encoding` hyper drops the former (RFC 9112 §6.3 allows it); the body is framed anew towards the target.
+//! rest. It looks at heads only and changes nothing.
 
 use std::net::Ipv6Addr;
 
@@ -46,6 +45,15 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_names(head)
 }
 
+/// Whether the connection must close after the response, which then says `Connection: close`.
+///
+/// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
+/// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
+/// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
+pub fn must_close(head: &Parts) -> bool {
+    head.headers.contains_key(TRANSFER_ENCODING)
+}
+
 fn check_method(head: &Parts) -> Result<(), Refusal> {
     let not_allowed = |reason| Refusal {
         status: StatusCode::METHOD_NOT_ALLOWED,
@@ -75,8 +83,13 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
     if target.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Refusal::bad("user information in the request target"));
     }
-    if target.is_some() && !matches!(head.uri.scheme_str(), Some("http" | "https")) {
-        return Err(Refusal::bad("the scheme of the request target is not http"));
+    if target.is_some() {
+        match head.uri.scheme_str() {
+            Some("http" | "https") => {}
+            Some(_) => return Err(Refusal::bad("the scheme of the request target is not http")),
+            // Authority form, which only CONNECT has.
+            None => return Err(Refusal::bad("the request target is not a path")),
+        }
     }
     let Some(host) = host else {
         return if head.version == Version::HTTP_11 {

@@ -127,9 +127,12 @@ impl Sender {
 
     /// Begins again from the first byte, for another connection; false when that byte is gone.
     pub fn rewind(&mut self) -> bool {
+        if self.forgotten {
+            return false;
+        }
         self.written = 0;
         self.sent = false;
-        !self.forgotten
+        true
     }
 
     /// Whether body bytes were taken that only this sender has.

@@ -3,6 +3,8 @@
 //! A target plays its steps and then holds the connection until the client closes it; what it received is told at the
 //! end, so that a test sees both sides.
 
+mod front;
+
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -45,6 +48,8 @@ const OK_HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 struct Target {
     origin: Arc<Origin>,
     playing: JoinHandle<Vec<String>>,
+    /// The number of connections whose steps are all done.
+    played: watch::Receiver<usize>,
 }
 
 impl Target {
@@ -53,11 +58,12 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let scripts: Vec<Vec<Step>> = scripts.iter().map(|steps| steps.to_vec()).collect();
+        let (done, played) = watch::channel(0);
         let playing = tokio::spawn(async move {
             let mut connections = Vec::new();
             for steps in scripts {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.push(tokio::spawn(play(stream, steps)));
+                connections.push(tokio::spawn(play(stream, steps, done.clone())));
             }
             let mut received = Vec::new();
             for connection in connections {
@@ -68,6 +74,7 @@ impl Target {
         Target {
             origin: Arc::new(Origin::new("127.0.0.1", port).unwrap()),
             playing,
+            played,
         }
     }
 
@@ -78,7 +85,7 @@ impl Target {
     }
 }
 
-async fn play(mut stream: TcpStream, steps: Vec<Step>) -> String {
+async fn play(mut stream: TcpStream, steps: Vec<Step>, done: watch::Sender<usize>) -> String {
     stream.set_nodelay(true).unwrap();
     let mut received = Vec::new();
     let mut from = 0;
@@ -122,6 +129,7 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>) -> String {
             }
         }
     }
+    done.send_modify(|count| *count += 1);
     // A client that closes with unread input resets; for the target both are the end.
     let _ = stream.read_to_end(&mut received).await;
     String::from_utf8_lossy(&received).into_owned()
@@ -540,6 +548,7 @@ async fn a_target_that_does_not_read_is_a_write_timeout() {
     let silent = Target {
         origin: Arc::new(Origin::new("127.0.0.1", port).unwrap()),
         playing: tokio::spawn(async { Vec::new() }),
+        played: watch::channel(0).1,
     };
     let sent = send_within(&pool, &silent, Method::PUT, &mut body, timeouts).await;
     let error = sent.unwrap_err();
@@ -613,6 +622,7 @@ async fn dropping_an_exchange_closes_its_connection() {
 
 /// A request body of zeros that counts how far it was read.
 struct Zeros {
+    piece: Bytes,
     left: usize,
     taken: Rc<Cell<usize>>,
 }
@@ -625,14 +635,13 @@ impl HttpBody for Zeros {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        static PIECE: [u8; 50_000] = [0; 50_000];
-        let here = self.left.min(PIECE.len());
+        let here = self.left.min(self.piece.len());
         if here == 0 {
             return Poll::Ready(None);
         }
         self.left -= here;
         self.taken.set(self.taken.get() + here);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE[..here])))))
+        Poll::Ready(Some(Ok(Frame::data(self.piece.slice(..here)))))
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
@@ -658,6 +667,7 @@ async fn large_bodies_stream_both_ways_at_the_pace_of_the_slower_side() {
     let pool = Pool::default();
     let taken = Rc::new(Cell::new(0));
     let mut body = Body::Streamed(Box::new(Zeros {
+        piece: Bytes::from(vec![0; 50_000]),
         left: SIZE,
         taken: taken.clone(),
     }));
@@ -697,4 +707,74 @@ async fn old_and_surplus_connections_are_closed() {
     assert!(pool.take(&target.origin).is_none());
     assert_eq!(pool.idle(), 0);
     assert_eq!(target.playing.await.unwrap(), [GET, GET]);
+}
+
+#[tokio::test]
+async fn a_timer_kept_from_an_earlier_exchange_tells_the_right_time() {
+    let target = Target::play(&[&[
+        Read(HEAD_END),
+        Dribble(OK_HELLO),
+        Read(HEAD_END),
+        Write("HTTP/1.1 200 OK\r\n"),
+    ]])
+    .await;
+    let pool = Pool::default();
+    let long = get(&pool, &target).await;
+    assert_eq!(long, "200 hello");
+    let started = Instant::now();
+    let brief = Timeouts {
+        read: Duration::from_millis(30),
+        ..short()
+    };
+    let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, brief).await;
+    assert_eq!(
+        text(&sent.unwrap_err(), &target),
+        "T: waiting for the response: timed out"
+    );
+    let took = started.elapsed();
+    assert!(took >= brief.read && took < short().read, "{took:?}");
+}
+
+#[test]
+fn any_answer_is_taken_without_panic_and_leaves_no_bytes_behind() {
+    use proptest::prelude::*;
+
+    let parts = prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 100 Continue\r\n",
+        "HTTP/1.1 204 No Content\r\n",
+        "HTTP/1.0 200\r\n",
+        "Content-Length: 3\r\n",
+        "Content-Length: 0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Connection: keep-alive\r\n",
+        "\r\n",
+        "abc",
+        "3\r\nabc\r\n",
+        "0\r\n\r\n",
+        "\n",
+        "\0",
+    ]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(200)
+    };
+    proptest!(config, |(rest in prop::collection::vec(parts, 0..8))| {
+        runtime.block_on(async {
+            let mut steps = vec![Read(HEAD_END), Write("HTTP/1.1 200 OK\r\n")];
+            steps.extend(rest.iter().map(|part| Write(part)));
+            steps.push(Close);
+            let target = Target::play(&[&steps]).await;
+            let pool = Pool::default();
+            let told = get(&pool, &target).await;
+            if told.starts_with("200 ") && pool.idle() == 1 {
+                prop_assert!(["200 ", "200 abc", "200 abcabc"].contains(&&*told), "{}", told);
+            }
+            Ok(())
+        })?;
+    });
 }

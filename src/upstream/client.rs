@@ -256,7 +256,6 @@ impl Exchange {
             Err(error) => return Err(self.error(Phase::Head, Kind::BadResponse(error))),
         };
         let reusable = keeps_alive(&head);
-        let left = decoder.left();
         let decoded = match decoder.decode(&mut self.connection.input) {
             Ok(decoded) => decoded,
             Err(error) => return Err(self.error(Phase::Head, Kind::BadResponse(error))),
@@ -265,8 +264,6 @@ impl Exchange {
             self.finish(reusable);
             Body::full(decoded.data)
         } else {
-            let length = left.map(|left| left - decoded.data.len() as u64);
-            debug_assert_eq!(length, decoder.left());
             Body::Streamed(Box::new(UpstreamBody::new(
                 self,
                 decoder,

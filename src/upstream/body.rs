@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::client::Exchange;
 use super::error::{Kind, Phase, UpstreamError};
@@ -47,6 +48,11 @@ impl UpstreamBody {
     ) -> Poll<Result<(Bytes, Ended), (Phase, Kind)>> {
         // A request body that breaks off now leaves the response as it is: the target decided to answer without it.
         let _ = exchange.poll_send(cx);
+        // A target that always has more at hand never lets the timer be asked.
+        let deadline = exchange.timeouts.deadline;
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Poll::Ready(Err((Phase::Body, Kind::Timeout)));
+        }
         loop {
             let read = exchange.connection.poll_read_body(cx);
             match (read, &decoder) {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::body::UpstreamBody;
 use super::connection::Connection;
 use super::error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
-use super::framing::{BodyDecoder, RequestFraming, keeps_alive};
+use super::framing::{BodyDecoder, Decoded, RequestFraming, keeps_alive};
 use super::head::{HeadReader, ResponseHead, write_request};
 use super::sender::{SendError, Sender, WaitsFor};
 use super::{Origin, Pool, Timeouts};
@@ -48,8 +48,17 @@ pub(super) struct Exchange {
     pub sender: Sender,
     pub sending: Sending,
     pub timeouts: Timeouts,
+    /// Whether a byte of a response was read.
+    pub answered: bool,
     /// When bytes last moved; `None` when they have since the last wait.
     pub quiet_since: Option<Instant>,
+}
+
+/// The head of a response, and what came of its body together with it.
+struct Answer {
+    head: ResponseHead,
+    decoder: BodyDecoder,
+    first: Decoded,
 }
 
 /// How the sending half stands.
@@ -119,15 +128,16 @@ impl Pool {
             sender: Sender::new(head, outgoing, framing),
             sending: Sending::Going,
             timeouts: *timeouts,
+            answered: false,
             quiet_since: None,
         };
         loop {
-            let (phase, kind) = match exchange.head(method).await {
-                Ok(head) => return exchange.respond(method, head),
+            let (phase, kind) = match exchange.answer(method).await {
+                Ok(answer) => return Ok(exchange.respond(answer)),
                 Err(failure) => failure,
             };
             let failed_stale = exchange.connection.reused
-                && exchange.connection.input.is_empty()
+                && !exchange.answered
                 && matches!(kind, Kind::Reset(_) | Kind::Closed);
             let harmless = is_idempotent(method) || !exchange.sender.sent;
             if failed_stale && harmless && exchange.sender.rewind() {
@@ -144,6 +154,19 @@ impl Pool {
 }
 
 impl Exchange {
+    /// Waits for the head of the final response, and finds where its body ends.
+    async fn answer(&mut self, method: &Method) -> Result<Answer, (Phase, Kind)> {
+        let bad = |error| (Phase::Head, Kind::BadResponse(error));
+        let head = self.head(method).await?;
+        let mut decoder = BodyDecoder::of(method, &head).map_err(bad)?;
+        let first = decoder.decode(&mut self.connection.input).map_err(bad)?;
+        Ok(Answer {
+            head,
+            decoder,
+            first,
+        })
+    }
+
     /// Waits for the head of the final response, sending meanwhile.
     async fn head(&mut self, method: &Method) -> Result<ResponseHead, (Phase, Kind)> {
         let mut reader = HeadReader::default();
@@ -166,7 +189,10 @@ impl Exchange {
                 }
                 match self.connection.poll_read_head(cx) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken(None))),
-                    Poll::Ready(Ok(_)) => self.quiet_since = None,
+                    Poll::Ready(Ok(_)) => {
+                        self.answered = true;
+                        self.quiet_since = None;
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(Some(error)))),
                     Poll::Pending => return self.poll_timeout(cx, Phase::Head).map(Err),
                 }
@@ -245,36 +271,25 @@ impl Exchange {
         }
     }
 
-    /// Goes on with the response body, at once when it is here.
-    fn respond(
-        mut self,
-        method: &Method,
-        head: ResponseHead,
-    ) -> Result<Response<Body>, UpstreamError> {
-        let mut decoder = match BodyDecoder::of(method, &head) {
-            Ok(decoder) => decoder,
-            Err(error) => return Err(self.error(Phase::Head, Kind::BadResponse(error))),
-        };
+    /// Goes on with the response body; when all of it is here, the connection is free already.
+    fn respond(self, answer: Answer) -> Response<Body> {
+        let Answer {
+            head,
+            decoder,
+            first,
+        } = answer;
         let reusable = keeps_alive(&head);
-        let decoded = match decoder.decode(&mut self.connection.input) {
-            Ok(decoded) => decoded,
-            Err(error) => return Err(self.error(Phase::Head, Kind::BadResponse(error))),
-        };
-        let body = if decoded.ended {
+        let body = if first.ended {
             self.finish(reusable);
-            Body::full(decoded.data)
+            Body::full(first.data)
         } else {
-            Body::Streamed(Box::new(UpstreamBody::new(
-                self,
-                decoder,
-                decoded.data,
-                reusable,
-            )))
+            let body = UpstreamBody::new(self, decoder, first.data, reusable);
+            Body::Streamed(Box::new(body))
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        Ok(response)
+        response
     }
 
     /// Ends an exchange whose response is complete: back to the pool, or closed.

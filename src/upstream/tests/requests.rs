@@ -150,3 +150,23 @@ async fn large_bodies_stream_both_ways_at_the_pace_of_the_slower_side() {
     assert_eq!(pool.idle(), 1);
     assert_eq!(get(&pool, &target).await, "200 hello");
 }
+
+#[tokio::test]
+async fn a_body_that_is_gone_forbids_another_try() {
+    let bad = "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n";
+    let target = Target::play(&[&[Read("0\r\n\r\n"), Write(bad)]]).await;
+    let mut body = Body::Streamed(Box::new(Pieces {
+        left: vec!["abc"],
+        then_hangs: false,
+    }));
+    let sent = send(&Pool::default(), &target, Method::PUT, &mut body).await;
+    let error = sent.unwrap_err();
+    assert_eq!(
+        text(&error, &target),
+        "T: waiting for the response: the response content-length `x` is not one number"
+    );
+    assert_eq!(
+        (error.body_consumed, error.may_retry(&Method::PUT)),
+        (true, false)
+    );
+}

@@ -104,3 +104,29 @@ async fn a_timer_kept_from_an_earlier_exchange_tells_the_right_time() {
     let took = started.elapsed();
     assert!(took >= brief.read && took < short().read, "{took:?}");
 }
+
+#[tokio::test]
+async fn the_deadline_ends_a_body_that_never_pauses() {
+    let target = Target::play(&[&[
+        Read(HEAD_END),
+        Write("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+        Flood(1 << 20),
+    ]])
+    .await;
+    let timeouts = Timeouts {
+        deadline: Some(Instant::now() + Duration::from_millis(50)),
+        ..short()
+    };
+    let pool = Pool::default();
+    let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
+    let error = sent
+        .unwrap()
+        .into_body()
+        .collect(usize::MAX)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        text(&error, &target),
+        "reading the response body: T: reading the response body: timed out"
+    );
+}

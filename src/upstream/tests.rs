@@ -115,7 +115,10 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>, done: watch::Sender<usize
                 let zeros = vec![0; 64 * 1024];
                 while left > 0 {
                     let here = left.min(zeros.len());
-                    stream.write_all(&zeros[..here]).await.unwrap();
+                    if stream.write_all(&zeros[..here]).await.is_err() {
+                        // The client has had enough.
+                        break;
+                    }
                     left -= here;
                 }
             }

@@ -126,37 +126,34 @@ impl Body {
             Body::Streamed(_) => Fault::Upstream,
         };
         let too_large = || BodyError::TooLarge { limit, of };
-        let hint = self.size_hint();
-        if hint.lower() > limit as u64 {
+        if self.size_hint().lower() > limit as u64 {
             return Err(too_large());
         }
         let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
+        let mut joined = BytesMut::new();
+        let mut left = limit;
         while let Some(frame) = self.frame().await {
             let Ok(data) = frame?.into_data() else {
                 continue;
             };
-            if data.len() > limit - first.len() - rest.len() {
-                return Err(too_large());
-            }
+            left = left.checked_sub(data.len()).ok_or_else(too_large)?;
             if first.is_empty() {
                 // Usually the whole body comes in one piece, and need not be copied.
                 first = data;
-            } else {
-                if rest.is_empty() {
-                    // The announced length is the sender's word, but it is within the limit.
-                    rest.reserve(hint.exact().unwrap_or(0) as usize);
-                }
-                rest.extend_from_slice(&data);
+                continue;
             }
+            if joined.is_empty() {
+                // Grows with what has come: the announced length is only the sender's word.
+                joined.reserve(2 * (first.len() + data.len()));
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
         }
-        if rest.is_empty() {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&rest);
-        Ok(whole.freeze())
+        Ok(if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        })
     }
 }
 

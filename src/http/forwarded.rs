@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, BytesMut};
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use http::uri::Scheme;
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 
@@ -30,14 +31,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// `peer` is the other end, `local` the listener's end, `tls` whether the connection is encrypted.
-    pub fn new(peer: SocketAddr, local: SocketAddr, tls: bool) -> Connection {
+    /// `peer` is the other end, `local` the listener's end, `scheme` what the listener speaks.
+    pub fn new(peer: SocketAddr, local: SocketAddr, scheme: &Scheme) -> Connection {
         // A listener on `[::]` sees IPv4 clients as ::ffff:a.b.c.d, which no `trusted_proxies` entry would match.
         let peer = peer.ip().to_canonical();
         Connection {
             peer,
             peer_value: display_value(&peer),
-            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            proto: HeaderValue::from_str(scheme.as_str())
+                .unwrap_or_else(|_| HeaderValue::from_static("http")),
             port: HeaderValue::from(local.port()),
         }
     }
@@ -166,7 +168,7 @@ mod tests {
         Connection::new(
             SocketAddr::new(peer.parse().unwrap(), 50000),
             "10.0.0.9:8080".parse().unwrap(),
-            false,
+            &Scheme::HTTP,
         )
     }
 

@@ -154,7 +154,8 @@ enum Dots {
 /// SECURITY: servers with path parameters cut a segment at `;` before they resolve dots (`/..;/` in Tomcat), so a
 /// segment is judged by what stands before it, in either encoding. Only the bare `.` is harmless enough to remove.
 fn dots(segment: &str) -> Dots {
-    let end = segment.find(';').or_else(|| segment.find("%3B"));
+    let ends = [segment.find(';'), segment.find("%3B")];
+    let end = ends.into_iter().flatten().min();
     match &segment[..end.unwrap_or(segment.len())] {
         "." if end.is_none() => Dots::Current,
         "." | ".." => Dots::Parent,
@@ -369,6 +370,7 @@ mod tests {
             ("/a/..;/b", "the path contains the dot segment `..;`"),
             ("/a/..%3bx/b", "the path contains the dot segment `..%3Bx`"),
             ("/a/.;/b", "the path contains the dot segment `.;`"),
+            ("/a/..%3B;/b", "the path contains the dot segment `..%3B;`"),
             ("host:443", "the request target `host:443` is not a path"),
         ] {
             assert_eq!(uri(sent).unwrap_err(), expected, "{sent}");

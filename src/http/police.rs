@@ -2,12 +2,12 @@
 //!
 //! hyper refuses malformed heads itself: bad names and values, obs-fold, a space before the colon, a `Content-Length`
 //! that is no number or differs from another, `Transfer-Encoding` in HTTP/1.0 or without a final `chunked`. This is the
-//! rest. It looks at heads only and changes nothing. One thing it cannot see: of `Content-Length` beside
-//! `Transfer-Encoding` hyper drops the former (RFC 9112 §6.3 allows it); the body is framed anew towards the target.
+//! rest. It looks at heads only and changes nothing.
+
+use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
 use super::identity::folds_to;
@@ -45,6 +45,15 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_names(head)
 }
 
+/// Whether the connection must close after the response, which then says `Connection: close`.
+///
+/// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
+/// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
+/// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
+pub fn must_close(head: &Parts) -> bool {
+    head.headers.contains_key(TRANSFER_ENCODING)
+}
+
 fn check_method(head: &Parts) -> Result<(), Refusal> {
     let not_allowed = |reason| Refusal {
         status: StatusCode::METHOD_NOT_ALLOWED,
@@ -74,8 +83,13 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
     if target.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Refusal::bad("user information in the request target"));
     }
-    if target.is_some() && !matches!(head.uri.scheme_str(), Some("http" | "https")) {
-        return Err(Refusal::bad("the scheme of the request target is not http"));
+    if target.is_some() {
+        match head.uri.scheme_str() {
+            Some("http" | "https") => {}
+            Some(_) => return Err(Refusal::bad("the scheme of the request target is not http")),
+            // Authority form, which only CONNECT has.
+            None => return Err(Refusal::bad("the request target is not a path")),
+        }
     }
     let Some(host) = host else {
         return if head.version == Version::HTTP_11 {
@@ -89,16 +103,7 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
         // Allowed for a target without an authority, but nothing a gateway could match.
         return Err(Refusal::bad("the host header is empty"));
     }
-    // The usual host is only letters, digits, dots, hyphens and a port; all else takes the slow way.
-    let port_at = host.iter().position(|byte| *byte == b':');
-    let (name, port) = host.split_at(port_at.unwrap_or(host.len()));
-    let usual = name
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        && !name.is_empty()
-        && port.iter().skip(1).all(u8::is_ascii_digit)
-        && port.len() <= 6;
-    if !usual && !is_authority(host) {
+    if !is_host(host) {
         return Err(Refusal::bad("the host header is not a host"));
     }
     if let Some(target) = target
@@ -111,17 +116,28 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_authority(host: &[u8]) -> bool {
-    !host.contains(&b'@')
-        && Authority::try_from(host).is_ok_and(|authority| {
-            let port = authority.as_str().strip_prefix(authority.host());
-            let port_is_fine = port == Some("") || authority.port_u16().is_some();
-            let name = authority.host();
-            let v6 = name
-                .strip_prefix('[')
-                .and_then(|name| name.strip_suffix(']'));
-            port_is_fine && v6.is_none_or(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
-        })
+/// A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. Narrower than RFC 3986 §3.2.2, whose
+/// names may hold `,` or `%`: no host that resolves does, and each server reads them its own way.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().position(|byte| *byte == b']') {
+        Some(end) => host.split_at(end + 1),
+        None => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
+    };
+    let port_is_fine = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let name_is_fine = match name {
+        [] => false,
+        [b'[', address @ .., b']'] => {
+            std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+        }
+        name => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+    };
+    port_is_fine && name_is_fine
 }
 
 /// Framing that hyper lets through although it has two readings (RFC 9112 §6).

@@ -309,13 +309,19 @@ fn a_worker_that_was_held_up_does_not_blame_redis() {
     let server = Server::start();
     worker(async {
         let store = connected(&server, RedisOptions::default()).await;
-        for i in 0..5 {
-            let (answer, ()) = tokio::join!(check(&store, "k", per_minute(100), 1), async {
+        // On a busy machine Redis may truly be late now and then; blamed for the worker, it would be late every time.
+        for _ in 0..50 {
+            wait_for(&store, true).await;
+            let held_up = async {
                 // Not a wait for an event: a script that keeps the thread for twice the timeout.
                 std::thread::sleep(Duration::from_millis(40));
-            });
-            assert_eq!(answer.answered_by, AnsweredBy::Redis, "check {i}");
+            };
+            let (answer, ()) = tokio::join!(check(&store, "k", per_minute(100), 1), held_up);
+            if answer.answered_by == AnsweredBy::Redis {
+                return;
+            }
         }
+        panic!("redis was blamed fifty times");
     });
 }
 

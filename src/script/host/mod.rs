@@ -3,14 +3,22 @@
 //! [`MODULES`] and [`KINDS`] are the whole list; the engines bind nothing else. A new function is one entry in its topic's
 //! file; a new topic is one file and one line here.
 
+pub mod base64;
 pub mod body;
 pub mod context;
+pub mod env;
 pub mod headers;
 pub mod http;
+pub mod json;
+pub mod log;
 pub mod query;
+pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod time;
+pub mod url;
+pub mod uuid;
 
 use super::{
     Exchange, Raise,
@@ -20,7 +28,18 @@ use super::{
 };
 use std::rc::Rc;
 
-pub static MODULES: &[&Module] = &[&http::MODULE, &reply::MODULE];
+pub static MODULES: &[&Module] = &[
+    &http::MODULE,
+    &reply::MODULE,
+    &json::MODULE,
+    &base64::MODULE,
+    &url::MODULE,
+    &time::MODULE,
+    &regex::MODULE,
+    &log::MODULE,
+    &env::MODULE,
+    &uuid::MODULE,
+];
 
 pub static KINDS: &[&Kind] = &[
     &request::KIND,

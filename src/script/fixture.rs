@@ -10,7 +10,10 @@ use super::{
     scope::Permissions,
     value::Args,
 };
-use crate::{http::body::Body, store::WorkerStore};
+use crate::{
+    http::body::Body,
+    store::{Stores, SystemClock, WorkerStore},
+};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Method, StatusCode};
@@ -18,6 +21,7 @@ use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -97,12 +101,18 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
         instance: Rc::new(Instance { plugin: "test".into(), permissions, limits }),
         exchange,
         services: Rc::new(Services {
-            store: WorkerStore,
+            store: store(),
             outbound: Rc::new(Echo),
             first_worker: true,
             caches: Caches::default(),
         }),
     })
+}
+
+/// The embedded store alone.
+fn store() -> WorkerStore {
+    let shared = Stores::new(Arc::new(SystemClock::default()));
+    WorkerStore::connect(None, Arc::new(shared)).expect("nothing to connect to")
 }
 
 /// Calls a function of a module as the engines do; what it raises is given as text.

@@ -9,6 +9,7 @@
 //! `kv`, `ctx.state` and what the stores keep.
 
 pub mod cache;
+pub mod convert;
 pub mod error;
 pub mod exchange;
 #[cfg(test)]

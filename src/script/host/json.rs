@@ -31,7 +31,7 @@ pub static MODULE: Module = Module {
         },
         Function {
             name: "decode",
-            params: &[Param::required("text", Type::String, "a JSON document")],
+            params: &[Param::required("text", Type::Bytes, "a JSON document")],
             variadic: false,
             returns: Type::Json,
             doc: "The value that JSON text says. Integers of 64 bits, empty arrays, null and the order of keys are kept. An error when it is not JSON.",

@@ -24,7 +24,7 @@ use super::{
     Exchange, Raise,
     list::{Kind, Module},
     object::Object,
-    value::Args,
+    value::{Args, Value},
 };
 use std::rc::Rc;
 
@@ -74,6 +74,12 @@ fn exchange(args: &Args) -> Result<&Rc<Exchange>, Raise> {
 /// The name argument that an [`Index`](super::list::Index) is asked for.
 fn key(args: &Args) -> Result<&str, Raise> {
     args.str(1)
+}
+
+/// An entry of an options argument; nil when it was left out. Names and types were checked when the call was made.
+fn option<'a>(options: &'a Value, name: &str) -> &'a Value {
+    static NIL: Value = Value::Nil;
+    options.get(name).unwrap_or(&NIL)
 }
 
 /// Another kind's handle to the exchange of the object at hand.

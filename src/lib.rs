@@ -1,3 +1,4 @@
+pub mod crypto;
 pub mod http;
 pub mod script;
 pub mod store;

@@ -4,8 +4,12 @@
 //! can observe depends on it: values that must be found again belong in `kv`.
 
 use super::Raise;
+use crate::crypto::jwt::{Signer, Verifier};
 use ahash::AHashMap;
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// A bounded map of things that are cheap to clone and dear to make.
 pub struct Cache<V> {
@@ -43,11 +47,14 @@ impl<V: Clone> Cache<V> {
 /// The caches of one worker.
 pub struct Caches {
     pub patterns: Cache<regex::bytes::Regex>,
+    /// By the options that `jwt.verify` was given. Few, since each remembers megabytes of tokens.
+    pub verifiers: Cache<Rc<Verifier>>,
+    pub signers: Cache<Rc<Signer>>,
 }
 
 impl Default for Caches {
     fn default() -> Caches {
-        Caches { patterns: Cache::new(128) }
+        Caches { patterns: Cache::new(128), verifiers: Cache::new(16), signers: Cache::new(16) }
     }
 }
 

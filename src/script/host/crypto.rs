@@ -94,10 +94,7 @@ pub static MODULE: Module = Module {
         ),
         Function {
             name: "equal",
-            params: &[
-                Param::required("a", Type::Bytes, "one secret"),
-                Param::required("b", Type::Bytes, "the other"),
-            ],
+            params: &[Param::required("a", Type::Bytes, "one secret"), Param::required("b", Type::Bytes, "the other")],
             variadic: false,
             returns: Type::Bool,
             doc: "Whether two secrets are equal, in a time that tells nothing but their lengths.",
@@ -149,7 +146,9 @@ fn equal(args: &Args) -> Result<bool, Raise> {
 fn random(args: &Args) -> Result<Bytes, Raise> {
     let count = args.int(0)?;
     let count = usize::try_from(count).ok().filter(|count| *count <= 1 << 16);
-    let count = count.ok_or_else(|| Raise::error(format!("{} is not between 0 and 65536", args.get(0).as_f64().unwrap_or_default())))?;
+    let count = count.ok_or_else(|| {
+        Raise::error(format!("{} is not between 0 and 65536", args.get(0).as_f64().unwrap_or_default()))
+    })?;
     digest::random(count).map(Bytes::from).map_err(|error| Raise::error(error.to_string()))
 }
 

@@ -36,7 +36,11 @@ static BUCKET: &[Param] = &[
 ];
 static RESULT: &[Param] = &[
     Param::required("allowed", Type::Bool, "whether it passed"),
-    Param::optional("error", Type::String, "`store` when the store gave no answer and `deny` was asked for: answer 503, not 429"),
+    Param::optional(
+        "error",
+        Type::String,
+        "`store` when the store gave no answer and `deny` was asked for: answer 503, not 429",
+    ),
     Param::required("limit", Type::Int, "the most that can pass at once"),
     Param::required("remaining", Type::Int, "what could still pass now"),
     Param::required("reset", Type::Int, "seconds until more remains, rounded up"),
@@ -120,8 +124,7 @@ fn check(scope: &Scope, args: &Args, rule: Result<Rule, Raise>) -> Outcome {
     let answer = rule.and_then(|rule| {
         let options = args.get(1);
         let key = scoped(&scope.instance.plugin, &args.bytes(0)?);
-        let request =
-            LimitRequest { key: &key, rule, cost: cost(options)?, on_store_error: on_store_error(options)? };
+        let request = LimitRequest { key: &key, rule, cost: cost(options)?, on_store_error: on_store_error(options)? };
         Ok((rule, scope.services.store.limiter().check(request)))
     });
     match answer {
@@ -198,7 +201,8 @@ mod tests {
         let passed = "{allowed: true, error: nil, limit: 2, remaining: 1, reset: 60, retry_after: 0, store: \"local\"}";
         assert_eq!(shown[0], passed);
         assert_eq!(shown[1], passed.replace("remaining: 1", "remaining: 0"));
-        let refused = "{allowed: false, error: nil, limit: 2, remaining: 0, reset: 60, retry_after: 60, store: \"local\"}";
+        let refused =
+            "{allowed: false, error: nil, limit: 2, remaining: 0, reset: 60, retry_after: 60, store: \"local\"}";
         assert_eq!(shown[2], refused);
     }
 
@@ -208,7 +212,9 @@ mod tests {
         let one = rule(&[("rate", 0.01.into()), ("burst", 1.into())]);
         let check = || show(run(&scope, &MODULE, "token_bucket", ["7".into(), one.clone()]));
         assert!(check().starts_with("{allowed: true"));
-        assert!(check().starts_with("{allowed: false, error: nil, limit: 1, remaining: 0, reset: 100, retry_after: 100"));
+        assert!(
+            check().starts_with("{allowed: false, error: nil, limit: 1, remaining: 0, reset: 100, retry_after: 100")
+        );
     }
 
     #[test]
@@ -243,7 +249,10 @@ mod tests {
                 retry_after: Duration::from_micros(retry),
             };
             let told = told(rule, Ok(Check { decision, answered_by: AnsweredBy::Redis }));
-            (show(Ok(told.get("reset").cloned().unwrap_or_default())), show(Ok(told.get("retry_after").cloned().unwrap_or_default())))
+            (
+                show(Ok(told.get("reset").cloned().unwrap_or_default())),
+                show(Ok(told.get("retry_after").cloned().unwrap_or_default())),
+            )
         };
         assert_eq!(told(false, 1_000_001, 2_000_001), ("2".into(), "3".into()));
         assert_eq!(told(false, 1, 1), ("1".into(), "1".into()));
@@ -254,7 +263,8 @@ mod tests {
     fn a_store_that_denies_is_an_error_and_not_a_refusal() {
         let rule = Rule::sliding_window(5, Duration::from_secs(60)).expect("a rule");
         let denied = told(rule, Err(StoreError::Unavailable { address: "127.0.0.1:6379".into() }));
-        let shown = "{allowed: false, error: \"store\", limit: 5, remaining: 0, reset: 1, retry_after: 1, store: \"none\"}";
+        let shown =
+            "{allowed: false, error: \"store\", limit: 5, remaining: 0, reset: 1, retry_after: 1, store: \"none\"}";
         assert_eq!(show(Ok(denied)), shown);
     }
 

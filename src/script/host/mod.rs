@@ -6,10 +6,14 @@
 pub mod base64;
 pub mod body;
 pub mod context;
+pub mod crypto;
 pub mod env;
 pub mod headers;
 pub mod http;
 pub mod json;
+pub mod jwt;
+pub mod kv;
+pub mod limit;
 pub mod log;
 pub mod query;
 pub mod regex;
@@ -31,9 +35,13 @@ use std::rc::Rc;
 pub static MODULES: &[&Module] = &[
     &http::MODULE,
     &reply::MODULE,
+    &jwt::MODULE,
+    &limit::MODULE,
+    &kv::MODULE,
     &json::MODULE,
     &base64::MODULE,
     &url::MODULE,
+    &crypto::MODULE,
     &time::MODULE,
     &regex::MODULE,
     &log::MODULE,
@@ -55,6 +63,7 @@ pub static KINDS: &[&Kind] = &[
     &http::RESULT,
     &http::RESULT_HEADERS,
     &reply::KIND,
+    &jwt::VERIFIER,
     &OPAQUE,
 ];
 
@@ -78,8 +87,7 @@ fn key(args: &Args) -> Result<&str, Raise> {
 
 /// An entry of an options argument; nil when it was left out. Names and types were checked when the call was made.
 fn option<'a>(options: &'a Value, name: &str) -> &'a Value {
-    static NIL: Value = Value::Nil;
-    options.get(name).unwrap_or(&NIL)
+    options.get(name).unwrap_or(&Value::Nil)
 }
 
 /// Another kind's handle to the exchange of the object at hand.

@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(format(1e15, Value::Nil), "error: `1000000000000000` is not a time in the years 0 to 9999");
         assert!(format(1e300, Value::Nil).ends_with("is not a time in the years 0 to 9999"));
         assert_eq!(format(f64::NAN, Value::Nil), "error: `NaN` is not a time in the years 0 to 9999");
-        assert_eq!(format(0.0, "%Q".into()), "");
+        let unknown = "error: `%Q` is not a format: invalid component name `Q` at byte index 1";
+        assert_eq!(format(0.0, "%Q".into()), unknown);
     }
 
     #[test]

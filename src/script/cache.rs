@@ -1,0 +1,89 @@
+//! What a worker keeps so that host functions need not make it again: compiled patterns, token verifiers.
+//!
+//! Bounded, and the least recently used goes first, so that a script that makes up patterns can't fill the memory. Nothing that scripts
+//! can observe depends on it: values that must be found again belong in `kv`.
+
+use super::Raise;
+use crate::crypto::jwt::{Signer, Verifier};
+use ahash::AHashMap;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+/// A bounded map of things that are cheap to clone and dear to make.
+pub struct Cache<V> {
+    max: usize,
+    /// Grows by one with each look-up; an entry's age is the turn it was last used in.
+    turn: Cell<u64>,
+    entries: RefCell<AHashMap<String, (V, u64)>>,
+}
+
+impl<V: Clone> Cache<V> {
+    pub fn new(max: usize) -> Cache<V> {
+        Cache { max, turn: Cell::new(0), entries: RefCell::default() }
+    }
+
+    /// The entry of this key, made now if there is none. What can't be made is not kept.
+    pub fn get_or_make(&self, key: &str, make: impl FnOnce() -> Result<V, Raise>) -> Result<V, Raise> {
+        let turn = self.turn.get() + 1;
+        self.turn.set(turn);
+        if let Some((value, used)) = self.entries.borrow_mut().get_mut(key) {
+            *used = turn;
+            return Ok(value.clone());
+        }
+        let value = make()?;
+        let mut entries = self.entries.borrow_mut();
+        if entries.len() >= self.max {
+            // A scan costs little beside making what missed.
+            let oldest = entries.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            oldest.map(|key| entries.remove(&key));
+        }
+        entries.insert(key.to_owned(), (value.clone(), turn));
+        Ok(value)
+    }
+}
+
+/// The caches of one worker.
+pub struct Caches {
+    pub patterns: Cache<regex::bytes::Regex>,
+    /// By the options that `jwt.verify` was given. Few, since each remembers megabytes of tokens.
+    pub verifiers: Cache<Rc<Verifier>>,
+    pub signers: Cache<Rc<Signer>>,
+}
+
+impl Default for Caches {
+    fn default() -> Caches {
+        Caches { patterns: Cache::new(128), verifiers: Cache::new(16), signers: Cache::new(16) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let cache = Cache::new(2);
+        let made = RefCell::new(Vec::new());
+        let get = |key: &str| {
+            let make = || {
+                made.borrow_mut().push(key.to_owned());
+                Ok(key.len())
+            };
+            cache.get_or_make(key, make).map_err(|raise| raise.to_string())
+        };
+        for key in ["a", "bb", "a", "ccc", "a", "bb"] {
+            assert_eq!(get(key), Ok(key.len()));
+        }
+        assert_eq!(*made.borrow(), ["a", "bb", "ccc", "bb"]);
+    }
+
+    #[test]
+    fn what_fails_is_not_kept() {
+        let cache: Cache<u8> = Cache::new(2);
+        let failed = cache.get_or_make("a", || Err(Raise::error("no"))).map_err(|raise| raise.to_string());
+        assert_eq!(failed, Err("no".into()));
+        assert!(matches!(cache.get_or_make("a", || Ok(1)), Ok(1)));
+    }
+}

@@ -1,0 +1,1 @@
+//! The reference and the editor stubs, printed from the list.

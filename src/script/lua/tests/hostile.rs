@@ -1,0 +1,3 @@
+//! Scripts that take what they can get.
+
+use super::*;

@@ -70,6 +70,10 @@ impl Budget {
         self.used.set(self.used.get() + self.slice_start.get().elapsed());
     }
 
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     pub fn hit(&self) -> Option<Limit> {
         self.hit.get()
     }

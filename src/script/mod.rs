@@ -8,6 +8,7 @@
 //! Deliberately absent: access to files, processes and sockets, and any state that outlives an exchange but
 //! `kv`, `ctx.state` and what the stores keep.
 
+pub mod convert;
 pub mod error;
 pub mod exchange;
 #[cfg(test)]

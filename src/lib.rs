@@ -1,4 +1,5 @@
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod gateway;

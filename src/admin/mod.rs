@@ -107,7 +107,7 @@ fn is_local(request: &Request<Incoming>) -> bool {
 fn is_permitted(state: &State, request: &Request<Incoming>) -> bool {
     let Some(token) = &state.token else { return true };
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    sent.is_some_and(|sent| crate::crypto::digest::equal(sent, token.as_bytes()))
+    sent.is_some_and(|sent| crate::crypto::digest::constant_time_eq(sent, token.as_bytes()))
 }
 
 fn reply(status: StatusCode, value: Value) -> Response<Full<Bytes>> {

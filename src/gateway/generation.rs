@@ -13,7 +13,7 @@ use crate::{
     config::{
         self, Config,
         Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
-        manifest::{self, Kind},
+        manifest::{Kind, Manifest},
     },
     script::{Language, Modules, scope::Permissions},
 };
@@ -39,6 +39,8 @@ pub struct Generation {
 /// One use of a plugin or script.
 pub struct Place {
     pub name: Arc<str>,
+    /// Where it stands: `global/NAME`, `service:users/NAME`, `route:users/NAME`.
+    pub label: Arc<str>,
     pub plugin: Plugin,
     /// Checked against the manifest, defaults filled in: JSON text.
     pub config: String,
@@ -127,11 +129,15 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
-    let global = places.add(&config.plugins, &mut diagnostics);
-    let of_services: Vec<_> = config.services.iter().map(|service| places.add(&service.plugins, &mut diagnostics)).collect();
+    let global = places.add("global", &config.plugins, &mut diagnostics);
+    let of_services: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| places.add(&format!("service:{}", service.name.value), &service.plugins, &mut diagnostics))
+        .collect();
     let mut chains = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
-        let own = places.add(&route.plugins, &mut diagnostics);
+        let own = places.add(&format!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
         let service = route.service.map_or(&[][..], |service| &of_services[service]);
         let chain = narrow(&narrow(&global, service), &own);
         if route.service.is_none() && !chain.iter().any(|used| used.place.is_some()) {
@@ -178,12 +184,14 @@ struct Places {
 }
 
 impl Places {
-    fn add(&mut self, list: &[PluginUse], diagnostics: &mut Diagnostics) -> Vec<Used> {
-        list.iter().map(|plugin_use| self.add_one(plugin_use, diagnostics)).collect()
+    fn add(&mut self, scope: &str, list: &[PluginUse], diagnostics: &mut Diagnostics) -> Vec<Used> {
+        list.iter().map(|plugin_use| self.add_one(scope, plugin_use, diagnostics)).collect()
     }
 
-    fn add_one(&mut self, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Used {
-        let key = match (&plugin_use.id, &plugin_use.kind) {
+    fn add_one(&mut self, scope: &str, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Used {
+        // Kong writes a UUID behind every plugin: such an id says nothing about which are the same.
+        let id = plugin_use.id.as_ref().filter(|id| uuid::Uuid::parse_str(&id.value).is_err());
+        let key = match (id, &plugin_use.kind) {
             (Some(id), _) => id.value.clone(),
             (None, PluginKind::Named(name)) => name.clone(),
             (None, PluginKind::Script(path)) => path.display().to_string(),
@@ -191,7 +199,8 @@ impl Places {
         let mut place = None;
         if plugin_use.enabled {
             place = self.resolve(plugin_use, diagnostics).map(|plugin| {
-                self.all.push(new_place(plugin_use, plugin, diagnostics));
+                let label = Arc::from(format!("{scope}/{key}"));
+                self.all.push(new_place(plugin_use, plugin, label, diagnostics));
                 self.all.len() - 1
             });
         }
@@ -225,8 +234,8 @@ impl Places {
         };
         match self.files.read(path) {
             Ok(source) => {
-                let manifest = manifest::of_script(&source, diagnostics).map(Arc::new);
                 let name = plugin_use.span.text().trim_matches(['"', '\'']).to_owned();
+                let manifest = Arc::new(Manifest::of_script(&source, &name, diagnostics));
                 let folder = path.parent().map(Path::to_owned);
                 Some(Plugin { name, language, source, manifest, folder, stock: false })
             }
@@ -239,24 +248,22 @@ impl Places {
     }
 }
 
-fn new_place(plugin_use: &PluginUse, plugin: Plugin, diagnostics: &mut Diagnostics) -> Place {
-    let manifest = plugin.manifest.as_deref();
-    let config = match manifest {
-        Some(manifest) => manifest.check(&plugin_use.config, diagnostics),
-        None => plugin_use.config.to_json(),
-    };
-    if plugin_use.on_error == OnError::Continue && manifest.is_some_and(|manifest| manifest.kind == Kind::Auth) {
+fn new_place(plugin_use: &PluginUse, plugin: Plugin, label: Arc<str>, diagnostics: &mut Diagnostics) -> Place {
+    let manifest = plugin.manifest.clone();
+    let config = manifest.check(&plugin_use.config, diagnostics);
+    if plugin_use.on_error == OnError::Continue && manifest.kind == Kind::Auth {
         let message = format!("`{}` is an auth plugin: it can't go on after an error", plugin.name);
         let help = "leave `on_error` out: a request that can't be checked is refused";
         diagnostics.push(Diagnostic::error(&plugin_use.span, message).help(help));
     }
-    let permissions = manifest.map_or_else(Permissions::default, |manifest| Permissions {
+    let permissions = Permissions {
         hosts: manifest.permissions.hosts.clone(),
         env: manifest.permissions.env.clone(),
         redis: manifest.permissions.redis.clone(),
-    });
+    };
     Place {
         name: Arc::from(plugin.name.as_str()),
+        label,
         plugin,
         config: config.to_string(),
         permissions,

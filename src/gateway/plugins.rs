@@ -7,7 +7,7 @@ use super::files::{Files, Missing};
 use crate::{
     config::{
         Diagnostic, Diagnostics, Severity, Source,
-        manifest::{self, Manifest},
+        manifest::Manifest,
     },
     script::Language,
 };
@@ -23,8 +23,8 @@ pub struct Plugin {
     pub name: String,
     pub language: Language,
     pub source: Arc<Source>,
-    /// None for a script that has none: its configuration is not checked.
-    pub manifest: Option<Arc<Manifest>>,
+    /// Of a script without one: any configuration is accepted.
+    pub manifest: Arc<Manifest>,
     /// Where its `require` and `import` look first.
     pub folder: Option<PathBuf>,
     pub stock: bool,
@@ -93,7 +93,7 @@ impl Catalog {
         let language = Language::Lua;
         let Some(text) = stock_source(name, language) else { return };
         let source = Source::new(format!("stock:{name}.{}", language.extension()), text);
-        let manifest = manifest::of_script(&source, diagnostics).map(Arc::new);
+        let manifest = Arc::new(Manifest::of_script(&source, name, diagnostics));
         let plugin = Plugin { name: name.to_owned(), language, source, manifest, folder: None, stock: true };
         self.plugins.insert(name.to_owned(), plugin);
     }
@@ -145,7 +145,7 @@ fn read_single(path: &Path, files: &Files, diagnostics: &mut Diagnostics) -> Fou
         return Ok(None);
     }
     let source = files.read(path).map_err(|missing| (path.to_owned(), missing))?;
-    let manifest = manifest::of_script(&source, diagnostics).map(Arc::new);
+    let manifest = Arc::new(Manifest::of_script(&source, name, diagnostics));
     Ok(Some(Plugin { name: name.to_owned(), language, source, manifest, folder: None, stock: false }))
 }
 
@@ -153,7 +153,7 @@ fn read_single(path: &Path, files: &Files, diagnostics: &mut Diagnostics) -> Fou
 fn read_folder(path: &Path, name: &str, files: &Files, diagnostics: &mut Diagnostics) -> Found {
     let toml = path.join("plugin.toml");
     let manifest = match files.read(&toml) {
-        Ok(source) => manifest::parse(&source, diagnostics).map(Arc::new),
+        Ok(source) => Arc::new(Manifest::parse(&source, name, diagnostics)),
         Err(missing) if missing.not_found => return Ok(None),
         Err(missing) => return Err((toml, missing)),
     };

@@ -117,7 +117,7 @@ async fn prepare_place(
         memory: generation.config.limits.script_memory,
         ..Limits::default()
     };
-    let instance = Rc::new(Instance { plugin: place.name.clone(), permissions: place.permissions.clone(), limits });
+    let instance = Rc::new(Instance { plugin: place.name.clone(), place: place.label.clone(), permissions: place.permissions.clone(), limits });
     let scope = Rc::new(Scope { hook: Hook::OnLoad, instance: instance.clone(), exchange: None, services: services.clone() });
     match program.load(scope, &place.config).await {
         Ok(state) => Some(Rc::new(Plugin { instance, program, state, on_error: place.on_error })),

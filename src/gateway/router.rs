@@ -5,7 +5,7 @@
 //! cost follows the length of the request's host and path, not the number of routes; only `~regex` paths are tried
 //! one by one. Ranks never depend on other routes: adding one never changes where a request goes that it doesn't match.
 
-use crate::config::{HostPattern, PathPattern, Route, Segment};
+use crate::config::{HostPattern, PathPattern, Route, Scheme, Segment};
 use ahash::AHashMap;
 use http::{HeaderMap, Method};
 use std::{cmp::Reverse, sync::Arc};
@@ -15,6 +15,7 @@ use std::{cmp::Reverse, sync::Arc};
 pub struct Subject<'a> {
     /// The listener's name; empty when it has none.
     pub listener: &'a str,
+    pub scheme: Scheme,
     /// In lower case, without the port.
     pub host: &'a str,
     /// Normalised.
@@ -269,6 +270,9 @@ fn rank(route: &Route, index: usize, host: Option<&HostPattern>, path: Option<&P
 fn unmet(route: &Route, subject: &Subject<'_>) -> Option<String> {
     if !route.listeners.is_empty() && !route.listeners.iter().any(|name| *name.value == *subject.listener) {
         return Some(format!("its listeners do not include `{}`", subject.listener));
+    }
+    if !route.protocols.contains(&subject.scheme) {
+        return Some(format!("it does not answer over {}", subject.scheme.as_str()));
     }
     if !route.methods.is_empty() && !route.methods.contains(subject.method) {
         return Some(format!("its methods do not include {}", subject.method));

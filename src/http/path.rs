@@ -81,6 +81,11 @@ impl NormalPath {
         Ok(NormalPath(rewrite(&path, query)))
     }
 
+    /// `/`, for a request whose own target was refused.
+    pub fn root() -> NormalPath {
+        NormalPath(Form::Sent(PathAndQuery::from_static("/")))
+    }
+
     /// The path: `*`, or begins with `/`.
     pub fn path(&self) -> &str {
         match &self.0 {

@@ -16,7 +16,7 @@ use crate::{
         router::{Match, Subject},
     },
     http::{Body, NormalPath, forwarded, hop, police},
-    config::OnError,
+    config::{OnError, Scheme},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
@@ -102,7 +102,7 @@ fn accept(
             method: head.method,
             scheme: "http",
             host,
-            target: target.unwrap_or_default(),
+            target: target.unwrap_or_else(NormalPath::root),
             path_set: None,
             query_set: None,
             headers: head.headers,
@@ -131,6 +131,7 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
     let lower = request.host().to_ascii_lowercase();
     let subject = Subject {
         listener: &connection.listener,
+        scheme: Scheme::Http,
         host: without_port(&lower),
         path: request.path(),
         query: request.query(),

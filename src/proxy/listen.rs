@@ -82,7 +82,7 @@ async fn accept(worker: Rc<worker::Worker>, listener: tokio::net::TcpListener, l
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 let connection = Rc::new(life::Connection {
-                    client: forwarded::Connection::new(peer, local, false),
+                    client: forwarded::Connection::new(peer, local, &http::uri::Scheme::HTTP),
                     port: peer.port(),
                     listener: name.clone(),
                 });

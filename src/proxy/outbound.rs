@@ -13,7 +13,7 @@ use crate::{
     upstream::{Kind, Pool, Request, UpstreamError},
 };
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use std::{cell::OnceCell, rc::Rc, time::Instant};
 
 pub struct Calls {
@@ -25,13 +25,18 @@ pub struct Calls {
 }
 
 impl Outbound for Calls {
-    fn call(&self, scope: &Scope, call: Call) -> LocalBoxFuture<'static, Answer> {
+    fn call(&self, scope: &Scope, mut call: Call) -> LocalBoxFuture<'static, Answer> {
         let deadline = call.deadline;
         let max_body = self.max_body;
         let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
             Some(rest) => {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
                 let (name, target) = (name.to_owned(), target.to_owned());
+                if let Some(exchange) = &scope.exchange
+                    && let Ok(id) = HeaderValue::from_str(&exchange.id)
+                {
+                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert(id);
+                }
                 let (pool, backends) = (self.pool.clone(), self.backends.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;

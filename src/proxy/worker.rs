@@ -182,7 +182,7 @@ async fn make_ready(
     first: bool,
     store: Option<&WorkerStore>,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {
-    let url = generation.config.redis.as_ref().map(|url| url.value.as_str());
+    let url = generation.config.redis.as_ref().map(|url| url.value.0.as_str());
     let connect = || match store {
         Some(store) => store.next(url, RedisOptions::default()),
         None => WorkerStore::connect(url, shared.stores.clone()),
@@ -198,7 +198,7 @@ async fn make_ready(
         max_body: generation.config.limits.max_body_size,
         client: client.clone(),
     });
-    let services = Rc::new(Services { store: scripts, outbound, first_worker: first });
+    let services = Rc::new(Services { store: scripts, outbound, first_worker: first, caches: Default::default() });
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(&generation.config.identity_headers);
@@ -206,9 +206,10 @@ async fn make_ready(
     Ok((Ready { backends, identity, route_names, prepared }, own))
 }
 
-/// Closes connections to targets that have been idle for too long.
+/// Closes connections to targets that have been idle for too long. Each second: without a timer that is due soon, tokio
+/// wakes itself with a system call for most requests.
 async fn sweep(pool: Pool) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(10));
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
         pool.sweep();

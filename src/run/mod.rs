@@ -121,14 +121,14 @@ impl Gateway {
     /// Where clients connect, with the names of the listeners.
     pub fn addresses(&self) -> Vec<(SocketAddr, Option<String>)> {
         let listeners = self.current.config.listeners.iter();
-        listeners.map(|l| (self.listening.get(&l.address).copied().unwrap_or(l.address), l.name.clone())).collect()
+        listeners.map(|l| (self.listening.get(&l.address).copied().unwrap_or(l.address), l.name.as_ref().map(|name| name.value.clone()))).collect()
     }
 
     fn listen(&mut self, sockets: Vec<(Listener, Vec<TcpListener>)>) {
         for (listener, sockets) in sockets {
             let bound = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
             self.listening.insert(listener.address, bound);
-            self.workers.listen(sockets, listener.name.as_deref());
+            self.workers.listen(sockets, listener.name.as_ref().map(|name| name.value.as_str()));
         }
     }
 

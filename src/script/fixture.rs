@@ -99,7 +99,7 @@ pub fn scope_with(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits) ->
 fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions: Permissions) -> Rc<Scope> {
     Rc::new(Scope {
         hook,
-        instance: Rc::new(Instance { plugin: "test".into(), permissions, limits }),
+        instance: Rc::new(Instance { plugin: "test".into(), place: "route:users/test".into(), permissions, limits }),
         exchange,
         services: Rc::new(Services {
             store: store(),

@@ -12,6 +12,8 @@ use std::{rc::Rc, sync::Arc};
 pub struct Instance {
     /// The plugin's name, or the script's path as the configuration writes it.
     pub plugin: Arc<str>,
+    /// Where it stands: `ctx.place`.
+    pub place: Arc<str>,
     pub permissions: Permissions,
     pub limits: Limits,
 }

@@ -4,7 +4,7 @@
 
 use super::query::scalar_text;
 use crate::{
-    http::query,
+    http::query::Query,
     script::{
         Raise, Value,
         list::{Function, Module, Param, Type},
@@ -83,13 +83,15 @@ fn decode(args: &Args) -> Result<Value, Raise> {
 }
 
 fn make_query(args: &Args) -> Result<Value, Raise> {
-    let mut pairs = Vec::new();
+    let mut query = Query::default();
     if let Value::Map(entries) = args.get(0) {
         for (name, value) in entries {
-            pairs.extend(scalar_text(value)?.map(|value| (name.clone(), value)));
+            if let Some(value) = scalar_text(value)? {
+                query.add(name, &value);
+            }
         }
     }
-    Ok(query::encode(&pairs).into())
+    Ok(query.encode().into())
 }
 
 fn parse(args: &Args) -> Result<Value, Raise> {

@@ -91,7 +91,7 @@ pub static MODULE: Module = Module {
             r#"local left = redis.decr("stock")"#, r#"let left = redis::decr("stock");"#;
         mget(KEY) -> MANY, "The strings of several keys; false for one that is not there.",
             r#"local both = redis.mget("a", "b")"#, r#"let both = redis::mget("a", "b");"#;
-        mset(KEY, VALUE) -> SCALAR, "Sets several keys: key, value, key, value, …",
+        mset(KEY, VALUE) -> SCALAR, "Sets several keys: in turn a key and a value.",
             r#"redis.mset("a", 1, "b", 2)"#, r#"redis::mset("a", 1, "b", 2);"#;
         hget(KEY, FIELD) -> SCALAR, "A field of a hash, or nothing.",
             r#"local name = redis.hget("user:7", "name")"#, r#"let name = redis::hget("user:7", "name");"#;

@@ -4,7 +4,10 @@
 //! can observe depends on it: values that must be found again belong in `kv`.
 
 use super::Raise;
-use crate::crypto::jwt::{Signer, Verifier};
+use crate::{
+    crypto::jwt::{Signer, Verifier},
+    store::RedisScript,
+};
 use ahash::AHashMap;
 use std::{
     cell::{Cell, RefCell},
@@ -50,11 +53,17 @@ pub struct Caches {
     /// By the options that `jwt.verify` was given. Few, since each remembers megabytes of tokens.
     pub verifiers: Cache<Rc<Verifier>>,
     pub signers: Cache<Rc<Signer>>,
+    pub redis_scripts: Cache<RedisScript>,
 }
 
 impl Default for Caches {
     fn default() -> Caches {
-        Caches { patterns: Cache::new(128), verifiers: Cache::new(16), signers: Cache::new(16) }
+        Caches {
+            patterns: Cache::new(128),
+            verifiers: Cache::new(16),
+            signers: Cache::new(16),
+            redis_scripts: Cache::new(64),
+        }
     }
 }
 

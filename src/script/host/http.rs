@@ -107,7 +107,7 @@ pub static MODULE: Module = Module {
         ),
         Function {
             name: "request",
-            params: &[Param::required("call", Type::Options(REQUEST), "the whole call, its URL and method too")],
+            params: &[Param::required("request", Type::Options(REQUEST), "the whole call, its URL and method too")],
             variadic: false,
             returns: Type::Object("result"),
             doc: "Sends any request and waits for the result.",

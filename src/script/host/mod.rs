@@ -16,6 +16,7 @@ pub mod kv;
 pub mod limit;
 pub mod log;
 pub mod query;
+pub mod redis;
 pub mod regex;
 pub mod reply;
 pub mod request;
@@ -38,6 +39,7 @@ pub static MODULES: &[&Module] = &[
     &jwt::MODULE,
     &limit::MODULE,
     &kv::MODULE,
+    &redis::MODULE,
     &json::MODULE,
     &base64::MODULE,
     &url::MODULE,

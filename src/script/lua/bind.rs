@@ -113,13 +113,22 @@ impl Shared {
         }
     }
 
-    fn give(&self, lua: &Lua, running: &Running, result: Result<Value, Raise>) -> mlua::Result<Lv> {
-        match result {
-            Ok(value) => match convert::to_lua(lua, self, Some(running), value)? {
-                Ok(value) => Ok(value),
-                Err(raise) => self.raise(running, raise),
-            },
-            Err(raise) => self.raise(running, raise),
+    /// Makes the script's value of a result; what is raised carries the name of the `function`.
+    fn give(
+        &self,
+        lua: &Lua,
+        running: &Running,
+        function: Option<&str>,
+        result: Result<Value, Raise>,
+    ) -> mlua::Result<Lv> {
+        let given = match result {
+            Ok(value) => convert::to_lua(lua, self, Some(running), value)?,
+            Err(raise) => Err(raise),
+        };
+        match (given, function) {
+            (Ok(value), _) => Ok(value),
+            (Err(raise), Some(function)) => self.raise(running, named(function, raise)),
+            (Err(raise), None) => self.raise(running, raise),
         }
     }
 }
@@ -136,7 +145,7 @@ fn host_function(
     lua.create_function(move |lua, mut given: MultiValue| {
         let running = shared.running()?;
         let Some(scope) = &running.scope else {
-            let why = "hosts can't be called while a file is loaded: call it from on_load or another hook";
+            let why = "can't be called while a file is loaded: call it from on_load or another hook";
             return shared.raise(&running, named(&name, Raise::error(why)));
         };
         let mut converted = Vec::with_capacity(function.params.len() + 1);
@@ -159,7 +168,7 @@ fn host_function(
             };
         }
         match (function.run)(scope, Args(converted)) {
-            Outcome::Done(result) => shared.give(lua, &running, result.map_err(|raise| named(&name, raise))),
+            Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
             Outcome::Wait(future) => {
                 running.answer.replace(None);
                 running.pending.replace(Some(Pending { future, function: name.clone() }));
@@ -193,7 +202,7 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
                 Some(index) => {
                     let key = Value::Str(bytes::Bytes::copy_from_slice(&key.as_bytes()));
                     let got = (index.get)(&Args(vec![object.clone().into(), key]));
-                    at.give(lua, &running, got)
+                    at.give(lua, &running, None, got)
                 }
                 None => Ok(Lv::Nil),
             }
@@ -231,6 +240,8 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
             Ok(())
         })?,
     )?;
+    let at = shared.clone();
+    host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
     host.raw_set(
         "search",
         lua.create_function(|_, (text, wanted, init): (LuaString, LuaString, i64)| {
@@ -249,17 +260,19 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let at = shared.clone();
     let answer = lua.create_function(move |lua, ()| {
         let running = at.running()?;
-        let answer = running.answer.take().unwrap_or_else(|| Err(Raise::error("the call was given up")));
-        at.give(lua, &running, answer)
+        match running.answer.take() {
+            Some((function, answer)) => at.give(lua, &running, Some(&function), answer),
+            None => at.raise(&running, Raise::error("the call was given up")),
+        }
     })?;
     host.raw_set("answer", answer)?;
     let at = shared.clone();
     let forget = lua.create_function(move |_, ()| {
         let running = at.running()?;
-        let function = running.pending.take().map(|pending| pending.function);
-        let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
-        let raise = named(function.as_deref().unwrap_or("this"), Raise::error(why));
-        running.answer.replace(Some(Err(raise)));
+        if let Some(pending) = running.pending.take() {
+            let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
+            running.answer.replace(Some((pending.function, Err(Raise::error(why)))));
+        }
         Ok(())
     })?;
     host.raw_set("forget", forget)?;
@@ -289,7 +302,7 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
         Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
         Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
         Some(Member::Property(property)) => {
-            return shared.give(lua, &running, (property.get)(&Args(vec![object.into()])));
+            return shared.give(lua, &running, None, (property.get)(&Args(vec![object.into()])));
         }
         None => {}
     }
@@ -297,7 +310,7 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
         Some(index) => {
             let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
             let got = (index.get)(&Args(vec![object.into(), key]));
-            shared.give(lua, &running, got)
+            shared.give(lua, &running, None, got)
         }
         None => shared.raise(&running, unknown_member(kind, &String::from_utf8_lossy(&name))),
     }

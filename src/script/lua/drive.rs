@@ -8,7 +8,7 @@ use super::{
     running::Running,
     vm::{Mark, Vm},
 };
-use crate::script::{Raise, error::Limit};
+use crate::script::error::Limit;
 use mlua::{Function, MultiValue, Thread, Value};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,7 +29,7 @@ enum Step {
 enum Start {
     Call(MultiValue),
     Go,
-    Error(&'static str),
+    Error(Value),
 }
 
 /// Calls `function` as the hook `running` and gives what it returned.
@@ -47,21 +47,18 @@ pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: Mult
                 start = Start::Go;
             }
             Step::Waits => {
-                let pending = running.pending.take();
-                let answer = match pending {
-                    Some(pending) => {
-                        let Ok(answer) = tokio::time::timeout_at(deadline, pending.future).await else {
-                            running.halt(Limit::Wall);
-                            return Err(Failure::Halted);
-                        };
-                        answer.map_err(|raise| crate::script::convert::named(&pending.function, raise))
-                    }
-                    None => Err(Raise::error("nothing to wait for")),
-                };
-                running.answer.replace(Some(answer));
+                if let Some(pending) = running.pending.take() {
+                    let Ok(answer) = tokio::time::timeout_at(deadline, pending.future).await else {
+                        running.halt(Limit::Wall);
+                        // Resumed once more, to be told where it waited.
+                        slice(vm, running, &thread, Start::Error(Mark::Stopped.into()))?;
+                        return Err(Failure::Halted);
+                    };
+                    running.answer.replace(Some((pending.function, answer)));
+                }
                 start = Start::Go;
             }
-            Step::Strayed => start = Start::Error("coroutine.yield: there is no coroutine here to yield from"),
+            Step::Strayed => start = Start::Error(message(vm, "there is no coroutine here to yield from")?),
         }
     }
 }
@@ -73,9 +70,13 @@ pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Va
         start = match slice(vm, running, &thread, start)? {
             Step::Returned(value) => return Ok(value),
             Step::GaveWay => Start::Go,
-            Step::Waits | Step::Strayed => Start::Error("a file can't wait while it is loaded"),
+            Step::Waits | Step::Strayed => Start::Error(message(vm, "a file can't wait while it is loaded")?),
         }
     }
+}
+
+fn message(vm: &Vm, text: &str) -> Result<Value, Failure> {
+    vm.lua.create_string(text).map(Value::String).map_err(Failure::Lua)
 }
 
 fn begin(
@@ -96,7 +97,7 @@ fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Resul
         let resumed = catch_unwind(AssertUnwindSafe(|| match start {
             Start::Call(args) => thread.resume::<(Value, Value, Value)>(args),
             Start::Go => thread.resume(()),
-            Start::Error(message) => thread.resume_error(message),
+            Start::Error(error) => thread.resume_error(error),
         }));
         if running.over_memory(&vm.lua) {
             running.halt(Limit::Memory);

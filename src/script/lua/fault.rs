@@ -6,7 +6,7 @@
 use super::{
     convert::{self, describe},
     json,
-    running::{Running, stopped},
+    running::Running,
     vm::{Mark, Shared, Vm},
 };
 use crate::script::{
@@ -79,7 +79,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
             running.halt(Limit::Memory);
         }
         if running.halted() {
-            return Err(stopped());
+            return Ok(Mark::Stopped.into());
         }
         match value {
             Value::Error(error) => lua.create_string(root(&error)).map(Value::String),
@@ -91,7 +91,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     let at = shared.clone();
     let trace = lua.create_function(move |lua, value: Value| {
         let running = at.running()?;
-        if !running.halted() {
+        if !running.halted() || running.frames.borrow().is_empty() {
             running.frames.replace(frames(lua));
         }
         Ok(value)

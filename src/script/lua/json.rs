@@ -59,6 +59,14 @@ impl Tables {
         table.set_metatable(Some(self.array.clone()))
     }
 
+    /// A shallow copy that remembers what its original did: the library's own `clone` refuses locked metatables.
+    pub fn copy(&self, lua: &Lua, table: &Table) -> mlua::Result<Table> {
+        let copy = lua.create_table()?;
+        table.for_each(|key: Value, value: Value| copy.raw_set(key, value))?;
+        copy.set_metatable(table.metatable())?;
+        Ok(copy)
+    }
+
     /// Whether freezing a table with this metatable is ours to do.
     pub fn is_ours(&self, metatable: &Table) -> bool {
         metatable == &self.array || self.keys(metatable).is_some()

@@ -296,6 +296,10 @@ fn seal(lua: &Lua, shared: &Shared, name: &str, new_global: &Function) -> mlua::
     env.set_metatable(Some(metatable))
 }
 
+/// Levels for Lua's `error`: with the position of the caller in front, or without.
+const HERE: u8 = 2;
+const AS_IT_IS: u8 = 0;
+
 /// The host functions behind `require`.
 pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let at = shared.clone();
@@ -327,7 +331,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         let mut loading = running.loading.borrow_mut();
         if let Some(first) = loading.iter().position(|other| *other == path) {
             let cycle = [&loading[first..], std::slice::from_ref(&path)].concat().join(" → ");
-            return Ok(fault::mark_raised(&running, format!("require: a module requires itself: {cycle}")));
+            let message = format!("require: a module requires itself: {cycle}");
+            return Ok((fault::mark_raised(&running, message), HERE));
         }
         let source = at.found.borrow_mut().remove(&path);
         let source = source.or_else(|| {
@@ -335,16 +340,16 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
             files.get(&path).map(|file| Source { path: file.path.clone(), text: file.text.clone() })
         });
         let Some(source) = source else {
-            return Ok(fault::mark_raised(&running, format!("require: `{path}` is gone")));
+            return Ok((fault::mark_raised(&running, format!("require: `{path}` is gone")), HERE));
         };
         match load_file(lua, &at, &source) {
             Ok(chunk) => {
                 loading.push(path);
-                Ok(Value::Function(chunk))
+                Ok((Value::Function(chunk), HERE))
             }
             Err(mlua::Error::SyntaxError { message, .. }) => {
                 at.broken.set(true);
-                Ok(fault::mark_raised(&running, message))
+                Ok((fault::mark_raised(&running, message), AS_IT_IS))
             }
             Err(error) => Err(error),
         }

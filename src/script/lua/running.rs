@@ -34,7 +34,8 @@ pub struct Running {
     pub state: mlua::Value,
     pub budget: Budget,
     pub pending: RefCell<Option<Pending>>,
-    pub answer: RefCell<Option<Result<Value, Raise>>>,
+    /// What came of it, with the function's name.
+    pub answer: RefCell<Option<(Rc<str>, Result<Value, Raise>)>>,
     /// The message that the prelude will raise.
     pub raised: RefCell<Option<String>>,
     /// A reply that a host function ended the hook with.

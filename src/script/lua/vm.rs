@@ -19,6 +19,7 @@ pub enum Mark {
     Wait = 1,
     Raised,
     Done,
+    Stopped,
 }
 
 impl From<Mark> for mlua::Value {

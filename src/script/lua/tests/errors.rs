@@ -47,10 +47,7 @@ fn scripts_that_do_not_compile_are_refused_with_their_place() {
     assert_eq!(rig.refused("return { helper = function() end, VERSION = 3 }"), "it compiled");
     assert_eq!(rig.refused("error('no good')"), "Runtime test.lua:1:1: no good");
     let bytecode = "\u{6}\u{3}";
-    assert_eq!(
-        rig.refused(bytecode),
-        "Syntax test.lua:1:1: Expected identifier when parsing expression, got Unicode character U+6"
-    );
+    assert_eq!(rig.refused(bytecode), "Syntax test.lua:1:1: attempt to load a binary chunk (mode is 't')");
 }
 
 #[test]
@@ -71,7 +68,7 @@ fn host_errors_name_the_function_and_the_nearest_name() {
             ),
             ("req.headers.all('x')", "headers:all: call it with a colon, on a headers"),
             ("local x = req.methd", "request has no `methd`, did you mean `method`?"),
-            ("req.heads = 1", "request has no `heads`"),
+            ("req.heads = 1", "request has no `heads`, did you mean `headers`?"),
             ("req.headers = {}", "`headers` of request can't be set"),
             ("req.params.id = 1", "`id` of params can't be set"),
             ("req.method = {}", "request.method: expected a string, got a table"),

@@ -57,6 +57,14 @@ pub fn bind(engine: &mut Engine, worker: &Rc<Worker>) {
     let mut members = Module::new();
     bind_objects(&mut members, worker);
     engine.register_global_module(members.into());
+    // Also asked after a function failed, so it answers only for names that the kind does not have.
+    #[expect(deprecated, reason = "not deprecated, but volatile, as its documentation says")]
+    engine.on_missing_function(|name, args, is_method, _| match object_of(args) {
+        Ok(object) if is_method && object.kind().method(name).is_none() => {
+            Err(failed(convert::unknown_member(object.kind(), name), Position::NONE))
+        }
+        _ => Ok(None),
+    });
 }
 
 fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
@@ -171,7 +179,7 @@ fn call<'a>(
     convert::args(function.params, function.variadic, given, &mut args).map_err(|raise| convert::named(name, raise))?;
     let outcome = (function.run)(scope, Args(args));
     let value = worker.settle(outcome).map_err(|raise| convert::named(name, raise))?;
-    to_script(&function.returns, value, &worker.shapes).map_err(|raise| convert::named(name, raise))
+    to_script(&function.returns, value, worker).map_err(|raise| convert::named(name, raise))
 }
 
 fn object_of(args: &[&mut Dynamic]) -> Result<Object, Raise> {

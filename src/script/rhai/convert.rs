@@ -4,28 +4,27 @@
 //! look to them, and the way back.
 
 use super::{
-    json::{self, Big, Shapes},
+    json::{self, Big},
     object::same_handle,
     run::Worker,
 };
 use crate::script::{Raise, Value, convert::Native, list::Type, object::Object};
 use ::rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 use bytes::Bytes;
-use std::cell::RefCell;
 
 /// A value of a script, as the shared conversion looks at it. Never a shared one: those are flattened before.
 pub struct Seen<'a> {
     pub value: Dynamic,
-    pub shapes: &'a RefCell<Shapes>,
+    pub worker: &'a Worker,
 }
 
 impl<'a> Seen<'a> {
     pub fn new(worker: &'a Worker, value: Dynamic) -> Seen<'a> {
-        Seen { value: value.flatten(), shapes: &worker.shapes }
+        Seen { value: value.flatten(), worker }
     }
 
     fn item(&self, value: &Dynamic) -> Seen<'a> {
-        Seen { value: value.flatten_clone(), shapes: self.shapes }
+        Seen { value: value.flatten_clone(), worker: self.worker }
     }
 }
 
@@ -64,7 +63,7 @@ impl Native for Seen<'_> {
     }
 
     fn json(&self) -> Result<Bytes, Raise> {
-        json::encode(&self.value, self.shapes).map(Bytes::from)
+        self.worker.encode(&self.value).map(Bytes::from)
     }
 
     fn type_name(&self) -> String {
@@ -73,7 +72,7 @@ impl Native for Seen<'_> {
 }
 
 /// Gives a script what a host function returned.
-pub fn to_script(ty: &Type, value: Value, shapes: &RefCell<Shapes>) -> Result<Dynamic, Raise> {
+pub fn to_script(ty: &Type, value: Value, worker: &Worker) -> Result<Dynamic, Raise> {
     let inner = match ty {
         Type::Maybe(inner) => inner,
         other => other,
@@ -86,13 +85,13 @@ pub fn to_script(ty: &Type, value: Value, shapes: &RefCell<Shapes>) -> Result<Dy
         Value::Str(bytes) if matches!(inner, Type::Bytes) => Dynamic::from_blob(bytes.to_vec()),
         // Rhai's strings are UTF-8; `Bytes` is the type for everything else.
         Value::Str(bytes) => ImmutableString::from(&*String::from_utf8_lossy(&bytes)).into(),
-        Value::Json(text) => json::decode(&text, shapes)?,
+        Value::Json(text) => worker.decode(&text)?,
         Value::List(items) => {
             let item = match inner {
                 Type::List(item) => item,
                 _ => &Type::Scalar,
             };
-            let items: Result<Array, Raise> = items.into_iter().map(|value| to_script(item, value, shapes)).collect();
+            let items: Result<Array, Raise> = items.into_iter().map(|value| to_script(item, value, worker)).collect();
             Dynamic::from_array(items?)
         }
         Value::Map(entries) => {
@@ -101,7 +100,7 @@ pub fn to_script(ty: &Type, value: Value, shapes: &RefCell<Shapes>) -> Result<Dy
                 _ => &Type::Scalar,
             };
             let entries: Result<Map, Raise> =
-                entries.into_iter().map(|(name, value)| Ok((name.into(), to_script(item, value, shapes)?))).collect();
+                entries.into_iter().map(|(name, value)| Ok((name.into(), to_script(item, value, worker)?))).collect();
             Dynamic::from_map(entries?)
         }
         Value::Object(object) => Dynamic::from(object),

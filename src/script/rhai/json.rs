@@ -82,17 +82,27 @@ impl Shapes {
     }
 }
 
+/// What is needed on the way: the shapes, and at each value the question whether to stop. A large document takes milliseconds, so
+/// a script that is asked there may give way; no cell is borrowed meanwhile.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    pub shapes: &'a RefCell<Shapes>,
+    pub stops: &'a dyn Fn() -> bool,
+}
+
+const STOPPED: &str = "stopped";
+
 /// Reads a document.
-pub fn decode(text: &[u8], shapes: &RefCell<Shapes>) -> Result<Dynamic, Raise> {
+pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    Document(shapes)
+    Document(way)
         .deserialize(&mut reader)
         .and_then(|document| reader.end().map(|()| document))
         .map_err(|why| json::refused(text, &why))
 }
 
 #[derive(Clone, Copy)]
-struct Document<'a>(&'a RefCell<Shapes>);
+struct Document<'a>(Way<'a>);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = Dynamic;
@@ -128,6 +138,9 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
         let mut array = Array::new();
         while let Some(item) = items.next_element_seed(self)? {
+            if (self.0.stops)() {
+                return Err(serde::de::Error::custom(STOPPED));
+            }
             array.push(item);
         }
         Ok(Dynamic::from_array(array))
@@ -135,13 +148,16 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
         let (mut map, mut order) = (Map::new(), Vec::new());
         while let Some(key) = entries.next_key::<std::borrow::Cow<'_, str>>()? {
+            if (self.0.stops)() {
+                return Err(serde::de::Error::custom(STOPPED));
+            }
             let key = Key::from(&*key);
             let value = entries.next_value_seed(self)?;
             if map.insert(key.clone(), value).is_none() {
                 order.push(key);
             }
         }
-        let shape = self.0.borrow_mut().number(order);
+        let shape = self.0.shapes.borrow_mut().number(order);
         let mut map = Dynamic::from_map(map);
         map.set_tag(shape);
         Ok(map)
@@ -165,9 +181,9 @@ impl Unfit {
 }
 
 /// Writes a value as JSON; an error names the place of what JSON can't say: `orders[3].x`.
-pub fn encode(value: &Dynamic, shapes: &RefCell<Shapes>) -> Result<Vec<u8>, Raise> {
+pub fn encode(value: &Dynamic, way: Way) -> Result<Vec<u8>, Raise> {
     let mut out = Vec::with_capacity(128);
-    match write(&mut out, value, &shapes.borrow(), 0) {
+    match write(&mut out, value, way, 0) {
         Ok(()) => Ok(out),
         Err(Unfit { why, path }) if path.is_empty() => Err(Raise::error(why)),
         Err(Unfit { why, path }) => {
@@ -177,13 +193,16 @@ pub fn encode(value: &Dynamic, shapes: &RefCell<Shapes>) -> Result<Vec<u8>, Rais
     }
 }
 
-fn write(out: &mut Vec<u8>, value: &Dynamic, shapes: &Shapes, depth: usize) -> Result<(), Unfit> {
+fn write(out: &mut Vec<u8>, value: &Dynamic, way: Way, depth: usize) -> Result<(), Unfit> {
+    if (way.stops)() {
+        return Err(Unfit::new(STOPPED));
+    }
     if depth > MAX_DEPTH {
         return Err(Unfit::new(format!("it is nested more than {MAX_DEPTH} levels deep")));
     }
     if value.is_shared() {
         return match value.read_lock::<Dynamic>() {
-            Some(inner) => write(out, &inner, shapes, depth),
+            Some(inner) => write(out, &inner, way, depth),
             None => Err(Unfit::new("a value that is being changed can't be JSON")),
         };
     }
@@ -198,14 +217,15 @@ fn write(out: &mut Vec<u8>, value: &Dynamic, shapes: &Shapes, depth: usize) -> R
     } else if let Ok(text) = value.as_immutable_string_ref() {
         json::write_str(out, text.as_bytes());
     } else if let Ok(map) = value.as_map_ref() {
-        write_map(out, &map, shapes.shape(value.tag()).as_deref(), shapes, depth)?;
+        let shape = way.shapes.borrow().shape(value.tag());
+        write_map(out, &map, shape.as_deref(), way, depth)?;
     } else if let Ok(array) = value.as_array_ref() {
         out.push(b'[');
         for (index, item) in array.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            write(out, item, shapes, depth + 1).map_err(|unfit| unfit.at(format!("[{index}]")))?;
+            write(out, item, way, depth + 1).map_err(|unfit| unfit.at(format!("[{index}]")))?;
         }
         out.push(b']');
     } else if let Ok(c) = value.as_char() {
@@ -218,7 +238,7 @@ fn write(out: &mut Vec<u8>, value: &Dynamic, shapes: &Shapes, depth: usize) -> R
     Ok(())
 }
 
-fn write_map(out: &mut Vec<u8>, map: &Map, shape: Option<&Shape>, shapes: &Shapes, depth: usize) -> Result<(), Unfit> {
+fn write_map(out: &mut Vec<u8>, map: &Map, shape: Option<&Shape>, way: Way, depth: usize) -> Result<(), Unfit> {
     out.push(b'{');
     let mut first = true;
     let mut entry = |key: &Key, value: &Dynamic| {
@@ -227,7 +247,7 @@ fn write_map(out: &mut Vec<u8>, map: &Map, shape: Option<&Shape>, shapes: &Shape
         }
         json::write_str(out, key.as_bytes());
         out.push(b':');
-        write(out, value, shapes, depth + 1).map_err(|unfit| unfit.at(format!(".{key}")))
+        write(out, value, way, depth + 1).map_err(|unfit| unfit.at(format!(".{key}")))
     };
     let Some(shape) = shape else {
         for (key, value) in map {
@@ -277,9 +297,13 @@ pub fn type_name(value: &Dynamic) -> String {
 mod tests {
     use super::*;
 
+    fn way(shapes: &RefCell<Shapes>) -> Way<'_> {
+        Way { shapes, stops: &|| false }
+    }
+
     fn round(text: &str) -> String {
         let shapes = RefCell::default();
-        let read = decode(text.as_bytes(), &shapes).and_then(|document| encode(&document, &shapes));
+        let read = decode(text.as_bytes(), way(&shapes)).and_then(|document| encode(&document, way(&shapes)));
         match read {
             Ok(out) => String::from_utf8(out).expect("UTF-8"),
             Err(raise) => raise.to_string(),
@@ -313,7 +337,7 @@ mod tests {
     #[test]
     fn changed_documents_keep_the_order_of_what_is_left() {
         let shapes = RefCell::default();
-        let mut document = decode(br#"{"c":1,"b":2,"a":3}"#, &shapes).expect("JSON");
+        let mut document = decode(br#"{"c":1,"b":2,"a":3}"#, way(&shapes)).expect("JSON");
         {
             let mut map = document.as_map_mut().expect("a map");
             map.remove("b");
@@ -321,7 +345,7 @@ mod tests {
             map.insert("d".into(), 4.into());
         }
         let copy = document.clone();
-        let text = encode(&copy, &shapes).expect("JSON");
+        let text = encode(&copy, way(&shapes)).expect("JSON");
         assert_eq!(String::from_utf8_lossy(&text), r#"{"c":1,"a":3,"0":0,"d":4}"#);
     }
 
@@ -329,7 +353,7 @@ mod tests {
     fn shapes_are_bounded() {
         let shapes = RefCell::default();
         for n in 0..100_000 {
-            let _ = decode(format!(r#"{{"k{n}":1,"a":2}}"#).as_bytes(), &shapes).expect("JSON");
+            let _ = decode(format!(r#"{{"k{n}":1,"a":2}}"#).as_bytes(), way(&shapes)).expect("JSON");
         }
         let shapes = shapes.borrow();
         assert!(shapes.recent.keys <= MAX_KEYS && shapes.older.keys <= MAX_KEYS);
@@ -339,7 +363,7 @@ mod tests {
     #[test]
     fn what_json_can_not_say_is_named_with_its_place() {
         let shapes = RefCell::default();
-        let said = |value: Dynamic| match encode(&value, &shapes) {
+        let said = |value: Dynamic| match encode(&value, way(&shapes)) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(raise) => raise.to_string(),
         };

@@ -32,7 +32,7 @@ fn read(worker: &Worker, object: &Object, property: &Property) -> Result<Dynamic
     if let Type::Native = property.ty {
         return Ok(native(worker, property.name));
     }
-    to_script(&property.ty, (property.get)(&Args(vec![object.clone().into()]))?, &worker.shapes)
+    to_script(&property.ty, (property.get)(&Args(vec![object.clone().into()]))?, worker)
 }
 
 /// A copy, so that no exchange changes another's. Copies of maps are deep, those of strings and functions are not.
@@ -65,7 +65,7 @@ pub fn get_index(worker: &Worker, object: &Object, name: &str) -> Result<Dynamic
             None => Err(convert::unknown_member(kind, name)),
         };
     };
-    let value = to_script(&index.ty, (index.get)(&indexed(object, name))?, &worker.shapes)?;
+    let value = to_script(&index.ty, (index.get)(&indexed(object, name))?, worker)?;
     remember(worker, object, name, &value);
     Ok(value)
 }

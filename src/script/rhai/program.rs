@@ -6,7 +6,7 @@
 use super::{
     convert::Seen,
     fiber::{Answer, Fiber, Step, Wish},
-    json,
+    json::{self, Way},
     report::{self, Files},
     run::{Imports, Run, Worker},
 };
@@ -74,7 +74,7 @@ impl Program for Compiled {
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
         Box::pin(async move {
             let inner = self.inner.clone();
-            let config = json::decode(config.as_bytes(), &inner.worker.shapes)
+            let config = json::decode(config.as_bytes(), Way { shapes: &inner.worker.shapes, stops: &|| false })
                 .map_err(|raise| report::plain(&inner.files, Fault::Runtime, raise.to_string(), Hook::OnLoad))?;
             let loaded = Loaded { config, state: Dynamic::UNIT };
             let state = if inner.hooks.has(Hook::OnLoad) {

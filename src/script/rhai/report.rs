@@ -1,5 +1,6 @@
 //! Rhai's errors as [`ScriptError`]s: in our words, with file, line, source line and the calls that led there.
 
+use super::json::Way;
 use crate::script::{
     Hook, ScriptError, Source,
     error::{Fault, Limit},
@@ -186,7 +187,7 @@ fn thrown_text(thrown: &::rhai::Dynamic) -> String {
     match thrown.as_immutable_string_ref() {
         Ok(text) => text.to_string(),
         Err(_) if thrown.is_unit() => "an error without a message was thrown".to_owned(),
-        Err(_) => match super::json::encode(thrown, &Default::default()) {
+        Err(_) => match super::json::encode(thrown, Way { shapes: &Default::default(), stops: &|| false }) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(_) => format!("{} was thrown", super::json::type_name(thrown)),
         },

@@ -5,7 +5,7 @@
 
 use super::{
     fiber::{Answer, Fibers, Wish},
-    json::Shapes,
+    json::{self, Shapes, Way},
     object::LastRead,
 };
 use crate::{
@@ -87,6 +87,16 @@ impl Worker {
 
     pub fn run(&self) -> Option<Rc<Run>> {
         self.run.borrow().clone()
+    }
+
+    /// JSON text as a script's value.
+    pub fn decode(&self, text: &[u8]) -> Result<Dynamic, Raise> {
+        json::decode(text, Way { shapes: &self.shapes, stops: &|| self.progress() })
+    }
+
+    /// A script's value as JSON text.
+    pub fn encode(&self, value: &Dynamic) -> Result<Vec<u8>, Raise> {
+        json::encode(value, Way { shapes: &self.shapes, stops: &|| self.progress() })
     }
 
     /// `print` of a script, to the log.

@@ -6,6 +6,7 @@
 use super::Raise;
 use crate::{
     crypto::jwt::{Signer, Verifier},
+    script::host::regex::Pattern,
     store::RedisScript,
 };
 use ahash::AHashMap;
@@ -49,7 +50,7 @@ impl<V: Clone> Cache<V> {
 
 /// The caches of one worker.
 pub struct Caches {
-    pub patterns: Cache<regex::bytes::Regex>,
+    pub patterns: Cache<Rc<Pattern>>,
     /// By the options that `jwt.verify` was given. Few, since each remembers megabytes of tokens.
     pub verifiers: Cache<Rc<Verifier>>,
     pub signers: Cache<Rc<Signer>>,
@@ -59,7 +60,7 @@ pub struct Caches {
 impl Default for Caches {
     fn default() -> Caches {
         Caches {
-            patterns: Cache::new(128),
+            patterns: Cache::new(64),
             verifiers: Cache::new(16),
             signers: Cache::new(16),
             redis_scripts: Cache::new(64),

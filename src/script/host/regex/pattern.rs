@@ -18,14 +18,14 @@ use std::cell::RefCell;
 
 /// Longer patterns are not even parsed.
 const MAX_SOURCE: usize = 8 << 10;
-/// Bytes of the compiled form, twice (it also runs backwards). Enough for `\w{20}`; a script has few patterns, but a worker keeps all.
-const MAX_COMPILED: usize = 512 << 10;
+/// Bytes of the compiled form in each direction: enough for `\w{20}`.
+const MAX_COMPILED: usize = 1 << 20;
 /// Bytes of each lazy DFA's states.
 const DFA_CACHE: usize = 64 << 10;
 /// Longer texts are refused: even the DFA needs more than ten milliseconds for them.
 const MAX_TEXT: usize = 8 << 20;
-/// States × bytes that the slow machine may take: at most some twenty milliseconds, mostly far less.
-const MAX_WORK: usize = 2_000_000;
+/// States × bytes that the slow machine may take: 15 ms at the very worst, mostly far less.
+const MAX_WORK: usize = 1_000_000;
 
 pub struct Pattern {
     source: Box<str>,
@@ -68,6 +68,13 @@ impl Pattern {
 
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// About how many bytes it holds.
+    pub fn memory(&self) -> usize {
+        let forward = self.slow.get_nfa().memory_usage();
+        let reverse = self.dfa.reverse().get_nfa().memory_usage();
+        forward + reverse + 2 * DFA_CACHE + self.slow_cache.borrow().memory_usage()
     }
 
     /// The first match within the input's range.
@@ -202,6 +209,7 @@ mod tests {
         assert_eq!(found(r"(a)\1", ""), "backreferences are not supported");
         assert_eq!(found("(?=a)", ""), "look-around, including look-ahead and look-behind, is not supported");
         assert_eq!(found(r"(\w{100}){100}", ""), "it is too large when compiled");
+        assert_eq!(found(r"\w{20}", ""), "no");
         assert_eq!(found(&"a".repeat(9000), ""), "it is longer than 8192 bytes");
     }
 }

@@ -5,7 +5,10 @@
 
 use super::Raise;
 use crate::{
-    crypto::jwt::{Signer, Verifier},
+    crypto::{
+        digest,
+        jwt::{Signer, Verifier},
+    },
     script::host::regex::Pattern,
     store::RedisScript,
 };
@@ -67,8 +70,11 @@ pub struct Caches {
     pub redis_scripts: Cache<RedisScript>,
 }
 
-impl Default for Caches {
-    fn default() -> Caches {
+impl Caches {
+    /// Empty ones. The first random bytes of a process cost aws-lc some 150 ms of gathering entropy, more than a hook may use:
+    /// they are taken here, where no exchange waits. Should that fail, the script that needs some is told.
+    pub fn for_worker() -> Caches {
+        let _ = digest::random(1);
         Caches {
             patterns: Cache::new(32 << 20, |pattern| pattern.memory()),
             verifiers: Cache::new(16, |_| 1),

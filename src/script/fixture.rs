@@ -106,7 +106,7 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
 
 /// A worker's services, with the embedded store alone.
 pub fn services(outbound: Rc<dyn Outbound>) -> Services {
-    Services { store: store(), outbound, first_worker: true, caches: Caches::default() }
+    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker() }
 }
 
 fn store() -> WorkerStore {

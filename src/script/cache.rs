@@ -6,7 +6,6 @@
 use super::Raise;
 use crate::{
     crypto::{
-        digest,
         jwt::{Signer, Verifier},
     },
     script::host::regex::Pattern,
@@ -71,10 +70,8 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// Empty ones. The first random bytes of a process cost aws-lc some 150 ms of gathering entropy, more than a hook may use:
-    /// they are taken here, where no exchange waits. Should that fail, the script that needs some is told.
+    /// Empty ones.
     pub fn for_worker() -> Caches {
-        let _ = digest::random(1);
         Caches {
             patterns: Cache::new(32 << 20, |pattern| pattern.memory()),
             verifiers: Cache::new(16, |_| 1),

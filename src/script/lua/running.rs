@@ -241,9 +241,12 @@ impl Running {
             Object::Params(_) => 7,
             Object::Cookies(_) => 8,
             Object::Vars(_) => 9,
-            Object::Result(_) | Object::ResultHeaders(_) | Object::Reply(_) | Object::Error(_) | Object::Opaque(..) => {
-                return None;
-            }
+            Object::Result(_)
+            | Object::ResultHeaders(_)
+            | Object::Reply(_)
+            | Object::Error(_)
+            | Object::Verifier(_)
+            | Object::Opaque(..) => return None,
         })
     }
 }

@@ -1,0 +1,204 @@
+//! Binds the one list to Rhai: modules as static modules, all kinds of objects as one type.
+//!
+//! Everything is dispatched here at run time by what the list says; no function of the list is named. Each name is bound for
+//! more numbers of arguments than it takes, so that the shared messages about arguments are seen instead of Rhai's.
+
+use super::{convert::Seen, convert::to_script, object, run::Worker};
+use crate::script::{
+    Raise, Value, convert, host,
+    list::{ConstantValue, Function, Type},
+    object::Object,
+    value::Args,
+};
+use ::rhai::{
+    Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Position,
+    RhaiFunc, Shared,
+};
+use std::{any::TypeId, collections::BTreeMap, mem, rc::Rc};
+
+type Failed = Box<EvalAltResult>;
+type Native = dyn Fn(Option<NativeCallContext>, &mut [&mut Dynamic]) -> Result<Dynamic, Failed>;
+
+/// Arguments that may follow the declared ones of a variadic function.
+const VARIADIC: usize = 8;
+
+pub fn bind(engine: &mut Engine, worker: &Rc<Worker>) {
+    for module in host::MODULES {
+        let mut bound = Module::new();
+        for constant in module.constants {
+            bound.set_var(
+                constant.name,
+                match constant.value {
+                    ConstantValue::Null => Dynamic::UNIT,
+                    ConstantValue::Text(text) => text.into(),
+                    ConstantValue::Int(i) => i.into(),
+                },
+            );
+        }
+        for function in module.functions {
+            let name = format!("{}::{}", module.name, function.name);
+            let func = native(worker, move |worker, args| {
+                let given = args.iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
+                call(worker, function, &name, None, given)
+            });
+            let most = function.params.len() + if function.variadic { VARIADIC } else { 2 };
+            for count in 0..=most {
+                register(&mut bound, function.name, vec![TypeId::of::<Dynamic>(); count], func.clone(), false);
+            }
+            // Rhai tries every mix of exact types and `Dynamic`, exact ones first: what is usual is found at once.
+            for count in 1..=function.params.len() {
+                let usual = function.params[..count].iter().map(|param| usual_type(&param.ty)).collect();
+                register(&mut bound, function.name, usual, func.clone(), false);
+            }
+        }
+        engine.register_static_module(module.name, bound.into());
+    }
+    engine.register_type_with_name::<Object>("object");
+    let mut members = Module::new();
+    bind_objects(&mut members, worker);
+    engine.register_global_module(members.into());
+    // Also asked after a function failed, so it answers only for names that the kind does not have.
+    #[expect(deprecated, reason = "not deprecated, but volatile, as its documentation says")]
+    engine.on_missing_function(|name, args, is_method, _| match object_of(args) {
+        Ok(object) if is_method && object.kind().method(name).is_none() => {
+            Err(failed(convert::unknown_member(object.kind(), name), Position::NONE))
+        }
+        _ => Ok(None),
+    });
+}
+
+fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
+    let object = TypeId::of::<Object>();
+    let any = TypeId::of::<Dynamic>();
+    let kinds = || host::KINDS.iter().copied();
+    // Every name once; the object's kind decides what it means.
+    let properties = kinds().flat_map(|kind| kind.properties).map(|property| property.name);
+    for name in properties.collect::<std::collections::BTreeSet<_>>() {
+        let get = native(worker, move |worker, args| object::get(worker, &object_of(args)?, name));
+        register(members, &format!("get${name}"), vec![object], get, true);
+        let set = native(worker, move |worker, args| {
+            let value = mem::take(&mut *args[1]);
+            object::set(worker, &object_of(args)?, name, value)
+        });
+        register(members, &format!("set${name}"), vec![object, any], set, true);
+    }
+    let get = native(worker, |worker, args| object::get_index(worker, &object_of(args)?, &key_of(args)?));
+    register(members, "index$get$", vec![object, any], get, true);
+    let set = native(worker, |worker, args| {
+        let value = mem::take(&mut *args[2]);
+        object::set_index(worker, &object_of(args)?, &key_of(args)?, value)
+    });
+    register(members, "index$set$", vec![object, any, any], set, true);
+
+    let mut methods: BTreeMap<&str, usize> = BTreeMap::new();
+    for method in kinds().flat_map(|kind| kind.methods) {
+        let most = method.params.len() + if method.variadic { VARIADIC } else { 2 };
+        let known = methods.entry(method.name).or_default();
+        *known = most.max(*known);
+    }
+    for (name, most) in methods {
+        let func = native(worker, move |worker, args| {
+            let object = object_of(args)?;
+            let kind = object.kind();
+            let method = kind.method(name).ok_or_else(|| convert::unknown_member(kind, name))?;
+            let given = args[1..].iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
+            call(worker, method, name, Some(object), given)
+        });
+        for count in 0..=most {
+            let types = std::iter::once(object).chain(std::iter::repeat_n(any, count)).collect();
+            register(members, name, types, func.clone(), true);
+        }
+    }
+
+    members.set_iter_result(object, |value: Dynamic| {
+        let names = value.try_cast::<Object>().ok_or_else(|| Raise::error("not an object")).and_then(object::names);
+        match names {
+            Ok(names) => Box::new(names.into_iter().map(|name| Ok(Dynamic::from(name)))),
+            Err(raise) => Box::new(std::iter::once(Err(failed(raise, Position::NONE)))),
+        }
+    });
+    for name in ["to_string", "to_debug"] {
+        let func = native(worker, |_, args| Ok(object_of(args)?.kind().name.into()));
+        register(members, name, vec![object], func, true);
+    }
+}
+
+/// Registers under Rhai's internal names too (`get$x`, `index$set$`): its own constructors for those can't take raw functions.
+/// Methods take their object by reference, and may be called on constants, since objects are handles.
+fn register(module: &mut Module, name: &str, types: Vec<TypeId>, func: Shared<Native>, method: bool) {
+    let (has_context, is_volatile) = (true, true);
+    let (registration, func) = if method {
+        let func = RhaiFunc::Method { func, has_context, is_pure: true, is_volatile };
+        (FuncRegistration::new(name).in_global_namespace(), func)
+    } else {
+        let func = RhaiFunc::Pure { func, has_context, is_pure: true, is_volatile };
+        (FuncRegistration::new(name).in_internal_namespace(), func)
+    };
+    registration.set_into_module_raw(module, types, func);
+}
+
+/// The Rhai type in which an argument of a declared type mostly comes.
+fn usual_type(ty: &Type) -> TypeId {
+    match ty {
+        Type::Bool => TypeId::of::<bool>(),
+        Type::Int | Type::Number => TypeId::of::<i64>(),
+        Type::String | Type::Bytes | Type::Duration | Type::Scalar => TypeId::of::<ImmutableString>(),
+        Type::Json | Type::Map(_) | Type::Options(_) => TypeId::of::<Map>(),
+        Type::List(_) => TypeId::of::<Array>(),
+        Type::Object(_) => TypeId::of::<Object>(),
+        Type::Maybe(inner) => usual_type(inner),
+        Type::Nil | Type::Native | Type::Any => TypeId::of::<Dynamic>(),
+    }
+}
+
+fn native(
+    worker: &Rc<Worker>,
+    func: impl Fn(&Worker, &mut [&mut Dynamic]) -> Result<Dynamic, Raise> + 'static,
+) -> Shared<Native> {
+    let worker = worker.clone();
+    Rc::new(move |context, args| {
+        let done = worker.room().and_then(|()| func(&worker, args));
+        done.map_err(|raise| failed(raise, context.map_or(Position::NONE, |context| context.call_position())))
+    })
+}
+
+/// Checks the arguments, calls the function, and suspends the script while it has to wait.
+fn call<'a>(
+    worker: &'a Worker,
+    function: &'static Function,
+    name: &str,
+    this: Option<Object>,
+    given: impl ExactSizeIterator<Item = Seen<'a>>,
+) -> Result<Dynamic, Raise> {
+    let run = worker.run();
+    let Some(scope) = run.as_ref().and_then(|run| run.scope.as_deref()) else {
+        return Err(Raise::error(format!("{name}: can only be called in a hook")));
+    };
+    let mut args = Vec::with_capacity(1 + function.params.len());
+    args.extend(this.map(Value::Object));
+    convert::args(function.params, function.variadic, given, &mut args).map_err(|raise| convert::named(name, raise))?;
+    let outcome = (function.run)(scope, Args(args));
+    let value = worker.settle(outcome).map_err(|raise| convert::named(name, raise))?;
+    to_script(&function.returns, value, worker).map_err(|raise| convert::named(name, raise))
+}
+
+fn object_of(args: &[&mut Dynamic]) -> Result<Object, Raise> {
+    let object = args.first().and_then(|arg| arg.read_lock::<Object>().map(|object| object.clone()));
+    object.ok_or_else(|| Raise::error("not an object of the gateway"))
+}
+
+fn key_of(args: &[&mut Dynamic]) -> Result<ImmutableString, Raise> {
+    match args.get(1).map(|key| key.as_immutable_string_ref().map(|key| key.clone())) {
+        Some(Ok(key)) => Ok(key),
+        Some(Err(_)) | None => Err(Raise::error("names are strings")),
+    }
+}
+
+/// A host function's error as Rhai's; replies are thrown as values.
+pub fn failed(raise: Raise, position: Position) -> Failed {
+    let thrown = match raise {
+        Raise::Error(message) => Dynamic::from(message),
+        Raise::Reply(reply) => Dynamic::from(Object::Reply(Rc::new(*reply))),
+    };
+    Box::new(EvalAltResult::ErrorRuntime(thrown, position))
+}

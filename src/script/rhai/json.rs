@@ -1,0 +1,380 @@
+//! JSON text to Rhai's maps and arrays, and back.
+//!
+//! Rhai's maps are sorted, documents are not: a decoded map carries the number of its [`Shape`], the order its keys
+//! came in, as its tag, which is copied with it. Written back, keys that are still there come in that order, others after them by name. Maps that
+//! a script made have no shape and are written by name, as Lua's tables are.
+
+use crate::script::{
+    Raise,
+    json::{self, MAX_DEPTH},
+    object::Object,
+};
+use ::rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
+
+trait KeyOf {
+    type Key;
+}
+impl<K, V> KeyOf for std::collections::BTreeMap<K, V> {
+    type Key = K;
+}
+/// The type of a Rhai map's keys, which has no public name.
+type Key = <Map as KeyOf>::Key;
+
+/// An integer above the greatest that Rhai has: it is only carried through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Big(pub u64);
+
+/// The order of a decoded object's keys.
+pub struct Shape {
+    order: Box<[Key]>,
+    sorted: Box<[Key]>,
+}
+
+/// Known shapes. Bounded: when there are too many keys the older half is forgotten, and documents of those shapes that are
+/// still alive are written by name.
+#[derive(Default)]
+pub struct Shapes {
+    last: i32,
+    recent: Half,
+    older: Half,
+}
+
+#[derive(Default)]
+struct Half {
+    numbers: HashMap<Box<[Key]>, i32, ahash::RandomState>,
+    shapes: HashMap<i32, Rc<Shape>, ahash::RandomState>,
+    keys: usize,
+}
+
+/// About one megabyte of keys for each half.
+const MAX_KEYS: usize = 16 << 10;
+
+impl Shapes {
+    /// The number of this order of keys; 0 when they are sorted.
+    fn number(&mut self, order: Vec<Key>) -> i32 {
+        if order.is_sorted() {
+            return 0;
+        }
+        if let Some(number) = self.recent.numbers.get(&*order) {
+            return *number;
+        }
+        if self.recent.keys + order.len() > MAX_KEYS {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        // Numbers are not reused before two billion shapes.
+        self.last = self.last.checked_add(1).unwrap_or(1);
+        let order = order.into_boxed_slice();
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        self.recent.keys += order.len();
+        self.recent.numbers.insert(order.clone(), self.last);
+        self.recent.shapes.insert(self.last, Rc::new(Shape { order, sorted }));
+        self.last
+    }
+
+    fn shape(&self, number: i32) -> Option<Rc<Shape>> {
+        if number == 0 {
+            return None;
+        }
+        self.recent.shapes.get(&number).or_else(|| self.older.shapes.get(&number)).cloned()
+    }
+}
+
+/// What is needed on the way: the shapes, and at each value the question whether to stop. A large document takes milliseconds, so
+/// a script that is asked there may give way; no cell is borrowed meanwhile.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    pub shapes: &'a RefCell<Shapes>,
+    pub stops: &'a dyn Fn() -> bool,
+}
+
+const STOPPED: &str = "stopped";
+
+/// Reads a document.
+pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    Document(way)
+        .deserialize(&mut reader)
+        .and_then(|document| reader.end().map(|()| document))
+        .map_err(|why| json::refused(text, &why))
+}
+
+#[derive(Clone, Copy)]
+struct Document<'a>(Way<'a>);
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = Dynamic;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Dynamic, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = Dynamic;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Dynamic, E> {
+        Ok(Dynamic::UNIT)
+    }
+    fn visit_bool<E>(self, b: bool) -> Result<Dynamic, E> {
+        Ok(b.into())
+    }
+    fn visit_i64<E>(self, i: i64) -> Result<Dynamic, E> {
+        Ok(i.into())
+    }
+    fn visit_u64<E>(self, u: u64) -> Result<Dynamic, E> {
+        Ok(i64::try_from(u).map_or_else(|_| Dynamic::from(Big(u)), Into::into))
+    }
+    fn visit_f64<E>(self, f: f64) -> Result<Dynamic, E> {
+        Ok(f.into())
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Dynamic, E> {
+        Ok(text.into())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
+        let mut array = Array::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            if (self.0.stops)() {
+                return Err(serde::de::Error::custom(STOPPED));
+            }
+            array.push(item);
+        }
+        Ok(Dynamic::from_array(array))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
+        let (mut map, mut order) = (Map::new(), Vec::new());
+        while let Some(key) = entries.next_key::<std::borrow::Cow<'_, str>>()? {
+            if (self.0.stops)() {
+                return Err(serde::de::Error::custom(STOPPED));
+            }
+            let key = Key::from(&*key);
+            let value = entries.next_value_seed(self)?;
+            if map.insert(key.clone(), value).is_none() {
+                order.push(key);
+            }
+        }
+        let shape = self.0.shapes.borrow_mut().number(order);
+        let mut map = Dynamic::from_map(map);
+        map.set_tag(shape);
+        Ok(map)
+    }
+}
+
+/// Why a value is not JSON, and where it is, innermost first.
+struct Unfit {
+    why: String,
+    path: Vec<String>,
+}
+
+impl Unfit {
+    fn new(why: impl Into<String>) -> Unfit {
+        Unfit { why: why.into(), path: Vec::new() }
+    }
+    fn at(mut self, place: String) -> Unfit {
+        self.path.push(place);
+        self
+    }
+}
+
+/// Writes a value as JSON; an error names the place of what JSON can't say: `orders[3].x`.
+pub fn encode(value: &Dynamic, way: Way) -> Result<Vec<u8>, Raise> {
+    let mut out = Vec::with_capacity(128);
+    match write(&mut out, value, way, 0) {
+        Ok(()) => Ok(out),
+        Err(Unfit { why, path }) if path.is_empty() => Err(Raise::error(why)),
+        Err(Unfit { why, path }) => {
+            let path: String = path.into_iter().rev().collect();
+            Err(Raise::error(format!("`{}`: {why}", path.trim_start_matches('.'))))
+        }
+    }
+}
+
+fn write(out: &mut Vec<u8>, value: &Dynamic, way: Way, depth: usize) -> Result<(), Unfit> {
+    if (way.stops)() {
+        return Err(Unfit::new(STOPPED));
+    }
+    if depth > MAX_DEPTH {
+        return Err(Unfit::new(format!("it is nested more than {MAX_DEPTH} levels deep")));
+    }
+    if value.is_shared() {
+        return match value.read_lock::<Dynamic>() {
+            Some(inner) => write(out, &inner, way, depth),
+            None => Err(Unfit::new("a value that is being changed can't be JSON")),
+        };
+    }
+    if value.is_unit() {
+        out.extend_from_slice(b"null");
+    } else if let Ok(b) = value.as_bool() {
+        out.extend_from_slice(if b { b"true" } else { b"false" });
+    } else if let Ok(i) = value.as_int() {
+        json::write_i64(out, i);
+    } else if let Ok(f) = value.as_float() {
+        json::write_f64(out, f);
+    } else if let Ok(text) = value.as_immutable_string_ref() {
+        json::write_str(out, text.as_bytes());
+    } else if let Ok(map) = value.as_map_ref() {
+        let shape = way.shapes.borrow().shape(value.tag());
+        write_map(out, &map, shape.as_deref(), way, depth)?;
+    } else if let Ok(array) = value.as_array_ref() {
+        out.push(b'[');
+        for (index, item) in array.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write(out, item, way, depth + 1).map_err(|unfit| unfit.at(format!("[{index}]")))?;
+        }
+        out.push(b']');
+    } else if let Ok(c) = value.as_char() {
+        json::write_str(out, c.encode_utf8(&mut [0; 4]).as_bytes());
+    } else if let Some(big) = value.read_lock::<Big>() {
+        out.extend_from_slice(big.0.to_string().as_bytes());
+    } else {
+        return Err(Unfit::new(format!("{} can't be JSON", type_name(value))));
+    }
+    Ok(())
+}
+
+fn write_map(out: &mut Vec<u8>, map: &Map, shape: Option<&Shape>, way: Way, depth: usize) -> Result<(), Unfit> {
+    out.push(b'{');
+    let mut first = true;
+    let mut entry = |key: &Key, value: &Dynamic| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        json::write_str(out, key.as_bytes());
+        out.push(b':');
+        write(out, value, way, depth + 1).map_err(|unfit| unfit.at(format!(".{key}")))
+    };
+    let Some(shape) = shape else {
+        for (key, value) in map {
+            entry(key, value)?;
+        }
+        out.push(b'}');
+        return Ok(());
+    };
+    let mut written = 0;
+    for key in &shape.order {
+        if let Some(value) = map.get(key) {
+            entry(key, value)?;
+            written += 1;
+        }
+    }
+    if written < map.len() {
+        for (key, value) in map.iter().filter(|(key, _)| shape.sorted.binary_search(key).is_err()) {
+            entry(key, value)?;
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// The word for a value's type in messages.
+pub fn type_name(value: &Dynamic) -> String {
+    let known = [
+        (value.is::<()>(), "nothing"),
+        (value.is::<bool>(), "a boolean"),
+        (value.is::<i64>() || value.is::<f64>() || value.is::<Big>(), "a number"),
+        (value.is::<ImmutableString>() || value.is::<char>(), "a string"),
+        (value.is::<Array>(), "an array"),
+        (value.is::<Map>(), "a map"),
+        (value.is::<Blob>(), "a blob"),
+        (value.is::<FnPtr>(), "a function"),
+    ];
+    if let Some((_, name)) = known.iter().find(|(it_is, _)| *it_is) {
+        return (*name).to_owned();
+    }
+    match value.read_lock::<Object>() {
+        Some(object) => object.kind().name.to_owned(),
+        None => value.type_name().rsplit("::").next().unwrap_or("a value").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(shapes: &RefCell<Shapes>) -> Way<'_> {
+        Way { shapes, stops: &|| false }
+    }
+
+    fn round(text: &str) -> String {
+        let shapes = RefCell::default();
+        let read = decode(text.as_bytes(), way(&shapes)).and_then(|document| encode(&document, way(&shapes)));
+        match read {
+            Ok(out) => String::from_utf8(out).expect("UTF-8"),
+            Err(raise) => raise.to_string(),
+        }
+    }
+
+    #[test]
+    fn documents_pass_unchanged() {
+        for text in [
+            r#"{"b":1,"a":{"z":[],"y":{},"x":null},"c":[1,[2,[3]]]}"#,
+            "[9223372036854775807,-9223372036854775808,18446744073709551615,9007199254740993]",
+            r#"["grüße","\u0000\n\"",true,false,1.5,1e+300]"#,
+            "\"text\"",
+            "null",
+        ] {
+            assert_eq!(round(text), text);
+        }
+        assert_eq!(round("[20.0, 1e2]"), "[20,100]");
+        assert_eq!(round(r#"{"b":1,"a":2,"b":3}"#), r#"{"b":3,"a":2}"#);
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        assert_eq!(round("{"), "not JSON: EOF while parsing an object at line 1 column 1");
+        assert_eq!(round(" "), "not JSON: it is empty");
+        assert_eq!(round("1 2"), "not JSON: trailing characters at line 1 column 3");
+        let deep = ["[", "]"].map(|bracket| bracket.repeat(200)).concat();
+        assert_eq!(round(&deep), "not JSON: recursion limit exceeded at line 1 column 128");
+    }
+
+    #[test]
+    fn changed_documents_keep_the_order_of_what_is_left() {
+        let shapes = RefCell::default();
+        let mut document = decode(br#"{"c":1,"b":2,"a":3}"#, way(&shapes)).expect("JSON");
+        {
+            let mut map = document.as_map_mut().expect("a map");
+            map.remove("b");
+            map.insert("0".into(), 0.into());
+            map.insert("d".into(), 4.into());
+        }
+        let copy = document.clone();
+        let text = encode(&copy, way(&shapes)).expect("JSON");
+        assert_eq!(String::from_utf8_lossy(&text), r#"{"c":1,"a":3,"0":0,"d":4}"#);
+    }
+
+    #[test]
+    fn shapes_are_bounded() {
+        let shapes = RefCell::default();
+        for n in 0..100_000 {
+            let _ = decode(format!(r#"{{"k{n}":1,"a":2}}"#).as_bytes(), way(&shapes)).expect("JSON");
+        }
+        let shapes = shapes.borrow();
+        assert!(shapes.recent.keys <= MAX_KEYS && shapes.older.keys <= MAX_KEYS);
+        assert!(shapes.shape(shapes.last).is_some());
+    }
+
+    #[test]
+    fn what_json_can_not_say_is_named_with_its_place() {
+        let shapes = RefCell::default();
+        let said = |value: Dynamic| match encode(&value, way(&shapes)) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(raise) => raise.to_string(),
+        };
+        let bad: Map = [("x".into(), Dynamic::from_blob(vec![1]))].into_iter().collect();
+        let orders: Array = vec![1.into(), Dynamic::from_map(bad)];
+        let document: Map = [("orders".into(), Dynamic::from_array(orders))].into_iter().collect();
+        assert_eq!(said(Dynamic::from_map(document)), "`orders[1].x`: a blob can't be JSON");
+        let mut deep = Dynamic::UNIT;
+        for _ in 0..200 {
+            deep = Dynamic::from_array(vec![deep]);
+        }
+        assert!(said(deep).ends_with("`: it is nested more than 128 levels deep"));
+    }
+}

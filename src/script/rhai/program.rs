@@ -1,0 +1,275 @@
+//! A compiled script, and how its hooks are driven.
+//!
+//! [`Compiled::call`] runs a hook on a fiber: [`drive`] resumes it slice by slice, awaits what it waits for, and lets other exchanges run
+//! in between. What comes out is a [`Decision`] or an error; everything that the script made has gone with the fiber.
+
+use super::{
+    convert::Seen,
+    fiber::{Answer, Fiber, Step, Wish},
+    json::{self, Way},
+    report::{self, Files},
+    run::{Imports, Run, Worker},
+};
+use crate::script::{
+    Decision, Hook, Hooks, Program, Raise, Scope, ScriptError, State,
+    convert::Native,
+    error::{Fault, Limit},
+    limits::Budget,
+    object::Object,
+};
+use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map};
+use futures_util::future::LocalBoxFuture;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// The longest that `on_load` may take, waiting included: it may fetch keys.
+const LOAD: Duration = Duration::from_secs(10);
+/// Host calls keep the exchange's deadline themselves and say what was late; this catches one that does not.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What `on_load` left for `ctx.config` and `ctx.state`.
+struct Loaded {
+    config: Dynamic,
+    state: Dynamic,
+}
+
+pub struct Compiled {
+    inner: Rc<Inner>,
+}
+
+/// What the fibers of a program share.
+struct Inner {
+    interpreter: Rc<Engine>,
+    worker: Rc<Worker>,
+    ast: AST,
+    hooks: Hooks,
+    files: Files,
+    imports: Rc<Imports>,
+    /// The top level is evaluated before each hook when there is one: imports and constants cost less than a microsecond.
+    has_top_level: bool,
+}
+
+impl Compiled {
+    pub fn new(
+        interpreter: Rc<Engine>,
+        worker: Rc<Worker>,
+        ast: AST,
+        hooks: Hooks,
+        files: Files,
+        imports: Rc<Imports>,
+    ) -> Compiled {
+        let has_top_level = !ast.statements().is_empty();
+        Compiled { inner: Rc::new(Inner { interpreter, worker, ast, hooks, files, imports, has_top_level }) }
+    }
+}
+
+impl Program for Compiled {
+    fn hooks(&self) -> Hooks {
+        self.inner.hooks
+    }
+
+    fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
+        Box::pin(async move {
+            let inner = self.inner.clone();
+            let config = json::decode(config.as_bytes(), Way { shapes: &inner.worker.shapes, stops: &|| false })
+                .map_err(|raise| report::plain(&inner.files, Fault::Runtime, raise.to_string(), Hook::OnLoad))?;
+            let loaded = Loaded { config, state: Dynamic::UNIT };
+            let state = if inner.hooks.has(Hook::OnLoad) {
+                let run = inner.run(scope, &loaded, Instant::now() + LOAD);
+                drive(&self.inner, run, Hook::OnLoad, move |inner, run| {
+                    let state = inner.invoke(run, Hook::OnLoad, vec![run.config.clone()])?;
+                    inner.freeze(state)
+                })
+                .await?
+            } else {
+                Dynamic::UNIT
+            };
+            Ok(Rc::new(Loaded { state, ..loaded }) as State)
+        })
+    }
+
+    fn call<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+    ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>> {
+        Box::pin(async move {
+            let refuse = |message: &str| report::plain(&self.inner.files, Fault::Runtime, message.to_owned(), hook);
+            let Some(loaded) = state.downcast_ref::<Loaded>() else {
+                return Err(refuse("the state is not one of a Rhai script"));
+            };
+            let args = arguments(hook, &scope).ok_or_else(|| refuse("the hook was called outside of an exchange"))?;
+            let deadline = scope.exchange.as_ref().map_or_else(|| Instant::now() + LOAD, |it| it.deadline.get());
+            let run = self.inner.run(scope, loaded, deadline);
+            drive(&self.inner, run, hook, move |inner, run| {
+                let returned = inner.invoke(run, hook, args)?;
+                inner.decision(hook, &returned)
+            })
+            .await
+        })
+    }
+}
+
+/// What a hook is called with; none when the exchange does not have it.
+fn arguments(hook: Hook, scope: &Rc<Scope>) -> Option<Vec<Dynamic>> {
+    let exchange = || scope.exchange.clone();
+    let first = match hook {
+        Hook::OnLoad | Hook::OnLog => None,
+        Hook::OnRequest | Hook::Handle => Some(Object::Request(exchange()?)),
+        Hook::OnResponse => Some(Object::Response(exchange()?)),
+        Hook::OnError => Some(Object::Error(exchange()?.failed.borrow().clone()?)),
+    };
+    let context = Object::Context(scope.clone());
+    Some(first.into_iter().chain([context]).map(Dynamic::from).collect())
+}
+
+/// Runs `body` on a fiber to its end. Dropping this future drops the fiber.
+async fn drive<T: 'static>(
+    inner: &Rc<Inner>,
+    run: Rc<Run>,
+    hook: Hook,
+    body: impl FnOnce(&Rc<Inner>, &Rc<Run>) -> Result<T, ScriptError> + 'static,
+) -> Result<T, ScriptError> {
+    let (own, own_run) = (inner.clone(), run.clone());
+    let fiber = Fiber::new(&inner.worker.fibers, move || body(&own, &own_run));
+    let mut fiber = fiber.map_err(|e| {
+        report::plain(&inner.files, Fault::Limit(Limit::Memory), format!("there is no memory for a stack: {e}"), hook)
+    })?;
+    let mut answer = Answer::Go;
+    loop {
+        let step = catch_unwind(AssertUnwindSafe(|| run.slice(|| fiber.resume(answer))));
+        answer = match step {
+            Ok(Step::Done(result)) => return result,
+            Ok(Step::Suspended(Wish::GiveWay)) => {
+                tokio::task::yield_now().await;
+                Answer::Go
+            }
+            Ok(Step::Suspended(Wish::Wait(future))) => Answer::Value(wait(&run, future).await),
+            Err(panic) => {
+                let why = panic.downcast_ref::<String>().map(String::as_str);
+                let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+                let message = format!("the gateway's own code panicked: {why}");
+                return Err(report::plain(&inner.files, Fault::Runtime, message, hook));
+            }
+        };
+    }
+}
+
+async fn wait(
+    run: &Run,
+    future: LocalBoxFuture<'static, Result<crate::script::Value, Raise>>,
+) -> Result<crate::script::Value, Raise> {
+    match tokio::time::timeout_at((run.budget.deadline() + GRACE).into(), future).await {
+        Ok(value) => value,
+        Err(_) => {
+            run.budget.stop(Limit::Wall);
+            Err(Raise::error("the exchange's time is over"))
+        }
+    }
+}
+
+impl Inner {
+    fn run(&self, scope: Rc<Scope>, loaded: &Loaded, deadline: Instant) -> Rc<Run> {
+        let limits = &scope.instance.limits;
+        let (budget, memory) = (Budget::new(limits, deadline), limits.memory);
+        let kept = (loaded.config.clone(), loaded.state.clone());
+        Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), kept)
+    }
+
+    /// Calls the hook's function; runs on the fiber.
+    fn invoke(&self, run: &Run, hook: Hook, args: Vec<Dynamic>) -> Result<Returned, ScriptError> {
+        let options = CallFnOptions::new().eval_ast(self.has_top_level).rewind_scope(true);
+        let mut scope = ::rhai::Scope::new();
+        let result =
+            self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, hook.name(), args);
+        let function = || self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len());
+        // The first limit counts, whatever the script or Rhai made of it.
+        if let Some(limit) = run.budget.hit() {
+            return Err(report::limit(&self.files, limit, Some(hook), function()));
+        }
+        match result {
+            Ok(value) => Ok(Returned::Value(value.flatten())),
+            Err(error) => match thrown_reply(&error) {
+                Some(reply) => Ok(Returned::Thrown(reply)),
+                None => Err(report::runtime(&self.files, *error, Some(hook), function(), &self.names())),
+            },
+        }
+    }
+
+    /// The names of the script's own functions.
+    fn names(&self) -> Vec<String> {
+        self.ast.iter_fn_def().map(|function| function.name.to_string()).collect()
+    }
+
+    fn decision(&self, hook: Hook, returned: &Returned) -> Result<Decision, ScriptError> {
+        let value = match returned {
+            Returned::Thrown(reply) => reply,
+            Returned::Value(value) => value,
+        };
+        if value.is_unit() {
+            return Ok(Decision::Continue);
+        }
+        if let Some(Object::Reply(reply)) = Seen::new(&self.worker, value.clone()).object() {
+            return Ok(Decision::Reply(Rc::unwrap_or_clone(reply)));
+        }
+        let message = format!("`{}` returned {}: a reply or nothing is expected", hook.name(), json::type_name(value));
+        let mut error = report::plain(&self.files, Fault::Returned, message, hook);
+        report::locate(&mut error, &self.files, self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len()));
+        error.help =
+            Some("a function returns the value of its last expression: end it with `;` to return nothing".into());
+        Err(error)
+    }
+
+    /// What `on_load` returned, cut off from what it shares with closures, so that no exchange can change it for another.
+    fn freeze(&self, returned: Returned) -> Result<Dynamic, ScriptError> {
+        let refuse = |message: String| Err(report::plain(&self.files, Fault::Returned, message, Hook::OnLoad));
+        match returned {
+            Returned::Thrown(_) => refuse("`on_load` threw a reply: there is no request yet".into()),
+            Returned::Value(mut value) => match detach(&mut value, 0) {
+                Ok(()) => Ok(value),
+                Err(why) => refuse(format!("`on_load` returned {why}")),
+            },
+        }
+    }
+}
+
+enum Returned {
+    Value(Dynamic),
+    Thrown(Dynamic),
+}
+
+/// `throw reply::…`, or a host function that ended the hook, at any depth.
+fn thrown_reply(error: &EvalAltResult) -> Option<Dynamic> {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(thrown, _) => {
+            let is_reply = thrown.read_lock::<Object>().is_some_and(|object| matches!(&*object, Object::Reply(_)));
+            is_reply.then(|| thrown.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Replaces shared values by copies, in arrays, maps and what closures caught. Cells that stay shared could be changed by one
+/// exchange, or be locked by one that waits, while another reads them.
+fn detach(value: &mut Dynamic, depth: usize) -> Result<(), &'static str> {
+    if depth > crate::script::json::MAX_DEPTH {
+        return Err("a value that is nested too deeply");
+    }
+    if value.is_shared() {
+        *value = value.flatten_clone();
+    }
+    if let Ok(mut items) = value.as_array_mut() {
+        return items.iter_mut().try_for_each(|item| detach(item, depth + 1));
+    }
+    if let Some(mut map) = value.write_lock::<Map>() {
+        return map.values_mut().try_for_each(|item| detach(item, depth + 1));
+    }
+    if let Some(mut function) = value.write_lock::<FnPtr>() {
+        return function.iter_curry_mut().try_for_each(|caught| detach(caught, depth + 1));
+    }
+    Ok(())
+}

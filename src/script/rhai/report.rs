@@ -1,0 +1,221 @@
+//! Rhai's errors as [`ScriptError`]s: in our words, with file, line, source line and the calls that led there.
+
+use super::json::Way;
+use crate::script::{
+    Hook, ScriptError, Source,
+    error::{Fault, Limit},
+    host,
+    list::nearest,
+};
+use ::rhai::{EvalAltResult, ParseError, ParseErrorType, Position, ScriptFuncDef};
+use std::path::Path;
+
+/// The script's file, and those that it imports.
+pub struct Files {
+    files: Vec<Source>,
+}
+
+impl Files {
+    pub fn new(main: &Source) -> Files {
+        Files { files: vec![main.clone()] }
+    }
+
+    pub fn add(&mut self, module: &Source) {
+        self.files.push(module.clone());
+    }
+
+    /// The script itself.
+    pub fn main(&self) -> &Source {
+        &self.files[0]
+    }
+
+    fn named(&self, path: &str) -> &Source {
+        self.files.iter().find(|source| source.path == Path::new(path)).unwrap_or(self.main())
+    }
+}
+
+/// The most calls that an error shows.
+const STACK: usize = 10;
+
+pub fn at(source: &Source, position: Position, fault: Fault, message: String) -> ScriptError {
+    let line = position.line().unwrap_or(0);
+    let text = line.checked_sub(1).and_then(|above| source.text.lines().nth(above)).unwrap_or_default();
+    ScriptError {
+        fault,
+        message,
+        file: source.path.clone(),
+        line,
+        column: position.position().unwrap_or(0),
+        source_line: text.to_owned(),
+        hook: None,
+        stack: Vec::new(),
+        help: None,
+    }
+}
+
+/// An error without a place.
+pub fn plain(files: &Files, fault: Fault, message: String, hook: Hook) -> ScriptError {
+    ScriptError { hook: Some(hook), ..at(files.main(), Position::NONE, fault, message) }
+}
+
+/// Moves the column to where a name stands in the line.
+pub fn point_at(error: &mut ScriptError, name: &str) {
+    if let Some(before) = error.source_line.find(name) {
+        error.column = error.source_line[..before].chars().count() + 1;
+    }
+}
+
+/// Gives an error without a place that of a hook's function.
+pub fn locate(error: &mut ScriptError, files: &Files, function: Option<&::rhai::Shared<ScriptFuncDef>>) {
+    if let (0, Some(function)) = (error.line, function) {
+        let place = at(files.main(), super::compile::position(function), error.fault.clone(), String::new());
+        (error.line, error.column, error.source_line) = (place.line, place.column, place.source_line);
+        point_at(error, &function.name);
+    }
+}
+
+pub fn syntax(_: &Files, source: &Source, error: &ParseError) -> ScriptError {
+    let message = match &*error.0 {
+        ParseErrorType::VariableUndefined(name) => format!("`{name}` is not defined"),
+        ParseErrorType::ModuleUndefined(name) => format!("there is no module `{name}`"),
+        other => lower(&other.to_string()),
+    };
+    let mut made = at(source, error.1, Fault::Syntax, message);
+    made.help = match &*error.0 {
+        ParseErrorType::VariableUndefined(name) if name == "nil" || name == "null" => {
+            Some("nothing is written `()` in Rhai".into())
+        }
+        ParseErrorType::VariableUndefined(_) => {
+            Some("functions see their parameters, their own variables, and constants as `global::NAME`".into())
+        }
+        ParseErrorType::ModuleUndefined(name) => {
+            nearest(name, host::MODULES.iter().map(|module| module.name)).map(|near| format!("did you mean `{near}`?"))
+        }
+        _ => None,
+    };
+    made
+}
+
+pub fn limit(
+    files: &Files,
+    limit: Limit,
+    hook: Option<Hook>,
+    function: Option<&::rhai::Shared<ScriptFuncDef>>,
+) -> ScriptError {
+    let message = match limit {
+        Limit::Cpu => "used more CPU time than it may",
+        Limit::Wall => "ran past the exchange's deadline",
+        Limit::Memory => "used more memory than it may",
+        Limit::Depth => "calls are nested too deeply",
+    };
+    let mut error = at(files.main(), Position::NONE, Fault::Limit(limit), message.to_owned());
+    error.hook = hook;
+    error.stack.extend(hook.map(|hook| hook.name().to_owned()));
+    locate(&mut error, files, function);
+    error
+}
+
+/// What a script threw, or Rhai did. `names` are those of the script's functions.
+pub fn runtime(
+    files: &Files,
+    error: EvalAltResult,
+    hook: Option<Hook>,
+    function: Option<&::rhai::Shared<ScriptFuncDef>>,
+    names: &[String],
+) -> ScriptError {
+    let (mut inner, mut source, mut stack) = (error, files.main(), Vec::new());
+    loop {
+        inner = match inner {
+            EvalAltResult::ErrorInFunctionCall(name, file, next, _) => {
+                let anonymous = name.starts_with("anon$");
+                stack.insert(0, if anonymous { "a closure".to_owned() } else { name });
+                if !file.is_empty() {
+                    source = files.named(&file);
+                }
+                *next
+            }
+            EvalAltResult::ErrorInModule(_, next, _) => *next,
+            other => {
+                inner = other;
+                break;
+            }
+        };
+    }
+    let position = inner.take_position();
+    let (fault, message, help) = describe(&inner, names);
+    let mut made = at(source, position, fault, message);
+    stack.extend(hook.map(|hook| hook.name().to_owned()));
+    stack.truncate(STACK);
+    (made.hook, made.stack, made.help) = (hook, stack, help);
+    locate(&mut made, files, function);
+    made
+}
+
+fn describe(error: &EvalAltResult, names: &[String]) -> (Fault, String, Option<String>) {
+    let (message, help) = match error {
+        EvalAltResult::ErrorStackOverflow(_) => {
+            return (Fault::Limit(Limit::Depth), "calls are nested too deeply".into(), None);
+        }
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            return (Fault::Limit(Limit::Memory), format!("{} is too large", lower(what)), None);
+        }
+        EvalAltResult::ErrorTooManyVariables(_) | EvalAltResult::ErrorTooManyModules(_) => {
+            return (Fault::Limit(Limit::Memory), lower(&error.to_string()), None);
+        }
+        EvalAltResult::ErrorRuntime(thrown, _) => (thrown_text(thrown), None),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(signature, names),
+        EvalAltResult::ErrorVariableNotFound(name, _) => (format!("`{name}` is not defined"), None),
+        EvalAltResult::ErrorModuleNotFound(name, _) => (format!("there is no module `{name}`"), None),
+        EvalAltResult::ErrorMismatchDataType(expected, got, _) if !expected.is_empty() => {
+            (format!("expected {expected}, got {}", if got == "()" { "nothing" } else { got }), None)
+        }
+        EvalAltResult::ErrorDotExpr(text, _) if text.contains("for type '()'") => {
+            let name = text.split('\'').nth(1).unwrap_or_default();
+            let help = "the value before the dot is `()`; write `?.` where it may be".to_owned();
+            (format!("nothing has no `{name}`"), Some(help))
+        }
+        EvalAltResult::ErrorIndexingType(text, _) if text.starts_with("() ") => {
+            ("nothing can't be indexed".to_owned(), Some("the value before the bracket is `()`".to_owned()))
+        }
+        other => (lower(&other.to_string()), None),
+    };
+    (Fault::Runtime, message, help)
+}
+
+/// What was thrown, for people.
+fn thrown_text(thrown: &::rhai::Dynamic) -> String {
+    match thrown.as_immutable_string_ref() {
+        Ok(text) => text.to_string(),
+        Err(_) if thrown.is_unit() => "an error without a message was thrown".to_owned(),
+        Err(_) => match super::json::encode(thrown, Way { shapes: &Default::default(), stops: &|| false }) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(_) => format!("{} was thrown", super::json::type_name(thrown)),
+        },
+    }
+}
+
+fn unknown_function(signature: &str, names: &[String]) -> (String, Option<String>) {
+    let Some((name, types)) = signature.split_once(" (") else {
+        return (lower(signature), None);
+    };
+    let types = types.trim_end_matches(')').replace("&str | ImmutableString | String", "string");
+    let of_modules = host::MODULES
+        .iter()
+        .flat_map(|module| module.functions.iter().map(move |function| format!("{}::{}", module.name, function.name)));
+    let known: Vec<String> = names.iter().cloned().chain(of_modules).collect();
+    let help = if known.iter().any(|known| known == name) {
+        Some(format!("`{name}` takes another number of arguments"))
+    } else {
+        nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+    };
+    (format!("there is no function `{name}` for ({types})"), help)
+}
+
+/// Rhai's messages begin with a capital.
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if !chars.as_str().starts_with(char::is_uppercase) => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}

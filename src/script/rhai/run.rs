@@ -1,0 +1,246 @@
+//! One hook call while it runs, and its worker: who may use how much.
+//!
+//! The engine's closures (progress, host functions) share one [`Worker`], which knows the [`Run`] that has the thread.
+//! [`Worker::progress`] is asked at every step of a script: it stops, or gives way. The clock is read only at some of the steps.
+
+use super::{
+    fiber::{Answer, Fibers, Wish},
+    json::{self, Shapes, Way},
+    object::LastRead,
+};
+use crate::{
+    memory,
+    script::{
+        Raise, Scope, Value,
+        error::Limit,
+        limits::{Budget, Verdict},
+        list::Outcome,
+    },
+};
+use ::rhai::{Dynamic, Module, Shared};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Instant,
+};
+
+/// Modules by the name that scripts import them with.
+pub type Imports = HashMap<String, Shared<Module>>;
+
+/// The clock is read once in so many steps at most: a step costs 50 to 100 ns, reading the clock 25.
+const STRIDE: u32 = 16;
+/// A step that allocated this much was a long one: look at the clock at once.
+const BULK: isize = 64 << 10;
+/// A script stops when less than this is left of its stack.
+const SPARE_STACK: usize = 48 << 10;
+/// Host functions need more: JSON of the greatest depth, regular expressions.
+const HOST_STACK: usize = 256 << 10;
+
+/// What is shared by everything that runs on one engine.
+pub struct Worker {
+    pub fibers: Rc<Fibers>,
+    pub shapes: RefCell<Shapes>,
+    /// The string that an object of the gateway gave out last.
+    pub last_read: RefCell<Option<LastRead>>,
+    /// Modules while a script is compiled; later they are the run's.
+    pub loading: RefCell<Imports>,
+    run: RefCell<Option<Rc<Run>>>,
+    /// Bytes that all running hooks hold together, and may hold.
+    held: Cell<isize>,
+    memory: isize,
+}
+
+/// One call of a hook, over all its slices.
+pub struct Run {
+    /// None while a script's top level is evaluated at compile time.
+    pub scope: Option<Rc<Scope>>,
+    pub config: Dynamic,
+    pub state: Dynamic,
+    pub imports: Rc<Imports>,
+    pub budget: Budget,
+    worker: Rc<Worker>,
+    memory: isize,
+    /// Bytes held at the end of the last slice.
+    held: Cell<isize>,
+    /// The thread's count when this slice began.
+    slice_start: Cell<isize>,
+    /// Look closer when the thread's count passes this, or after so many steps.
+    alarm: Cell<isize>,
+    steps: Cell<u32>,
+    stride: Cell<u32>,
+    looked: Cell<Instant>,
+}
+
+impl Worker {
+    pub fn new(memory: usize) -> Rc<Worker> {
+        Rc::new(Worker {
+            fibers: Rc::default(),
+            shapes: RefCell::default(),
+            last_read: RefCell::default(),
+            loading: RefCell::default(),
+            run: RefCell::default(),
+            held: Cell::default(),
+            memory: memory as isize,
+        })
+    }
+
+    pub fn run(&self) -> Option<Rc<Run>> {
+        self.run.borrow().clone()
+    }
+
+    /// JSON text as a script's value.
+    pub fn decode(&self, text: &[u8]) -> Result<Dynamic, Raise> {
+        json::decode(text, Way { shapes: &self.shapes, stops: &|| self.progress() })
+    }
+
+    /// A script's value as JSON text.
+    pub fn encode(&self, value: &Dynamic) -> Result<Vec<u8>, Raise> {
+        json::encode(value, Way { shapes: &self.shapes, stops: &|| self.progress() })
+    }
+
+    /// `print` of a script, to the log.
+    pub fn print(&self, text: &str) {
+        let run = self.run();
+        let plugin = run.as_ref().and_then(|run| run.scope.as_ref()).map(|scope| &*scope.instance.plugin);
+        tracing::info!(plugin, "{text}");
+    }
+
+    /// The imported module of this name, of the running script or the one that is compiled.
+    pub fn import(&self, name: &str) -> Option<Shared<Module>> {
+        let of_run = self.run.borrow().as_ref().and_then(|run| run.imports.get(name).cloned());
+        of_run.or_else(|| self.loading.borrow().get(name).cloned())
+    }
+
+    /// Whether the script must stop here; it may have given way meanwhile.
+    #[inline]
+    pub fn progress(&self) -> bool {
+        match &*self.run.borrow() {
+            // A script that goes on while its fiber is dropped: sort catches what unwinds through its callback.
+            None => return true,
+            Some(run) if !run.due() && self.fibers.stack_left() > SPARE_STACK => return false,
+            Some(_) => (),
+        }
+        self.look()
+    }
+
+    #[inline(never)]
+    fn look(&self) -> bool {
+        let Some(run) = self.run() else { return true };
+        if self.fibers.stack_left() <= SPARE_STACK {
+            run.budget.stop(Limit::Depth);
+            return true;
+        }
+        match run.look() {
+            Verdict::Go => false,
+            Verdict::Stop(_) => true,
+            // Without a fiber the top level of a script runs: it just goes on, up to its limit.
+            Verdict::Yield => {
+                self.fibers.suspend(Wish::GiveWay);
+                run.budget.hit().is_some()
+            }
+        }
+    }
+
+    /// Fulfils what a host function wants, suspending the script when it must wait.
+    pub fn settle(&self, outcome: Outcome) -> Result<Value, Raise> {
+        match outcome {
+            Outcome::Done(done) => done,
+            Outcome::Wait(future) => match self.fibers.suspend(Wish::Wait(future)) {
+                Some(Answer::Value(value)) => value,
+                Some(Answer::Go) | None => Err(Raise::error("can't wait here")),
+            },
+        }
+    }
+
+    /// An error when a host function would have too little stack.
+    pub fn room(&self) -> Result<(), Raise> {
+        if self.fibers.stack_left() > HOST_STACK {
+            return Ok(());
+        }
+        if let Some(run) = self.run() {
+            run.budget.stop(Limit::Depth);
+        }
+        Err(Raise::error("calls are nested too deeply"))
+    }
+}
+
+impl Run {
+    pub fn new(
+        worker: &Rc<Worker>,
+        scope: Option<Rc<Scope>>,
+        budget: Budget,
+        memory: usize,
+        imports: Rc<Imports>,
+        (config, state): (Dynamic, Dynamic),
+    ) -> Rc<Run> {
+        Rc::new(Run {
+            scope,
+            config,
+            state,
+            imports,
+            budget,
+            worker: worker.clone(),
+            memory: memory as isize,
+            held: Cell::default(),
+            slice_start: Cell::default(),
+            alarm: Cell::default(),
+            steps: Cell::default(),
+            stride: Cell::new(1),
+            looked: Cell::new(Instant::now()),
+        })
+    }
+
+    /// Runs one slice: `with` resumes the fiber.
+    pub fn slice<T>(self: &Rc<Self>, with: impl FnOnce() -> T) -> T {
+        struct Leave<'a>(&'a Rc<Run>, Option<Rc<Run>>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                let run = self.0;
+                *run.worker.run.borrow_mut() = self.1.take();
+                run.budget.leave();
+                let grown = memory::net_bytes_of_thread() - run.slice_start.get();
+                run.held.set(run.held.get() + grown);
+                run.worker.held.set(run.worker.held.get() + grown);
+            }
+        }
+        let outer = self.worker.run.borrow_mut().replace(self.clone());
+        let _leave = Leave(self, outer);
+        self.budget.enter();
+        self.slice_start.set(memory::net_bytes_of_thread());
+        self.alarm.set(self.slice_start.get() + BULK);
+        self.steps.set(0);
+        self.looked.set(Instant::now());
+        with()
+    }
+
+    #[inline]
+    fn due(&self) -> bool {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        steps >= self.stride.get() || memory::net_bytes_of_thread() > self.alarm.get()
+    }
+
+    fn look(&self) -> Verdict {
+        let net = memory::net_bytes_of_thread();
+        let grown = net - self.slice_start.get();
+        self.alarm.set(net + BULK);
+        self.steps.set(0);
+        if self.held.get() + grown > self.memory || self.worker.held.get() + grown > self.worker.memory {
+            self.budget.stop(Limit::Memory);
+        }
+        let verdict = self.budget.check(true);
+        // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
+        let now = Instant::now();
+        let slow = now.duration_since(self.looked.replace(now)).as_micros() > 50;
+        self.stride.set(if slow { 1 } else { (self.stride.get() * 2).min(STRIDE) });
+        verdict
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // What a run still holds when it ends is the worker's: replies, states.
+        self.worker.held.set(self.worker.held.get() - self.held.get());
+    }
+}

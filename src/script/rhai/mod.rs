@@ -67,7 +67,7 @@ fn restrict(interpreter: &mut Interpreter, worker: &Rc<Worker>, memory: usize) {
     interpreter.set_max_modules(100);
     // Rhai checks sizes after the fact and adds up what is nested, so these leave room for one operation too many.
     interpreter.set_max_string_size(memory / 8);
-    interpreter.set_max_array_size(memory / 128);
+    interpreter.set_max_array_size(memory / 256);
     interpreter.set_max_map_size(memory / 256);
     let asked = worker.clone();
     interpreter.on_progress(move |_| asked.progress().then(|| ().into()));

@@ -137,16 +137,17 @@ pub struct LastRead {
 }
 
 fn remember(worker: &Worker, object: &Object, name: &str, value: &Dynamic) {
-    if let Ok(text) = value.as_immutable_string_ref() {
+    if let (Ok(text), Some(run)) = (value.as_immutable_string_ref(), worker.run()) {
         let last = LastRead { object: object.clone(), name: name.into(), text: text.clone() };
-        *worker.last_read.borrow_mut() = Some(last);
+        *run.last_read.borrow_mut() = Some(last);
     }
 }
 
 /// Whether this is the very string that was read here last, come back from a method such as `split`. Without this
 /// `req.headers["accept"].split(",")` would leave the first of several values.
 fn is_echo(worker: &Worker, object: &Object, name: &str, value: &Dynamic) -> bool {
-    let last = worker.last_read.borrow();
+    let Some(run) = worker.run() else { return false };
+    let last = run.last_read.borrow();
     match (value.as_immutable_string_ref(), &*last) {
         (Ok(text), Some(last)) => {
             ImmutableString::ptr_eq(&text, &last.text) && *last.name == *name && same_handle(object, &last.object)

@@ -143,7 +143,12 @@ async fn drive<T: 'static>(
     loop {
         let step = catch_unwind(AssertUnwindSafe(|| run.slice(|| fiber.resume(answer))));
         answer = match step {
-            Ok(Step::Done(result)) => return result,
+            Ok(Step::Done(result)) => {
+                if result.is_err() {
+                    fiber.discard_stack();
+                }
+                return result;
+            }
             Ok(Step::Suspended(Wish::GiveWay)) => {
                 tokio::task::yield_now().await;
                 Answer::Go
@@ -195,7 +200,9 @@ impl Inner {
             Ok(value) => Ok(Returned::Value(value.flatten())),
             Err(error) => match thrown_reply(&error) {
                 Some(reply) => Ok(Returned::Thrown(reply)),
-                None => Err(report::runtime(&self.files, *error, Some(hook), function(), &self.names())),
+                None => {
+                    Err(report::runtime(&self.files, self.files.main(), *error, Some(hook), function(), &self.names()))
+                }
             },
         }
     }

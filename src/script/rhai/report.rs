@@ -115,15 +115,16 @@ pub fn limit(
     error
 }
 
-/// What a script threw, or Rhai did. `names` are those of the script's functions.
+/// What a script threw, or Rhai did. `main` is the file that was run, `names` are those of the script's functions.
 pub fn runtime(
     files: &Files,
+    main: &Source,
     error: EvalAltResult,
     hook: Option<Hook>,
     function: Option<&::rhai::Shared<ScriptFuncDef>>,
     names: &[String],
 ) -> ScriptError {
-    let (mut inner, mut source, mut stack) = (error, files.main(), Vec::new());
+    let (mut inner, mut source, mut stack) = (error, main, Vec::new());
     loop {
         inner = match inner {
             EvalAltResult::ErrorInFunctionCall(name, file, next, _) => {
@@ -199,6 +200,11 @@ fn unknown_function(signature: &str, names: &[String]) -> (String, Option<String
         return (lower(signature), None);
     };
     let types = types.trim_end_matches(')').replace("&str | ImmutableString | String", "string");
+    let types =
+        types.replace("i64", "number").replace("f64", "number").replace("()", "nothing").replace("Fn", "function");
+    if !name.contains(char::is_alphanumeric) {
+        return (format!("`{name}` does not work with ({types})"), None);
+    }
     let of_modules = host::MODULES
         .iter()
         .flat_map(|module| module.functions.iter().map(move |function| format!("{}::{}", module.name, function.name)));

@@ -41,8 +41,6 @@ const HOST_STACK: usize = 256 << 10;
 pub struct Worker {
     pub fibers: Rc<Fibers>,
     pub shapes: RefCell<Shapes>,
-    /// The string that an object of the gateway gave out last.
-    pub last_read: RefCell<Option<LastRead>>,
     /// Modules while a script is compiled; later they are the run's.
     pub loading: RefCell<Imports>,
     run: RefCell<Option<Rc<Run>>>,
@@ -59,6 +57,8 @@ pub struct Run {
     pub state: Dynamic,
     pub imports: Rc<Imports>,
     pub budget: Budget,
+    /// The string that an object of the gateway gave out last.
+    pub last_read: RefCell<Option<LastRead>>,
     worker: Rc<Worker>,
     memory: isize,
     /// Bytes held at the end of the last slice.
@@ -75,9 +75,8 @@ pub struct Run {
 impl Worker {
     pub fn new(memory: usize) -> Rc<Worker> {
         Rc::new(Worker {
-            fibers: Rc::default(),
+            fibers: Rc::new(Fibers::new(memory)),
             shapes: RefCell::default(),
-            last_read: RefCell::default(),
             loading: RefCell::default(),
             run: RefCell::default(),
             held: Cell::default(),
@@ -180,6 +179,7 @@ impl Run {
             state,
             imports,
             budget,
+            last_read: RefCell::default(),
             worker: worker.clone(),
             memory: memory as isize,
             held: Cell::default(),

@@ -203,8 +203,8 @@ async fn config_and_state_are_the_instances_own() {
     };
     for _ in 0..2 {
         assert_eq!(told(call(Hook::OnRequest).await), "200 [16,2,5,3]");
-        assert_eq!(told(call(Hook::OnResponse).await), "test.rhai:8:56: `state` of context can't be set");
-        assert_eq!(told(call(Hook::OnLog).await), "test.rhai:9:43: `config` of context can't be set");
+        assert_eq!(told(call(Hook::OnResponse).await), "test.rhai:8:40: `state` of context can't be set");
+        assert_eq!(told(call(Hook::OnLog).await), "test.rhai:9:30: `config` of context can't be set");
     }
 }
 

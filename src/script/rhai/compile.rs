@@ -7,7 +7,7 @@
 use super::{
     program::Compiled,
     report::{self, Files},
-    run::{Imports, Run, Worker},
+    run::{Run, Worker},
 };
 use crate::script::{
     Hook, Hooks, Language, Modules, ScriptError, Source,
@@ -15,7 +15,7 @@ use crate::script::{
     limits::{Budget, Limits},
     list::nearest,
 };
-use ::rhai::{AST, ASTNode, Dynamic, Engine, Expr, Module, Position, Scope, ScriptFuncDef, Stmt};
+use ::rhai::{AST, ASTNode, Engine, Expr, Module, Position, Scope, ScriptFuncDef, Stmt};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -101,11 +101,10 @@ impl Loader<'_> {
     ) -> Result<(), ScriptError> {
         let limits = Limits::default();
         let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(10));
-        let nothing = (Dynamic::UNIT, Dynamic::UNIT);
-        let run = Run::new(self.worker, None, budget, limits.memory, Rc::new(Imports::new()), nothing);
+        let run = Run::new(self.worker, None, budget, limits.memory, Rc::default(), Rc::default());
         let result = run.slice(|| with(self.interpreter));
         let mut error = match (run.budget.hit(), result) {
-            (Some(limit), _) => report::limit(&self.files, limit, None, None),
+            (Some(limit), _) => report::limit(&self.files, (limit, run.memory()), None, None),
             (None, Err(error)) => report::runtime(&self.files, source, *error, None, None, &[]),
             (None, Ok(())) => return Ok(()),
         };

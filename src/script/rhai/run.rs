@@ -49,12 +49,18 @@ pub struct Worker {
     memory: isize,
 }
 
+/// What `ctx.config` and `ctx.state` give.
+#[derive(Default)]
+pub struct Loaded {
+    pub config: Dynamic,
+    pub state: Dynamic,
+}
+
 /// One call of a hook, over all its slices.
 pub struct Run {
     /// None while a script's top level is evaluated at compile time.
     pub scope: Option<Rc<Scope>>,
-    pub config: Dynamic,
-    pub state: Dynamic,
+    pub loaded: Rc<Loaded>,
     pub imports: Rc<Imports>,
     pub budget: Budget,
     /// The string that an object of the gateway gave out last.
@@ -171,12 +177,11 @@ impl Run {
         budget: Budget,
         memory: usize,
         imports: Rc<Imports>,
-        (config, state): (Dynamic, Dynamic),
+        loaded: Rc<Loaded>,
     ) -> Rc<Run> {
         Rc::new(Run {
             scope,
-            config,
-            state,
+            loaded,
             imports,
             budget,
             last_read: RefCell::default(),
@@ -189,6 +194,11 @@ impl Run {
             stride: Cell::new(1),
             looked: Cell::new(Instant::now()),
         })
+    }
+
+    /// The bytes that it may hold.
+    pub fn memory(&self) -> usize {
+        self.memory.min(self.worker.memory).unsigned_abs()
     }
 
     /// Runs one slice: `with` resumes the fiber.
@@ -209,7 +219,8 @@ impl Run {
         self.budget.enter();
         self.slice_start.set(memory::net_bytes_of_thread());
         self.alarm.set(self.slice_start.get() + BULK);
-        self.steps.set(0);
+        // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
+        self.steps.set(self.stride.get());
         self.looked.set(Instant::now());
         with()
     }

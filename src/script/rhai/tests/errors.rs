@@ -36,8 +36,11 @@ fn what_can_be_said_without_a_request_is_said_when_compiling() {
     assert_eq!(refused("fn on_log(ctx) { htp::get(1) }"), "test.rhai:1:18: there is no module `htp`");
     assert_eq!(refused("fn on_log(ctx) { eval(\"1\") }"), "test.rhai:1:18: reserved keyword 'eval' is disabled");
     assert_eq!(refused("let x = 1;\nthrow \"top\";"), "test.rhai:2:1: top");
-    assert_eq!(refused("http::get(\"svc://a/b\");"), "test.rhai:1:7: http::get: can only be called in a hook");
-    assert_eq!(refused("\n loop { }"), "test.rhai:2:2: used more CPU time than it may");
+    assert_eq!(
+        refused("http::get(\"svc://a/b\");"),
+        "test.rhai:1:7: http::get: can't be called while a file is loaded: call it from on_load or another hook"
+    );
+    assert_eq!(refused("\n loop { }"), "test.rhai:2:2: stopped: it used up its CPU time");
 }
 
 #[test]
@@ -65,7 +68,7 @@ async fn errors_name_file_line_and_calls() {
     .await;
     assert_eq!(error.to_string(), "test.rhai:2:5: no key");
     assert_eq!(error.source_line, "    throw \"no \" + x;");
-    assert_eq!(error.stack, ["inner", "outer", "on_request"]);
+    assert_eq!(error.stack, ["test.rhai:2 in inner", "test.rhai:4 in outer", "test.rhai:5 in on_request"]);
     assert_eq!(error.hook, Some(Hook::OnRequest));
 }
 
@@ -81,7 +84,7 @@ async fn errors_in_modules_name_the_module() {
     let error = program.call(Hook::OnRequest, scope(Hook::OnRequest, Some(exchange(""))), &state).await.unwrap_err();
     assert_eq!(error.to_string(), "plugins/lib/x.rhai:3:3: deep");
     assert_eq!(error.source_line, "  throw \"deep\" }");
-    assert_eq!(error.stack, ["g", "f", "on_request"]);
+    assert_eq!(error.stack, ["plugins/lib/x.rhai:3 in g", "plugins/lib/x.rhai:4 in f", "test.rhai:2 in on_request"]);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -124,17 +127,20 @@ async fn messages_help() {
     assert_eq!(said("1 + #{}").await, "`+` does not work with (number, map)");
     assert_eq!(
         said("req.text().len()").await,
-        "`on_request` returned a number: a reply or nothing is expected (a function returns the value of its last expression: end it with `;` to return nothing)"
+        "on_request returned a number (return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`)"
     );
-    assert_eq!(said("req.headers[\"a b\"]").await, "`a b` is not a header name");
-    assert_eq!(said("req.headers[\"a\"] = \"x\\r\\ny\"").await, "a header value has a control character in it");
-    assert_eq!(said("req.method = 1").await, "`method` of request: expected a string, got a number");
+    assert_eq!(said("req.headers[\"a b\"]").await, "headers[\"a b\"]: `a b` is not a header name");
+    assert_eq!(
+        said("req.headers[\"a\"] = \"x\\r\\ny\"").await,
+        "headers[\"a\"]: a header value has a control character in it"
+    );
+    assert_eq!(said("req.method = 1").await, "request.method: expected a string, got a number");
     assert_eq!(
         said("reply::json(200, #{ orders: [1, #{ x: |a| a }] })").await,
-        "reply::json: argument 2 (value): `orders[1].x`: a function can't be JSON"
+        "reply::json: argument 2 (value): orders[1].x: a function can't be JSON"
     );
-    assert_eq!(said("throw #{ code: 7 }").await, "{\"code\":7}");
-    assert_eq!(said("let n = 0; for x in req { n += 1; }").await, "request has no names to go through");
+    assert_eq!(said("throw #{ code: 7 }").await, "raised {\"code\":7}");
+    assert_eq!(said("let n = 0; for x in req { n += 1; }").await, "a request has no items to go through");
     assert_eq!(said("Fn(\"sleep\").call(1)").await, "there is no sleep in a gateway");
     assert_eq!(said("Fn(\"eval\").call(\"1\")").await, "syntax error: 'eval' is a reserved keyword");
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `gatewright` command.
+
+fn main() -> std::process::ExitCode {
+    gatewright::cli::main()
+}

@@ -118,7 +118,7 @@ fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
             Some(object) if object.kind().name == *kind => Ok(object.into()),
             _ => expected(kind),
         },
-        Type::Native => expected("a value of the gateway"),
+        Type::Native | Type::Any => expected("a value of the gateway"),
         Type::Maybe(inner) => assigned(inner, value),
     }
 }
@@ -273,7 +273,7 @@ mod tests {
         );
         assert_eq!(
             call("http.request", json!([{ "method": "GET" }])),
-            "http.request: argument 1 (call): `url` is missing"
+            "http.request: argument 1 (request): `url` is missing"
         );
         assert_eq!(
             call("reply.json", json!([200.5, 1])),

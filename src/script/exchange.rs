@@ -5,9 +5,12 @@
 //! when a script asks: until then they are streams that pass through untouched.
 
 use super::{Raise, Reply, Value, object::Failed};
-use crate::http::{body::Body, content, encoding};
+use crate::http::{
+    Body, BodyError, NormalPath, content,
+    encoding::{self, DecodeError},
+};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::{
     cell::{Cell, RefCell},
     net::IpAddr,
@@ -48,16 +51,37 @@ pub struct Client {
 pub struct Request {
     pub method: Method,
     pub scheme: &'static str,
-    /// The authority as the client sent it.
-    pub host: String,
-    /// Normalised, percent-encoded.
-    pub path: String,
-    /// Without the question mark; empty when there is none.
-    pub query: String,
+    /// The authority as the client sent it; empty when it sent none.
+    pub host: HeaderValue,
+    /// As it was matched.
+    pub target: NormalPath,
+    /// What a script wrote over the target's path.
+    pub path_set: Option<NormalPath>,
+    /// What a script wrote over the target's query.
+    pub query_set: Option<String>,
     pub headers: HeaderMap,
     /// Path parameters and named regex groups of the route.
     pub params: Vec<(Arc<str>, String)>,
     pub body: Slot,
+}
+
+impl Request {
+    /// Normalised and percent-encoded.
+    pub fn path(&self) -> &str {
+        self.path_set.as_ref().unwrap_or(&self.target).path()
+    }
+
+    /// Without the question mark; empty when there is none.
+    pub fn query(&self) -> &str {
+        match &self.query_set {
+            Some(query) => query,
+            None => self.target.query().unwrap_or_default(),
+        }
+    }
+
+    pub fn host(&self) -> &str {
+        self.host.to_str().unwrap_or_default()
+    }
 }
 
 pub struct Response {
@@ -113,7 +137,7 @@ impl Slot {
         match std::mem::replace(self, Slot::Taken) {
             Slot::Stream(body) => body,
             Slot::Read { raw: bytes, .. } | Slot::Replaced(bytes) => Body::full(bytes),
-            Slot::Taken => Body::empty(),
+            Slot::Taken => Body::Empty,
         }
     }
 
@@ -151,16 +175,24 @@ impl Exchange {
             return Ok(bytes);
         }
         let taken = self.with_slot(side, |slot, headers| {
-            let encodings = encoding::of(headers);
-            (std::mem::replace(slot, Slot::Taken), encodings)
+            let encoded = encoding::is_encoded(headers).then(|| headers.clone());
+            (std::mem::replace(slot, Slot::Taken), encoded)
         });
-        let Some((Slot::Stream(body), encodings)) = taken else {
+        let Some((Slot::Stream(body), encoded)) = taken else {
             return Err(Raise::error("the body is gone: it was sent on already, or another call is reading it"));
         };
-        let raw = body.collect(self.max_body).await.map_err(|e| refuse(side, &e.to_string(), e.is_too_large()))?;
-        let decoded = encoding::decode(raw.clone(), &encodings, self.max_body)
-            .await
-            .map_err(|e| refuse(side, &e.to_string(), e.is_too_large()))?;
+        let read = async {
+            let raw = body.collect(self.max_body).await.map_err(|e| refuse(e.status(), &e))?;
+            let decoded = match encoded {
+                None => raw.clone(),
+                Some(headers) => {
+                    encoding::decode(&headers, raw.clone(), self.max_body).await.map_err(|e| undecodable(side, &e))?
+                }
+            };
+            Ok::<_, Raise>((raw, decoded))
+        };
+        let late = || Raise::Reply(Box::new(Reply::problem(late(side), "the body did not arrive in time")));
+        let (raw, decoded) = tokio::time::timeout_at(self.deadline.get().into(), read).await.map_err(|_| late())??;
         self.with_slot(side, |slot, _| *slot = Slot::Read { raw, decoded: decoded.clone() });
         Ok(decoded)
     }
@@ -180,13 +212,34 @@ impl Exchange {
     }
 }
 
-fn refuse(side: Side, why: &str, too_large: bool) -> Raise {
-    let (status, detail) = match (side, too_large) {
-        (Side::Request, true) => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than this route reads"),
-        (Side::Request, false) => (StatusCode::BAD_REQUEST, "the request body could not be read"),
-        (Side::Response, true) => (StatusCode::BAD_GATEWAY, "the upstream's body is larger than this route reads"),
-        (Side::Response, false) => (StatusCode::BAD_GATEWAY, "the upstream's body could not be read"),
+fn refuse(status: StatusCode, error: &BodyError) -> Raise {
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the request body is larger than this route reads",
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "the upstream's body could not be read",
+        _ => "the request body could not be read",
     };
-    tracing::debug!(why, "a body could not be read for a script");
+    tracing::debug!(%error, "a body could not be read for a script");
     Raise::Reply(Box::new(Reply::problem(status, detail)))
+}
+
+fn undecodable(side: Side, error: &DecodeError) -> Raise {
+    let (status, detail) = match (side, error) {
+        (Side::Request, DecodeError::TooLarge { .. }) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than this route reads")
+        }
+        (Side::Request, DecodeError::Unknown(_) | DecodeError::TooMany(_)) => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body's content encoding is not supported")
+        }
+        (Side::Request, DecodeError::Corrupt { .. }) => (StatusCode::BAD_REQUEST, "the request body can't be decoded"),
+        (Side::Response, _) => (StatusCode::BAD_GATEWAY, "the upstream's body can't be decoded"),
+    };
+    tracing::debug!(%error, "a body could not be decoded for a script");
+    Raise::Reply(Box::new(Reply::problem(status, detail)))
+}
+
+const fn late(side: Side) -> StatusCode {
+    match side {
+        Side::Request => StatusCode::REQUEST_TIMEOUT,
+        Side::Response => StatusCode::GATEWAY_TIMEOUT,
+    }
 }

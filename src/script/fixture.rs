@@ -1,13 +1,19 @@
 //! For the unit tests of the engines: an exchange, a scope, and services whose calls are answered by the test.
 
 use super::{
-    Exchange, Hook, Instance, Scope, Services,
+    Exchange, Hook, Instance, Scope, Services, Value,
+    cache::Caches,
     exchange::{Client, From, Request, Response, Side, Slot},
     limits::Limits,
+    list::{Module, Outcome},
     outbound::{Answer, Call, Outbound},
     scope::Permissions,
+    value::Args,
 };
-use crate::{http::body::Body, store::WorkerStore};
+use crate::{
+    http::{Body, NormalPath},
+    store::{Stores, SystemClock, WorkerStore},
+};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Method, StatusCode};
@@ -15,6 +21,7 @@ use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -42,9 +49,10 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
         request: RefCell::new(Request {
             method: Method::GET,
             scheme: "http",
-            host: "example.com".into(),
-            path: "/users/42".into(),
-            query: "limit=5".into(),
+            host: http::HeaderValue::from_static("example.com"),
+            target: NormalPath::parse_str("/users/42?limit=5").expect("a path"),
+            path_set: None,
+            query_set: None,
             headers: [(http::header::ACCEPT, http::HeaderValue::from_static("*/*"))].into_iter().collect(),
             params: vec![("id".into(), "42".into())],
             body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),
@@ -79,11 +87,65 @@ pub fn scope(hook: Hook, exchange: Option<Rc<Exchange>>) -> Rc<Scope> {
     scope_with(hook, exchange, Limits::default())
 }
 
+/// Outside of an exchange, with these permissions.
+pub fn granting(hook: Hook, permissions: Permissions) -> Rc<Scope> {
+    make(hook, None, Limits::default(), permissions)
+}
+
 pub fn scope_with(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits) -> Rc<Scope> {
+    make(hook, exchange, limits, Permissions::default())
+}
+
+fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions: Permissions) -> Rc<Scope> {
     Rc::new(Scope {
         hook,
-        instance: Rc::new(Instance { plugin: "test".into(), permissions: Permissions::default(), limits }),
+        instance: Rc::new(Instance { plugin: "test".into(), place: "route:users/test".into(), permissions, limits }),
         exchange,
-        services: Rc::new(Services { store: WorkerStore, outbound: Rc::new(Echo), first_worker: true }),
+        services: Rc::new(services(Rc::new(Echo))),
     })
+}
+
+/// A worker's services, with the embedded store alone.
+pub fn services(outbound: Rc<dyn Outbound>) -> Services {
+    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker() }
+}
+
+fn store() -> WorkerStore {
+    let shared = Stores::new(Arc::new(SystemClock::default()));
+    WorkerStore::connect(None, Arc::new(shared)).expect("nothing to connect to")
+}
+
+/// Calls a function of a module as the engines do; what it raises is given as text.
+pub fn run(scope: &Scope, module: &Module, name: &str, args: impl Into<Vec<Value>>) -> Result<Value, String> {
+    let function = module.functions.iter().find(|function| function.name == name).expect("a function of this name");
+    match (function.run)(scope, Args(args.into())) {
+        Outcome::Done(result) => result.map_err(|raise| raise.to_string()),
+        Outcome::Wait(_) => Err("it waits".into()),
+    }
+}
+
+/// A value as tests compare it.
+pub fn show(result: Result<Value, String>) -> String {
+    match result {
+        Err(message) => format!("error: {message}"),
+        Ok(Value::Json(text)) => format!("json {}", String::from_utf8_lossy(&text)),
+        Ok(value) => shown(&value),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Nil => "nil".into(),
+        Value::Bool(b) => b.to_string(),
+        Value::Int(i) => i.to_string(),
+        Value::Float(f) => format!("{f:?}"),
+        Value::Str(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Value::Json(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::List(list) => format!("[{}]", list.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) => {
+            let entries: Vec<_> = entries.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Object(object) => object.kind().name.into(),
+    }
 }

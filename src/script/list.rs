@@ -28,12 +28,14 @@ pub enum Type {
     Scalar,
     List(&'static Type),
     Map(&'static Type),
-    /// A table or map with these entries and no others.
+    /// A table or map with these entries and no others; as what a function returns, a record of them.
     Options(&'static [Param]),
     /// An object by the name of its kind.
     Object(&'static str),
     /// Kept by the engine in its own form, as `ctx.state` and `ctx.config` are.
     Native,
+    /// Whatever comes, as a reply of Redis does; returned only.
+    Any,
     /// The type, or nil.
     Maybe(&'static Type),
 }

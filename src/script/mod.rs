@@ -8,6 +8,7 @@
 //! Deliberately absent: access to files, processes and sockets, and any state that outlives an exchange but
 //! `kv`, `ctx.state` and what the stores keep.
 
+pub mod cache;
 pub mod convert;
 pub mod error;
 pub mod exchange;
@@ -20,6 +21,7 @@ pub mod list;
 pub mod lua;
 pub mod object;
 pub mod outbound;
+pub mod reference;
 pub mod reply;
 pub mod rhai;
 pub mod scope;

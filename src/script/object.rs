@@ -10,6 +10,7 @@ use super::{
     list::Kind,
     outbound::{Answer, SharedAnswer},
 };
+use crate::crypto::jwt::Verifier;
 use std::{any::Any, fmt, rc::Rc};
 
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub enum Object {
     Reply(Rc<Reply>),
     /// `err` of `on_error`.
     Error(Rc<Failed>),
+    Verifier(Rc<Verifier>),
     /// A host value without members, such as a key: only host functions look inside.
     Opaque(&'static str, Rc<dyn Any>),
 }
@@ -58,6 +60,7 @@ impl Object {
             Object::ResultHeaders(_) => &host::http::RESULT_HEADERS,
             Object::Reply(_) => &host::reply::KIND,
             Object::Error(_) => &host::context::ERROR,
+            Object::Verifier(_) => &host::jwt::VERIFIER,
             Object::Opaque(..) => &host::OPAQUE,
         }
     }
@@ -73,9 +76,12 @@ impl Object {
             | Object::Cookies(e)
             | Object::Vars(e) => Some(e),
             Object::Context(scope) => scope.exchange.as_ref(),
-            Object::Result(_) | Object::ResultHeaders(_) | Object::Reply(_) | Object::Error(_) | Object::Opaque(..) => {
-                None
-            }
+            Object::Result(_)
+            | Object::ResultHeaders(_)
+            | Object::Reply(_)
+            | Object::Error(_)
+            | Object::Verifier(_)
+            | Object::Opaque(..) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
 //! gateway, so permissions are checked against it.
 
-use super::{Exchange, Hook, limits::Limits, outbound::Outbound};
+use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound};
 use crate::store::WorkerStore;
 use std::{rc::Rc, sync::Arc};
 
@@ -12,6 +12,8 @@ use std::{rc::Rc, sync::Arc};
 pub struct Instance {
     /// The plugin's name, or the script's path as the configuration writes it.
     pub plugin: Arc<str>,
+    /// Where it stands: `ctx.place`.
+    pub place: Arc<str>,
     pub permissions: Permissions,
     pub limits: Limits,
 }
@@ -33,6 +35,7 @@ pub struct Services {
     pub outbound: Rc<dyn Outbound>,
     /// `log` in `on_load` speaks on one worker only, though each runs it.
     pub first_worker: bool,
+    pub caches: Caches,
 }
 
 pub struct Scope {

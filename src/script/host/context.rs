@@ -35,6 +35,13 @@ pub static KIND: Kind = Kind {
             set: None,
         },
         Property {
+            name: "place",
+            ty: Type::String,
+            doc: "Where the plugin is used: `global/NAME`, `service:users/NAME` or `route:users/NAME`; the same on every gateway with this configuration.",
+            get: |args| Ok(scope(args)?.instance.place.to_string().into()),
+            set: None,
+        },
+        Property {
             name: "config",
             ty: Type::Native,
             doc: "The configuration of this place, defaults filled in.",

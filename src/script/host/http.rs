@@ -4,6 +4,7 @@
 //! exchange's own task under one deadline; when a required one fails the others are dropped and the hook ends.
 
 use super::{headers, query::scalar_text, reply};
+use crate::http::query::Query;
 use crate::script::{
     Raise, Reply, Scope, Value,
     list::{Function, Index, Kind, Module, Outcome, Param, Property, Type},
@@ -106,7 +107,7 @@ pub static MODULE: Module = Module {
         ),
         Function {
             name: "request",
-            params: &[Param::required("call", Type::Options(REQUEST), "the whole call, its URL and method too")],
+            params: &[Param::required("request", Type::Options(REQUEST), "the whole call, its URL and method too")],
             variadic: false,
             returns: Type::Object("result"),
             doc: "Sends any request and waits for the result.",
@@ -334,13 +335,15 @@ fn make_call(
     let option = |name| options.get(name).unwrap_or(&nil);
     let mut url = fill(url.as_str().ok_or_else(|| Raise::argument(0, "a URL", url))?, option("params"))?;
     if let Value::Map(pairs) = option("query") {
-        let mut sorted = Vec::with_capacity(pairs.len());
+        let mut query = Query::default();
         for (name, value) in pairs {
-            sorted.extend(scalar_text(value)?.map(|value| (name.clone(), value)));
+            if let Some(value) = scalar_text(value)? {
+                query.add(name, &value);
+            }
         }
-        if !sorted.is_empty() {
+        if !query.is_empty() {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&crate::http::query::encode(&sorted));
+            url.push_str(&query.encode());
         }
     }
     let mut headers = HeaderMap::new();

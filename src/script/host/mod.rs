@@ -3,24 +3,53 @@
 //! [`MODULES`] and [`KINDS`] are the whole list; the engines bind nothing else. A new function is one entry in its topic's
 //! file; a new topic is one file and one line here.
 
+pub mod base64;
 pub mod body;
 pub mod context;
+pub mod crypto;
+pub mod env;
 pub mod headers;
 pub mod http;
+pub mod json;
+pub mod jwt;
+pub mod kv;
+pub mod limit;
+pub mod log;
 pub mod query;
+pub mod redis;
+pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod time;
+pub mod url;
+pub mod uuid;
 
 use super::{
     Exchange, Raise,
     list::{Kind, Module},
     object::Object,
-    value::Args,
+    value::{Args, Value},
 };
 use std::rc::Rc;
 
-pub static MODULES: &[&Module] = &[&http::MODULE, &reply::MODULE];
+pub static MODULES: &[&Module] = &[
+    &http::MODULE,
+    &reply::MODULE,
+    &jwt::MODULE,
+    &limit::MODULE,
+    &kv::MODULE,
+    &redis::MODULE,
+    &json::MODULE,
+    &base64::MODULE,
+    &url::MODULE,
+    &crypto::MODULE,
+    &time::MODULE,
+    &regex::MODULE,
+    &log::MODULE,
+    &env::MODULE,
+    &uuid::MODULE,
+];
 
 pub static KINDS: &[&Kind] = &[
     &request::KIND,
@@ -36,6 +65,7 @@ pub static KINDS: &[&Kind] = &[
     &http::RESULT,
     &http::RESULT_HEADERS,
     &reply::KIND,
+    &jwt::VERIFIER,
     &OPAQUE,
 ];
 
@@ -55,6 +85,11 @@ fn exchange(args: &Args) -> Result<&Rc<Exchange>, Raise> {
 /// The name argument that an [`Index`](super::list::Index) is asked for.
 fn key(args: &Args) -> Result<&str, Raise> {
     args.str(1)
+}
+
+/// An entry of an options argument; nil when it was left out. Names and types were checked when the call was made.
+fn option<'a>(options: &'a Value, name: &str) -> &'a Value {
+    options.get(name).unwrap_or(&Value::Nil)
 }
 
 /// Another kind's handle to the exchange of the object at hand.

@@ -2,7 +2,7 @@
 
 use super::{exchange, key};
 use crate::{
-    http::query,
+    http::query::{self, Query},
     script::{
         Raise, Value,
         list::{Function, Index, Kind, Param, Property, Type},
@@ -17,7 +17,7 @@ pub static KIND: Kind = Kind {
         name: "raw",
         ty: Type::String,
         doc: "The query string as it is, without the question mark.",
-        get: |args| Ok(exchange(args)?.request.borrow().query.as_str().into()),
+        get: |args| Ok(exchange(args)?.request.borrow().query().into()),
         set: None,
     }],
     methods: &[
@@ -42,7 +42,7 @@ pub static KIND: Kind = Kind {
             doc: "Adds a value beside those that are there.",
             lua: r#"req.query:add("tag", "new")"#,
             rhai: r#"req.query.add("tag", "new");"#,
-            run: |_, args| change(&args, false).map(|()| Value::Nil).into(),
+            run: |_, args| change(&args, Query::add).map(|()| Value::Nil).into(),
         },
         Function {
             name: "has",
@@ -58,12 +58,12 @@ pub static KIND: Kind = Kind {
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: first,
-        set: Some(|_, args| change(&args, true)),
+        set: Some(|_, args| change(&args, Query::set)),
         names: |args| {
             let mut names: Vec<String> = Vec::new();
-            for (name, _) in query::parse(&exchange(args)?.request.borrow().query) {
-                if !names.contains(&name) {
-                    names.push(name);
+            for (name, _) in query::pairs(exchange(args)?.request.borrow().query()) {
+                if !names.iter().any(|known| *known == name) {
+                    names.push(name.into_owned());
                 }
             }
             Ok(names)
@@ -74,30 +74,26 @@ pub static KIND: Kind = Kind {
 fn first(args: &Args) -> Result<Value, Raise> {
     let key = key(args)?;
     let request = exchange(args)?.request.borrow();
-    Ok(Value::maybe(query::parse(&request.query).into_iter().find(|(name, _)| name == key).map(|(_, value)| value)))
+    let found = query::pairs(request.query()).find(|(name, _)| name == key);
+    Ok(Value::maybe(found.map(|(_, value)| value.into_owned())))
 }
 
 fn all(args: &Args) -> Result<Value, Raise> {
     let key = key(args)?;
     let request = exchange(args)?.request.borrow();
-    let pairs = query::parse(&request.query).into_iter().filter(|(name, _)| name == key);
-    Ok(Value::List(pairs.map(|(_, value)| value.into()).collect()))
+    let pairs = query::pairs(request.query()).filter(|(name, _)| name == key);
+    Ok(Value::List(pairs.map(|(_, value)| value.into_owned().into()).collect()))
 }
 
-fn change(args: &Args, replace: bool) -> Result<(), Raise> {
+fn change(args: &Args, change: fn(&mut Query, &str, &str)) -> Result<(), Raise> {
     let key = key(args)?;
     let mut request = exchange(args)?.request.borrow_mut();
-    let mut pairs = query::parse(&request.query);
-    let value = scalar_text(args.get(2))?;
-    let place = pairs.iter().position(|(name, _)| name == key);
-    if replace {
-        pairs.retain(|(name, _)| name != key);
+    let mut query = Query::parse(request.query());
+    match scalar_text(args.get(2))? {
+        Some(value) => change(&mut query, key, &value),
+        None => query.remove(key),
     }
-    if let Some(value) = value {
-        let place = if replace { place.unwrap_or(pairs.len()).min(pairs.len()) } else { pairs.len() };
-        pairs.insert(place, (key.to_owned(), value));
-    }
-    request.query = query::encode(&pairs);
+    request.query_set = Some(query.encode());
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{body, exchange, key, part};
 use crate::{
-    http::{cookies, path},
+    http::{NormalPath, cookies},
     script::{
         Raise, Value,
         exchange::Side,
@@ -10,7 +10,7 @@ use crate::{
         object::Object,
     },
 };
-use http::{Method, header};
+use http::Method;
 
 pub static KIND: Kind = Kind {
     name: "request",
@@ -34,10 +34,14 @@ pub static KIND: Kind = Kind {
             name: "path",
             ty: Type::String,
             doc: "The path, normalised and percent-encoded; what is set here is what is forwarded.",
-            get: |args| Ok(exchange(args)?.request.borrow().path.as_str().into()),
+            get: |args| Ok(exchange(args)?.request.borrow().path().into()),
             set: Some(|_, args| {
-                let new = path::NormalPath::parse(args.str(1)?).map_err(|e| Raise::error(format!("req.path: {e}")))?;
-                exchange(&args)?.request.borrow_mut().path = new.as_str().to_owned();
+                let new = args.str(1)?;
+                if new.contains('?') {
+                    return Err(Raise::error("req.path has no `?`: set `req.query`"));
+                }
+                let new = NormalPath::parse_str(new).map_err(|e| Raise::error(format!("req.path: {e}")))?;
+                exchange(&args)?.request.borrow_mut().path_set = Some(new);
                 Ok(())
             }),
         },
@@ -59,7 +63,7 @@ pub static KIND: Kind = Kind {
             name: "host",
             ty: Type::String,
             doc: "The host that the client asked for, with its port if it named one.",
-            get: |args| Ok(exchange(args)?.request.borrow().host.as_str().into()),
+            get: |args| Ok(exchange(args)?.request.borrow().host().into()),
             set: None,
         },
         Property {
@@ -135,15 +139,12 @@ pub static COOKIES: Kind = Kind {
         ty: Type::Maybe(&Type::String),
         get: |args| {
             let request = exchange(args)?.request.borrow();
-            let key = key(args)?;
-            let mut all = request.headers.get_all(header::COOKIE).iter();
-            Ok(Value::maybe(all.find_map(|line| cookies::get(line.as_bytes(), key)).map(bytes::Bytes::copy_from_slice)))
+            Ok(Value::maybe(cookies::cookie(&request.headers, key(args)?)))
         },
         set: None,
         names: |args| {
             let request = exchange(args)?.request.borrow();
-            let lines = request.headers.get_all(header::COOKIE).iter();
-            Ok(lines.flat_map(|line| cookies::names(line.as_bytes())).map(str::to_owned).collect())
+            Ok(cookies::cookies(&request.headers).map(|(name, _)| name.to_owned()).collect())
         },
     }),
 };

@@ -1,1 +1,45 @@
-//! Lua.
+//! The Lua engine: Luau, one virtual machine for each worker and generation.
+//!
+//! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it,
+//! [`convert`] and [`json`] carry values across, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
+//! A few lines of trusted Lua (`prelude.luau`) stand between scripts and the host functions.
+//!
+//! This is the only folder that names mlua. Deliberately absent: `debug`, `io`, bytecode, `getfenv`, `collectgarbage`, native
+//! modules; and raw C functions: bindings by light pointers would halve the crossing and would be one more file here.
+//!
+//! What scripts share: the locals of a file live as long as the machine and are seen by all its requests, globals can't be
+//! assigned after loading, and `ctx.config` and the plain tables in `ctx.state` are read only. To share on purpose there is `kv`.
+
+mod bind;
+mod convert;
+mod drive;
+mod fault;
+mod json;
+mod number;
+mod program;
+mod running;
+#[cfg(test)]
+mod tests;
+mod vm;
+
+use super::{Engine, Modules, Program, ScriptError, Source};
+use std::rc::Rc;
+
+/// Luau for one worker and one generation.
+pub struct LuaEngine {
+    vm: Rc<vm::Vm>,
+}
+
+impl LuaEngine {
+    /// `memory`: bytes that the whole machine may hold, 64 MiB by default (§4 of the contract); one hook may grow it by
+    /// half of that.
+    pub fn new(memory: usize) -> Result<LuaEngine, ScriptError> {
+        Ok(LuaEngine { vm: vm::Vm::new(memory).map_err(fault::at_start)? })
+    }
+}
+
+impl Engine for LuaEngine {
+    fn compile(&self, source: &Source, modules: &Rc<dyn Modules>) -> Result<Rc<dyn Program>, ScriptError> {
+        Ok(Rc::new(program::LuaProgram::compile(&self.vm, source, modules)?))
+    }
+}

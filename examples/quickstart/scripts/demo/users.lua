@@ -1,0 +1,15 @@
+-- The users service of the demo. It shows who the gateway says the caller is.
+local M = {}
+
+function M.handle(req, ctx)
+  local id = req.params.id
+  return reply.json(200, {
+    id = id,
+    name = "Ada Lovelace",
+    email = "ada@example.com",
+    avatarUrl = "https://cdn.example.com/avatars/" .. id .. ".png",
+    caller = req.headers["x-user-id"],
+  })
+end
+
+return M

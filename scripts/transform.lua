@@ -1,0 +1,95 @@
+--[[ plugin.toml
+name = "transform"
+version = "1.0.0"
+kind = "transform"
+description = "Rewrites JSON bodies by a mapping: the new document is written down, with `$.path` where a value of the old one goes."
+
+[config]
+request = { type = "any", description = "the body that the backend gets" }
+response = { type = "any", description = "the body that the client gets, for answers below 300" }
+]]
+
+local M = {}
+
+-- A mapping is taken apart once: `$.a.b` becomes a path, `$$` stands for a `$`, everything else is itself.
+local function compile(template)
+  if type(template) == "table" then
+    local parts = {}
+    for key, value in pairs(template) do
+      parts[key] = compile(value)
+    end
+    return { parts = parts, list = #template > 0 }
+  end
+  if type(template) ~= "string" or string.sub(template, 1, 1) ~= "$" then return { value = template } end
+  if string.sub(template, 1, 2) == "$$" then return { value = string.sub(template, 2) } end
+  if template == "$" then return { path = {} } end
+  if string.sub(template, 1, 2) ~= "$." then
+    error("`" .. template .. "`: a path begins with `$.`, and `$$` stands for a `$`", 0)
+  end
+  return { path = string.split(string.sub(template, 3), ".") }
+end
+
+local function at(document, path)
+  for _, step in ipairs(path) do
+    if type(document) ~= "table" then return nil end
+    local index = tonumber(step)
+    if index and #document > 0 then
+      document = document[index + 1]
+    else
+      document = document[step]
+    end
+  end
+  return document
+end
+
+local function fill(template, document)
+  if template.path then return at(document, template.path) end
+  if not template.parts then return template.value end
+  local made = if template.list then json.array() else {}
+  for key, part in pairs(template.parts) do
+    made[key] = fill(part, document)
+  end
+  return made
+end
+
+-- A list is mapped item by item.
+local function map(template, document)
+  if #document == 0 then return fill(template, document) end
+  local made = {}
+  for index, item in ipairs(document) do
+    made[index] = fill(template, item)
+  end
+  return made
+end
+
+local function is_json(message)
+  local kind = string.lower(message.headers["content-type"] or "")
+  kind = string.match(kind, "^[^; ]+") or ""
+  return string.sub(kind, -5) == "/json" or string.sub(kind, -5) == "+json"
+end
+
+local function rewrite(message, template)
+  if not is_json(message) then return end
+  local document = message:json()
+  if type(document) ~= "table" then return end
+  message:set_json(map(template, document))
+end
+
+function M.on_load(config)
+  return {
+    request = config.request and compile(config.request),
+    response = config.response and compile(config.response),
+  }
+end
+
+function M.on_request(req, ctx)
+  if ctx.state.request then rewrite(req, ctx.state.request) end
+end
+
+function M.on_response(res, ctx)
+  if ctx.state.response and res.from == "upstream" and res.status < 300 and res.status ~= 204 then
+    rewrite(res, ctx.state.response)
+  end
+end
+
+return M

@@ -1,0 +1,118 @@
+//! Administration on its own listener: health, readiness, status, reload. The dashboard and metrics will stand here.
+//!
+//! Loopback by default; a token is required of every call when one is set. SECURITY: `Host` must name the listener's own
+//! address or localhost, and an `Origin` must be the listener itself, so that a web page in the operator's browser can't
+//! reach it (DNS rebinding, cross-site requests).
+
+use crate::{config::Admin, run::Reloaded};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// What the process says about itself.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub generation: u64,
+    /// False while it drains.
+    pub ready: bool,
+    /// Why the last reload failed.
+    pub last_error: Option<String>,
+}
+
+type Reload = mpsc::Sender<oneshot::Sender<Reloaded>>;
+
+struct State {
+    token: Option<String>,
+    status: watch::Receiver<Status>,
+    reload: Reload,
+}
+
+/// Listens and answers until the returned task is aborted.
+pub async fn listen(admin: &Admin, status: watch::Receiver<Status>, reload: Reload) -> io::Result<JoinHandle<()>> {
+    let listener = TcpListener::bind(admin.address).await?;
+    let token = admin.token.as_ref().map(|token| token.0.clone());
+    let state = Arc::new(State { token, status, reload });
+    Ok(tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let state = state.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let state = state.clone();
+                    async move { Ok::<_, Infallible>(answer(&state, &request).await) }
+                });
+                let mut http = hyper::server::conn::http1::Builder::new();
+                let _ = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }))
+}
+
+async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !is_local(request) {
+        return reply(StatusCode::FORBIDDEN, json!({ "error": "the Host or Origin is not this listener" }));
+    }
+    let status = state.status.borrow().clone();
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/healthz") => return reply(StatusCode::OK, json!({ "status": "ok" })),
+        (&Method::GET, "/readyz") if status.ready => return reply(StatusCode::OK, json!({ "status": "ready" })),
+        (&Method::GET, "/readyz") => return reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })),
+        _ if !is_permitted(state, request) => {
+            return reply(StatusCode::UNAUTHORIZED, json!({ "error": "send `authorization: Bearer TOKEN`" }));
+        }
+        _ => {}
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/api/v1/status") => reply(
+            StatusCode::OK,
+            json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
+        ),
+        (&Method::POST, "/api/v1/reload") => reload(state).await,
+        (_, "/api/v1/status" | "/api/v1/reload") => reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
+        (_, path) => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
+    }
+}
+
+async fn reload(state: &State) -> Response<Full<Bytes>> {
+    let (sender, reloaded) = oneshot::channel();
+    if state.reload.send(sender).await.is_err() {
+        return reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": "the gateway is stopping" }));
+    }
+    match reloaded.await {
+        Ok(Reloaded::Switched { generation }) => reply(StatusCode::OK, json!({ "generation": generation })),
+        Ok(Reloaded::Kept { generation, diagnostics }) => {
+            reply(StatusCode::UNPROCESSABLE_ENTITY, json!({ "generation": generation, "diagnostics": diagnostics }))
+        }
+        Err(_) => reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": "the gateway is stopping" })),
+    }
+}
+
+fn is_local(request: &Request<Incoming>) -> bool {
+    let text = |name| request.headers().get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or("?"));
+    let host = text(header::HOST).unwrap_or_default();
+    let name = crate::proxy::without_port(host).trim_matches(['[', ']']);
+    let host_is_local = name == "localhost" || name.parse::<IpAddr>().is_ok();
+    let origin_is_own = text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"));
+    host_is_local && origin_is_own
+}
+
+fn is_permitted(state: &State, request: &Request<Incoming>) -> bool {
+    let Some(token) = &state.token else { return true };
+    let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    sent.is_some_and(|sent| crate::crypto::digest::constant_time_eq(sent, token.as_bytes()))
+}
+
+fn reply(status: StatusCode, value: Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(format!("{value}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, crate::script::reply::JSON);
+    response
+}

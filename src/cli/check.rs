@@ -1,0 +1,68 @@
+//! `check`: everything that a start or reload would find, all at once; nothing is served and nothing is called.
+
+use super::ConfigFile;
+use crate::{
+    config::{Diagnostics, Severity, Style},
+    gateway::{
+        generation::{self, Generation},
+        prepared,
+    },
+    proxy::outbound::Offline,
+    script::Services,
+    store::{Stores, SystemClock, WorkerStore},
+};
+use std::{path::Path, process::ExitCode, rc::Rc, sync::Arc};
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+pub fn check(config: &ConfigFile, format: Format) -> anyhow::Result<ExitCode> {
+    let path = config.find()?;
+    let (generation, diagnostics) = load(&path)?;
+    match format {
+        Format::Json => println!("{}", diagnostics.to_json()),
+        Format::Human => {
+            if !diagnostics.is_empty() {
+                println!("{}", diagnostics.render(Style::Plain));
+            }
+            match &generation {
+                Some(generation) => println!(
+                    "{}: fine: {} routes, {} services, {} scripts in use",
+                    path.display(),
+                    generation.router.routes().len(),
+                    generation.config.services.len(),
+                    generation.places.len()
+                ),
+                None => println!("{}: {} errors", path.display(), diagnostics.count(Severity::Error)),
+            }
+        }
+    }
+    Ok(ExitCode::from(u8::from(generation.is_none())))
+}
+
+/// Builds a generation and runs its scripts' `on_load`; none when there are errors.
+pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics)> {
+    let built = generation::build(path, 1, false);
+    let mut diagnostics = built.diagnostics;
+    let Some(generation) = built.generation.map(Arc::new) else {
+        return Ok((None, diagnostics));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let prepared = runtime.block_on(async {
+        let stores = Arc::new(Stores::new(Arc::new(SystemClock::new())));
+        let store = WorkerStore::connect(None, stores)?;
+        let outbound = Rc::new(Offline);
+        let services = Rc::new(Services { store, outbound, first_worker: false, caches: crate::script::cache::Caches::for_worker() });
+        anyhow::Ok(prepared::prepare(generation.clone(), services).await.map(drop))
+    })?;
+    Ok(match prepared {
+        Ok(()) => (Some(generation), diagnostics),
+        Err(found) => {
+            diagnostics.extend(found);
+            (None, diagnostics)
+        }
+    })
+}

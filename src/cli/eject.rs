@@ -1,0 +1,54 @@
+//! `eject NAME`: a stock plugin's source, written into the plugin folder, where it takes the stock one's place.
+
+use crate::{
+    config,
+    gateway::plugins::{STOCK, stock_source},
+    script::Language,
+};
+use anyhow::{Context, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Lang {
+    Lua,
+    Rhai,
+}
+
+pub fn eject(name: &str, lang: Lang, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let language = match lang {
+        Lang::Lua => Language::Lua,
+        Lang::Rhai => Language::Rhai,
+    };
+    let Some(source) = stock_source(name, language) else {
+        let names: Vec<&str> = STOCK.iter().map(|(name, _)| *name).collect();
+        bail!("`{name}` is not a stock plugin: there are {}", names.join(", "));
+    };
+    let folder = plugins_dir(config)?;
+    for other in Language::ALL {
+        let taken = folder.join(format!("{name}.{}", other.extension()));
+        if taken.exists() {
+            bail!("{} is there already", taken.display());
+        }
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    let path = folder.join(format!("{name}.{}", language.extension()));
+    fs::write(&path, source).with_context(|| format!("can't write {}", path.display()))?;
+    println!("wrote {}: it takes the place of the stock plugin", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder that the configuration names; without one, `plugins` here.
+fn plugins_dir(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let Ok(path) = super::find(explicit) else {
+        if let Some(path) = explicit {
+            bail!("{} does not exist", path.display());
+        }
+        return Ok(PathBuf::from("plugins"));
+    };
+    let loaded = config::load(&path, &|name| std::env::var(name).ok());
+    Ok(loaded.config.map_or_else(|| path.with_file_name("plugins"), |config| config.plugins_dir.path))
+}

@@ -1,0 +1,81 @@
+//! What one request and one script may use.
+
+use std::time::Duration;
+
+use super::diagnostic::Diagnostics;
+use super::keys;
+use super::node::Node;
+use super::table::{Table, mismatch};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request's line and headers together, in bytes. Default 64 KiB.
+    pub max_header_bytes: usize,
+    /// A request's header lines. Default 100, as in hyper.
+    pub max_header_count: usize,
+    /// A body that a script reads, in bytes; bodies that stream have no limit. Default 8 MiB.
+    pub max_body_size: usize,
+    /// Processor time of one hook. Default 50 ms.
+    pub script_cpu: Duration,
+    /// Memory of one script VM, in bytes. Default 64 MiB.
+    pub script_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_header_bytes: 64 * 1024,
+            max_header_count: 100,
+            max_body_size: 8 * 1024 * 1024,
+            script_cpu: Duration::from_millis(50),
+            script_memory: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// No header limit below this lets an ordinary browser through.
+const MIN_HEADER_BYTES: usize = 1024;
+/// A VM with its libraries needs half a megabyte before the first script.
+const MIN_SCRIPT_MEMORY: usize = 2 * 1024 * 1024;
+
+pub(super) fn limits(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Limits {
+    let mut limits = Limits::default();
+    let Some(table) = node.and_then(|node| Table::open(node, &keys::LIMITS, diagnostics)) else {
+        return limits;
+    };
+    let mut size = |key, least: usize, limit: &mut usize| {
+        let size = table.size(key, diagnostics);
+        match size.and_then(|size| usize::try_from(size).ok()) {
+            Some(size) if size >= least => *limit = size,
+            Some(_) => {
+                if let Some(node) = table.get(key) {
+                    mismatch(
+                        node,
+                        &format!("a size of at least {least} bytes"),
+                        diagnostics,
+                    );
+                }
+            }
+            None => {}
+        }
+    };
+    size(
+        "max_header_bytes",
+        MIN_HEADER_BYTES,
+        &mut limits.max_header_bytes,
+    );
+    size("max_body_size", 0, &mut limits.max_body_size);
+    size(
+        "script_memory",
+        MIN_SCRIPT_MEMORY,
+        &mut limits.script_memory,
+    );
+    let count = table.integer("max_header_count", 1..=10_000, diagnostics);
+    if let Some(count) = count.and_then(|count| usize::try_from(count).ok()) {
+        limits.max_header_count = count;
+    }
+    if let Some(cpu) = table.duration("script_cpu", diagnostics) {
+        limits.script_cpu = cpu;
+    }
+    limits
+}

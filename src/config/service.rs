@@ -1,0 +1,231 @@
+//! Services: backends with their targets and timeouts, in our form and in Kong's.
+
+use std::time::Duration;
+
+use super::File;
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::keys;
+use super::node::Node;
+use super::plugin_use::{PluginUse, plugins};
+use super::source::{Span, Spanned};
+use super::table::{Table, mismatch};
+use super::target::{self, Scheme, Target};
+use super::upstream::Upstreams;
+
+/// A backend.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Unique; `service-1`, … by position when none is written.
+    pub name: Spanned<String>,
+    /// At least one, unless an error was reported; weights may be 0, not all of them.
+    pub targets: Vec<Target>,
+    /// For the whole exchange with the service, retries included. Default 60 s.
+    pub timeout: Duration,
+    /// Until a connection is made. Default 5 s: Kong's 60 s only delays the next try.
+    pub connect_timeout: Duration,
+    /// Between two reads. Default 60 s, as in Kong.
+    pub read_timeout: Duration,
+    /// Between two writes. Default 60 s, as in Kong.
+    pub write_timeout: Duration,
+    /// Further tries. Default 0, where Kong has 5: a retry is a choice (Envoy's default).
+    pub retries: u32,
+    pub preserve_host: bool,
+    /// False when its routes are not to be served.
+    pub enabled: bool,
+    pub plugins: Vec<PluginUse>,
+    pub span: Span,
+    /// Kong's, by which others may refer to it.
+    pub(super) id: Option<String>,
+}
+
+impl Service {
+    /// The name of its route at `index` (from 0) that has none of its own, at `span`.
+    pub(super) fn route_name(&self, index: usize, span: &Span) -> Spanned<String> {
+        let name = format!("{}-{}", self.name.value, index + 1);
+        // The name of the service is in it, so it must not be shown where that isn't.
+        let span = match self.name.span.is_expanded() {
+            true => span.clone().expanded(),
+            false => span.clone(),
+        };
+        Spanned::new(name, span)
+    }
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Decodes one entry of `services`, without its routes.
+pub(super) fn service(
+    node: &Node,
+    index: usize,
+    upstreams: &Upstreams,
+    file: &File<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Service> {
+    let table = Table::open(node, &keys::SERVICE, diagnostics)?;
+    let name = table
+        .name("name", diagnostics)
+        .unwrap_or_else(|| Spanned::new(format!("service-{}", index + 1), node.span.clone()));
+    let mut duration = |key, default| table.duration(key, diagnostics).unwrap_or(default);
+    let timeout = duration("timeout", DEFAULT_TIMEOUT);
+    let connect_timeout = duration("connect_timeout", DEFAULT_CONNECT_TIMEOUT);
+    let read_timeout = duration("read_timeout", DEFAULT_TIMEOUT);
+    let write_timeout = duration("write_timeout", DEFAULT_TIMEOUT);
+    // 32767 is Kong's limit.
+    let retries = table.integer("retries", 0..=32_767, diagnostics);
+    Some(Service {
+        targets: targets(&table, upstreams, diagnostics),
+        name,
+        timeout,
+        connect_timeout,
+        read_timeout,
+        write_timeout,
+        retries: retries.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        preserve_host: table.boolean("preserve_host", diagnostics).unwrap_or(false),
+        enabled: table.boolean("enabled", diagnostics).unwrap_or(true),
+        plugins: plugins(table.get("plugins"), file.directory, diagnostics),
+        span: node.span.clone(),
+        id: table.string("id", diagnostics).map(|id| id.value),
+    })
+}
+
+/// The targets of a service, from whichever of `url`, `targets` and `host` it has.
+fn targets(table: &Table<'_>, upstreams: &Upstreams, diagnostics: &mut Diagnostics) -> Vec<Target> {
+    let ways: Vec<_> = ["url", "targets", "host"]
+        .into_iter()
+        .filter(|key| table.get(key).is_some())
+        .collect();
+    if let [first, second, ..] = ways[..]
+        && let Some(span) = table.key_span(second)
+    {
+        let message = format!("a service has `{first}` or `{second}`, not both");
+        diagnostics.error(span, message);
+        return Vec::new();
+    }
+    let scheme = scheme(table, diagnostics);
+    let port = port(table, diagnostics);
+    let base = base_path(table, diagnostics);
+    match ways.first() {
+        Some(&"url") => from_url(table, &base, diagnostics).into_iter().collect(),
+        Some(&"targets") => from_targets(table, &base, diagnostics),
+        Some(_) => from_host(table, scheme, port, &base, upstreams, diagnostics),
+        None => {
+            let message = "a service needs a `url` or `targets`";
+            table.missing(message, diagnostics);
+            Vec::new()
+        }
+    }
+}
+
+fn from_url(table: &Table<'_>, base: &str, diagnostics: &mut Diagnostics) -> Option<Target> {
+    let text = table.string("url", diagnostics)?;
+    let url = target::url(&text, diagnostics)?;
+    Some(Target {
+        scheme: url.scheme,
+        host: url.host,
+        port: url.port,
+        path: format!("{}{base}", url.path),
+        weight: 1,
+        span: text.span,
+    })
+}
+
+fn from_targets(table: &Table<'_>, base: &str, diagnostics: &mut Diagnostics) -> Vec<Target> {
+    let items = table.list("targets", diagnostics);
+    let targets = target::targets(items, base, diagnostics);
+    if let Some(span) = table.key_span("targets") {
+        let list = table.get("targets").and_then(Node::as_list);
+        if list.is_some_and(|items| items.is_empty()) {
+            diagnostics.error(span, "a service needs at least one target");
+        }
+        check_weights(&targets, span, diagnostics);
+    }
+    targets
+}
+
+/// Kong's form: a host and a port, or the name of an upstream in place of the host.
+fn from_host(
+    table: &Table<'_>,
+    scheme: Scheme,
+    port: Option<u16>,
+    base: &str,
+    upstreams: &Upstreams,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Target> {
+    let Some(host) = table.name("host", diagnostics) else {
+        return Vec::new();
+    };
+    if let Some(upstream) = upstreams.get(&host) {
+        let of_upstream = |target: &Target| Target {
+            scheme,
+            path: base.to_owned(),
+            ..target.clone()
+        };
+        let targets: Vec<_> = upstream.targets.iter().map(of_upstream).collect();
+        if targets.is_empty() {
+            let message = format!("the upstream {} has no targets", host.quoted());
+            diagnostics.error(&host.span, message);
+        }
+        check_weights(&targets, &upstream.name.span, diagnostics);
+        return targets;
+    }
+    match target::host_and_port(&host, port.unwrap_or(scheme.default_port())) {
+        Ok((name, _)) if !host.contains(':') || host.starts_with('[') => vec![Target {
+            scheme,
+            host: name,
+            port: port.unwrap_or(scheme.default_port()),
+            path: base.to_owned(),
+            weight: 1,
+            span: host.span,
+        }],
+        Ok(_) => {
+            let message = format!("the host {} has a port", host.quoted());
+            let diagnostic = Diagnostic::error(&host.span, message);
+            diagnostics.push(diagnostic.help("write the port as `port:`"));
+            Vec::new()
+        }
+        Err(why) => {
+            let message = format!("{} is not a host: {why}", host.quoted());
+            diagnostics.error(&host.span, message);
+            Vec::new()
+        }
+    }
+}
+
+fn scheme(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Scheme {
+    let Some(node) = table.get("protocol") else {
+        return Scheme::Http;
+    };
+    match node.as_str() {
+        Some("http") => {}
+        Some("https") => {
+            let message = "TLS to backends is not there yet: requests for this one fail with 502";
+            diagnostics.warning(&node.span, message);
+            return Scheme::Https;
+        }
+        _ => mismatch(node, "`http` or `https`", diagnostics),
+    }
+    Scheme::Http
+}
+
+fn port(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<u16> {
+    let port = table.integer("port", 1..=65_535, diagnostics)?;
+    u16::try_from(port).ok()
+}
+
+fn base_path(table: &Table<'_>, diagnostics: &mut Diagnostics) -> String {
+    let Some(text) = table.string("path", diagnostics) else {
+        return String::new();
+    };
+    target::base_path(&text).unwrap_or_else(|why| {
+        let message = format!("{} does not go before a path: {why}", text.quoted());
+        diagnostics.error(&text.span, message);
+        String::new()
+    })
+}
+
+fn check_weights(targets: &[Target], span: &Span, diagnostics: &mut Diagnostics) {
+    if !targets.is_empty() && targets.iter().all(|target| target.weight == 0) {
+        diagnostics.error(span, "every target has weight 0: none would ever be chosen");
+    }
+}

@@ -1,0 +1,327 @@
+//! A generation: one complete, checked set of configuration, routes, plugins and their scripts' text.
+//!
+//! [`build`] reads and checks everything that can be checked without running a script and reports all problems at
+//! once. The result is shared by all workers; each then compiles it for itself ([`super::prepared`]). An exchange runs from
+//! its first hook to its last in the generation it began in.
+
+use super::{
+    files::{Files, fingerprint},
+    plugins::{Catalog, Plugin},
+    router::Router,
+};
+use crate::{
+    config::{
+        self, Config,
+        Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
+        manifest::{Kind, Manifest},
+    },
+    script::{Language, Modules, scope::Permissions},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub struct Generation {
+    pub number: u64,
+    pub config: Config,
+    pub router: Router,
+    /// Every place that uses a script.
+    pub places: Vec<Place>,
+    /// For each route, the places of its plugins in the order of `on_request`.
+    pub chains: Vec<Vec<usize>>,
+    /// The global plugins, for requests that match no route.
+    pub unrouted: Vec<usize>,
+    pub plugins_dir: Arc<Path>,
+    pub files: Arc<Files>,
+}
+
+/// One use of a plugin or script.
+pub struct Place {
+    pub name: Arc<str>,
+    /// Where it stands: `global/NAME`, `service:users/NAME`, `route:users/NAME`.
+    pub label: Arc<str>,
+    pub plugin: Plugin,
+    /// Checked against the manifest, defaults filled in: JSON text.
+    pub config: String,
+    pub permissions: Permissions,
+    pub on_error: OnError,
+    /// Where the configuration names it.
+    pub span: Span,
+}
+
+/// What came of building: a generation when there was no error.
+pub struct Built {
+    pub generation: Option<Generation>,
+    pub diagnostics: Diagnostics,
+    watch: Watch,
+    files: Arc<Files>,
+}
+
+impl Built {
+    /// What the build has read or looked for so far; preparing it reads the libraries of its scripts too.
+    pub fn watch(&self) -> impl Fn() -> Watch + use<> {
+        let (watch, files) = (self.watch.clone(), self.files.clone());
+        move || {
+            let mut watch = watch.clone();
+            watch.files.extend(files.paths());
+            watch.files.sort();
+            watch.files.dedup();
+            watch
+        }
+    }
+}
+
+/// What a generation depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    pub files: Vec<PathBuf>,
+    pub plugins_dir: PathBuf,
+}
+
+impl Watch {
+    /// Equal when nothing that the generation depends on has changed.
+    pub fn fingerprint(&self) -> u64 {
+        let mut files = self.files.clone();
+        files.extend(list(&self.plugins_dir, 0));
+        files.sort();
+        files.dedup();
+        fingerprint(&files)
+    }
+
+    /// Whether a file was written while a build that started then may have been reading it. File times are as coarse as
+    /// the kernel's tick, so a little more is taken for "then".
+    pub fn changed_since(&self, started: std::time::Instant) -> bool {
+        let began = std::time::SystemTime::now() - started.elapsed() - std::time::Duration::from_millis(20);
+        let began = began.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+        self.files.iter().filter_map(|file| std::fs::metadata(file).ok()).any(|metadata| {
+            use std::os::unix::fs::MetadataExt;
+            // A rename keeps the time of modification and sets that of change.
+            i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()) >= began
+        })
+    }
+
+    /// The folders to watch: those of all files, and the plugin folder.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let parent = |file: &PathBuf| file.parent().map(|p| if p == Path::new("") { PathBuf::from(".") } else { p.to_owned() });
+        let mut folders: Vec<PathBuf> = self.files.iter().filter_map(parent).collect();
+        folders.push(self.plugins_dir.clone());
+        folders.extend(self.plugins_dir.parent().map(Path::to_owned));
+        // A symlinked file changes in the folder it points to, or by a swap of a folder on the way (Kubernetes).
+        folders.extend(self.files.iter().filter_map(|file| std::fs::canonicalize(file).ok()).filter_map(|file| parent(&file)));
+        folders.retain(|folder| folder.is_dir());
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+/// Files below a folder, at most a few thousand and eight levels.
+fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return files };
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).take(4096) {
+        if path.is_dir() && depth < 8 {
+            files.extend(list(&path, depth + 1));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Reads and checks the configuration and all plugins it names. `had_plugins_dir`: the generation before had a
+/// plugin folder, so one that is missing now is an error and not "no plugins".
+pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
+    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    let mut diagnostics = loaded.diagnostics;
+    let files = Arc::new(Files::default());
+    let mut watch = Watch { files: loaded.files, plugins_dir: path.with_file_name("plugins") };
+    let Some(mut config) = loaded.config else {
+        return Built { generation: None, diagnostics, watch, files };
+    };
+    watch.plugins_dir = config.plugins_dir.path.clone();
+    let required = config.plugins_dir.written.is_some() || had_plugins_dir;
+    let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
+    let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
+    let global = places.add("global", &config.plugins, &mut diagnostics);
+    let of_services: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| places.add(&format!("service:{}", service.name.value), &service.plugins, &mut diagnostics))
+        .collect();
+    let mut chains = Vec::with_capacity(config.routes.len());
+    for route in &config.routes {
+        let own = places.add(&format!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
+        let service = route.service.map_or(&[][..], |service| &of_services[service]);
+        let chain = narrow(&narrow(&global, service), &own);
+        if route.service.is_none() && !chain.iter().any(|used| used.place.is_some()) {
+            let message = format!("route `{}`: nothing answers it", route.name.value);
+            let help = "put it below a service, or give it a script with `handle`";
+            diagnostics.push(Diagnostic::error(&route.span, message).help(help));
+        }
+        chains.push(chain.iter().filter_map(|used| used.place).collect());
+    }
+    let unrouted = global.iter().filter_map(|used| used.place).collect();
+    if diagnostics.has_errors() {
+        return Built { generation: None, diagnostics, watch, files };
+    }
+    let router = Router::new(std::mem::take(&mut config.routes));
+    let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
+    let places = places.all;
+    let generation =
+        Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    Built { generation: Some(generation), diagnostics, watch, files }
+}
+
+/// A plugin in a scope's list: the key by which a narrower scope replaces it, and its place unless it is taken out.
+#[derive(Clone)]
+struct Used {
+    key: String,
+    place: Option<usize>,
+}
+
+/// The same key at a narrower scope replaces the wider one in its place; new ones follow.
+fn narrow(wide: &[Used], own: &[Used]) -> Vec<Used> {
+    let mut all = wide.to_vec();
+    for used in own {
+        match all.iter_mut().find(|other| other.key == used.key) {
+            Some(other) => *other = used.clone(),
+            None => all.push(used.clone()),
+        }
+    }
+    all
+}
+
+struct Places {
+    catalog: Catalog,
+    files: Arc<Files>,
+    all: Vec<Place>,
+}
+
+impl Places {
+    fn add(&mut self, scope: &str, list: &[PluginUse], diagnostics: &mut Diagnostics) -> Vec<Used> {
+        list.iter().map(|plugin_use| self.add_one(scope, plugin_use, diagnostics)).collect()
+    }
+
+    fn add_one(&mut self, scope: &str, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Used {
+        // Kong writes a UUID behind every plugin: such an id says nothing about which are the same.
+        let id = plugin_use.id.as_ref().filter(|id| uuid::Uuid::parse_str(&id.value).is_err());
+        let key = match (id, &plugin_use.kind) {
+            (Some(id), _) => id.value.clone(),
+            (None, PluginKind::Named(name)) => name.clone(),
+            (None, PluginKind::Script(path)) => path.display().to_string(),
+        };
+        let mut place = None;
+        if plugin_use.enabled {
+            place = self.resolve(plugin_use, diagnostics).map(|plugin| {
+                let label = Arc::from(format!("{scope}/{key}"));
+                self.all.push(new_place(plugin_use, plugin, label, diagnostics));
+                self.all.len() - 1
+            });
+        }
+        Used { key, place }
+    }
+
+    fn resolve(&self, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Option<Plugin> {
+        match &plugin_use.kind {
+            PluginKind::Named(name) => {
+                let found = self.catalog.get(name);
+                if found.is_none() {
+                    let message = format!("the plugin {} is not there", plugin_use.span.quote(name));
+                    let diagnostic = Diagnostic::error(&plugin_use.span, message).nearest(name, self.catalog.names());
+                    let known: Vec<&str> = self.catalog.names().collect();
+                    diagnostics.push(match diagnostic.help {
+                        Some(_) => diagnostic,
+                        None => diagnostic.help(format!("there are {}", known.join(", "))),
+                    });
+                }
+                found.cloned()
+            }
+            PluginKind::Script(path) => self.script(path, plugin_use, diagnostics),
+        }
+    }
+
+    fn script(&self, path: &Path, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Option<Plugin> {
+        let Some(language) = Language::of(path) else {
+            let message = "a script's name ends in `.lua` or `.rhai`";
+            diagnostics.push(Diagnostic::error(&plugin_use.span, message));
+            return None;
+        };
+        match self.files.read(path) {
+            Ok(source) => {
+                let name = plugin_use.span.text().trim_matches(['"', '\'']).to_owned();
+                let manifest = Arc::new(Manifest::of_script(&source, &name, diagnostics));
+                let folder = path.parent().map(Path::to_owned);
+                Some(Plugin { name, language, source, manifest, folder, stock: false })
+            }
+            Err(missing) => {
+                let message = format!("the script {} can't be read: {missing}", path.display());
+                diagnostics.push(Diagnostic::error(&plugin_use.span, message));
+                None
+            }
+        }
+    }
+}
+
+fn new_place(plugin_use: &PluginUse, plugin: Plugin, label: Arc<str>, diagnostics: &mut Diagnostics) -> Place {
+    let manifest = plugin.manifest.clone();
+    let config = manifest.check(&plugin_use.config, diagnostics);
+    if plugin_use.on_error == OnError::Continue && manifest.kind == Kind::Auth {
+        let message = format!("`{}` is an auth plugin: it can't go on after an error", plugin.name);
+        let help = "leave `on_error` out: a request that can't be checked is refused";
+        diagnostics.push(Diagnostic::error(&plugin_use.span, message).help(help));
+    }
+    let permissions = Permissions {
+        hosts: manifest.permissions.hosts.clone(),
+        env: manifest.permissions.env.clone(),
+        redis: manifest.permissions.redis.clone(),
+    };
+    Place {
+        name: Arc::from(plugin.name.as_str()),
+        label,
+        plugin,
+        config: config.to_string(),
+        permissions,
+        on_error: plugin_use.on_error,
+        span: plugin_use.span.clone(),
+    }
+}
+
+/// Where a script's `require` and `import` look: its own folder, then the plugin folder.
+pub struct Libraries {
+    pub folders: Vec<PathBuf>,
+    pub files: Arc<Files>,
+}
+
+impl Modules for Libraries {
+    fn find(&self, language: Language, name: &str) -> Option<crate::script::Source> {
+        // SECURITY: names come from scripts; none may lead out of the folders.
+        let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0', ':']);
+        if !name.split('/').all(plain) {
+            return None;
+        }
+        self.folders.iter().find_map(|folder| {
+            let path = folder.join(format!("{name}.{}", language.extension()));
+            self.files.read(&path).ok().map(|source| script_source(&source))
+        })
+    }
+}
+
+pub fn script_source(source: &Source) -> crate::script::Source {
+    crate::script::Source { path: source.path().to_owned(), text: Arc::from(source.text()) }
+}
+
+/// A script's error as a diagnostic: it points into the script.
+pub fn diagnostic(error: &crate::script::ScriptError, text: &str) -> Diagnostic {
+    let source = Source::new(&error.file, text);
+    let made = match (error.line, error.column) {
+        (0, _) => Diagnostic::in_file(Severity::Error, &error.file, &error.message),
+        (line, 0) => Diagnostic::error(&source.line_span(line), &error.message),
+        (line, column) => Diagnostic::error(&source.span_at(line, column, 1), &error.message),
+    };
+    match &error.help {
+        Some(help) => made.help(help.clone()),
+        None => made,
+    }
+}

@@ -1,0 +1,271 @@
+//! The body of a request or a response, wherever its bytes come from.
+//!
+//! One type serves both directions, so that a script can read a body and put it back. Most exchanges carry `Empty` or
+//! `Full` and cost no allocation; only a body that is still arriving from a target is boxed. Purposefully not `Send`:
+//! an exchange never leaves its worker. Trailers are dropped (RFC 9110 §6.5.1 allows it), so that a field can't enter
+//! a message after the head was policed.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::Fault;
+
+/// A body that streams from somewhere else, such as a target.
+pub type Streamed = Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Unpin>;
+
+/// The body of a request or a response.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes at all.
+    #[default]
+    Empty,
+    /// Bytes that are in memory already.
+    Full(Bytes),
+    /// A request body still arriving from the client.
+    Incoming(Incoming),
+    /// A body still arriving from elsewhere.
+    Streamed(Streamed),
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the reader allows; known before reading when the length was announced.
+    #[error("the {of} body is longer than {limit} bytes")]
+    TooLarge { limit: usize, of: Fault },
+    /// The client's request body broke off or was malformed.
+    #[error("reading the request body: {0}")]
+    Client(#[source] hyper::Error),
+    /// The target's response body broke off or was malformed.
+    #[error("reading the response body: {0}")]
+    Upstream(#[source] Box<dyn Error + Send + Sync>),
+    /// The target stopped sending for too long, or the exchange's deadline passed.
+    #[error("reading the response body: {0}")]
+    UpstreamTimeout(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl BodyError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            BodyError::TooLarge { of, .. } => *of,
+            BodyError::Client(_) => Fault::Client,
+            BodyError::Upstream(_) | BodyError::UpstreamTimeout(_) => Fault::Upstream,
+        }
+    }
+
+    /// The status to answer with while the response head is not yet sent.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            BodyError::TooLarge {
+                of: Fault::Client, ..
+            } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooLarge {
+                of: Fault::Upstream,
+                ..
+            } => StatusCode::BAD_GATEWAY,
+            BodyError::TooLarge {
+                of: Fault::Gateway, ..
+            } => StatusCode::INTERNAL_SERVER_ERROR,
+            BodyError::Client(error) if error.is_timeout() => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Client(_) => StatusCode::BAD_REQUEST,
+            BodyError::Upstream(_) => StatusCode::BAD_GATEWAY,
+            BodyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+impl Body {
+    /// A body of these bytes; `Empty` when there are none.
+    pub fn full(bytes: impl Into<Bytes>) -> Body {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            Body::Empty
+        } else {
+            Body::Full(bytes)
+        }
+    }
+
+    /// The client's request body; `Empty` at once when the head announced none.
+    pub fn incoming(body: Incoming) -> Body {
+        if body.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::Incoming(body)
+        }
+    }
+
+    /// The number of bytes, when it is known.
+    pub fn len(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Whether it is known that no byte will come.
+    pub fn is_empty(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    /// Reads the whole body into memory.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] when there are more than `limit` bytes: before reading any when the length was
+    /// announced, and otherwise as soon as the limit is passed. The failure of the source otherwise. A body that is in
+    /// memory already is given back as it is: the limit protects memory that was spent before.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let of = match &mut self {
+            Body::Empty => return Ok(Bytes::new()),
+            Body::Full(bytes) => return Ok(std::mem::take(bytes)),
+            Body::Incoming(_) => Fault::Client,
+            Body::Streamed(_) => Fault::Upstream,
+        };
+        let too_large = || BodyError::TooLarge { limit, of };
+        if self.size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        let mut left = limit;
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            left = left.checked_sub(data.len()).ok_or_else(too_large)?;
+            if first.is_empty() {
+                // Usually the whole body comes in one piece, and need not be copied.
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                // Grows with what has come: the announced length is only the sender's word.
+                joined.reserve(2 * (first.len() + data.len()));
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        Ok(if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        })
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Body::Empty => Poll::Ready(None),
+            full @ Body::Full(_) => match std::mem::take(full) {
+                Body::Full(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                _ => Poll::Ready(None),
+            },
+            Body::Incoming(incoming) => loop {
+                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(_trailers)) => {}
+                    Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
+                    None => return Poll::Ready(None),
+                }
+            },
+            Body::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(bytes) => bytes.is_empty(),
+            Body::Incoming(incoming) => incoming.is_end_stream(),
+            Body::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Incoming(incoming) => incoming.size_hint(),
+            Body::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Body {
+        Body::full(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::full(text)
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Body {
+        Body::full(text)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Body::Empty => f.write_str("Empty"),
+            Body::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Body::Incoming(_) => write!(f, "Incoming({:?} bytes)", self.len()),
+            Body::Streamed(_) => write!(f, "Streamed({:?} bytes)", self.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+
+    fn streamed(pieces: &'static [&'static str]) -> Body {
+        let frames = pieces
+            .iter()
+            .map(|piece| Ok::<_, BodyError>(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        Body::Streamed(Box::new(StreamBody::new(futures_util::stream::iter(
+            frames,
+        ))))
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_and_an_exact_fit_is_allowed() {
+        let body = streamed(&["abc", "de", "f"]);
+        assert_eq!(body.collect(6).await.unwrap(), "abcdef");
+    }
+
+    #[tokio::test]
+    async fn one_byte_over_the_limit_is_refused() {
+        let error = streamed(&["abc", "de", "f"]).collect(5).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the upstream body is longer than 5 bytes"
+        );
+        assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_memory_comes_back_and_reports_its_length() {
+        let body = Body::from("hello");
+        assert_eq!(body.len(), Some(5));
+        assert_eq!(Body::from("").len(), Some(0));
+        assert_eq!(body.collect(0).await.unwrap(), "hello");
+    }
+}

@@ -1,0 +1,179 @@
+//! Fields that belong to one connection and are not forwarded (RFC 9110 §7.6.1).
+//!
+//! Run on a request as soon as its head is accepted and before anything is added to it, so that a `Connection` field
+//! can only name what its own sender wrote; run on a response as soon as its head is here. What is needed on the next
+//! connection (framing, `Connection`) is written by that connection's own encoder.
+
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that a `Connection` field may not take away.
+///
+/// SECURITY: `Connection: x-forwarded-for` or `Connection: authorization` would let a sender hide from the target what
+/// another party, or the gateway's own rules, rely on (CVE-2022-31813 in Apache httpd was this).
+const END_TO_END: [&str; 15] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "forwarded",
+    "host",
+    "location",
+    "set-cookie",
+    "traceparent",
+    "x-real-ip",
+];
+
+/// Removes the hop-by-hop fields of a request.
+///
+/// `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
+/// the client side answer `100 Continue`, and the target is not asked again (RFC 9110 §10.1.1).
+pub fn strip_request(headers: &mut HeaderMap) {
+    let trailers = headers.get_all(TE).iter().any(|value| {
+        tokens(value).any(|token| {
+            let coding = token.split(';').next().unwrap_or(token);
+            coding.trim().eq_ignore_ascii_case("trailers")
+        })
+    });
+    strip(headers);
+    headers.remove(PROXY_AUTHORIZATION);
+    headers.remove(EXPECT);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes the hop-by-hop fields of a response.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if let http::header::Entry::Occupied(entry) = headers.entry(CONNECTION) {
+        let values: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        for name in values.iter().flat_map(tokens) {
+            if may_be_named(name) {
+                headers.remove(name);
+            }
+        }
+    }
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(TE);
+    headers.remove(TRAILER);
+    headers.remove(UPGRADE);
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(HTTP2_SETTINGS);
+}
+
+/// The elements of a comma-separated list field; a value that is not text has none.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value
+        .to_str()
+        .unwrap_or("")
+        .split(',')
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+fn may_be_named(name: &str) -> bool {
+    let protected = END_TO_END
+        .iter()
+        .any(|kept| kept.eq_ignore_ascii_case(name));
+    let forwarded = name
+        .get(..12)
+        .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"));
+    !protected && !forwarded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn connection_names_what_goes_with_it() {
+        let mut headers = map(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two,, keep-alive"),
+            ("keep-alive", "timeout=5"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic eA=="),
+            ("expect", "100-continue"),
+        ]);
+        strip_request(&mut headers);
+        assert_eq!(names(&headers), ["x-three"]);
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_others_rely_on() {
+        let mut headers = map(&[
+            (
+                "connection",
+                "Host, content-length, X-Forwarded-For, authorization, cookie, forwarded",
+            ),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("forwarded", "for=1.2.3.4"),
+        ]);
+        strip_request(&mut headers);
+        assert_eq!(
+            names(&headers),
+            [
+                "authorization",
+                "content-length",
+                "cookie",
+                "forwarded",
+                "host",
+                "x-forwarded-for"
+            ]
+        );
+    }
+
+    #[test]
+    fn te_trailers_stays_and_other_codings_go() {
+        let mut headers = map(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        strip_request(&mut headers);
+        assert_eq!(headers["te"], "trailers");
+        strip_response(&mut headers);
+        assert_eq!(names(&headers), [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,324 @@
+//! Request heads that two parties could read differently, or that a gateway has no business with, are refused.
+//!
+//! hyper refuses malformed heads itself: bad names and values, obs-fold, a space before the colon, a `Content-Length`
+//! that is no number or differs from another, `Transfer-Encoding` in HTTP/1.0 or without a final `chunked`. This is the
+//! rest. It looks at heads only and changes nothing.
+
+use std::net::Ipv6Addr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+
+use super::identity::folds_to;
+
+/// Why a request is refused before it is matched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// 400, 405 or 501. With 405 an `Allow` header is due (RFC 9110 §15.5.6): [`Refusal::ALLOW`].
+    pub status: StatusCode,
+    /// What was wrong, for the log and the problem detail.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    /// What to put into `Allow` with a 405 from here: anything but `CONNECT` and `TRACE`.
+    pub const ALLOW: &'static str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+    fn bad(reason: &'static str) -> Refusal {
+        Refusal {
+            status: StatusCode::BAD_REQUEST,
+            reason,
+        }
+    }
+}
+
+/// Checks the head of a request.
+///
+/// # Errors
+/// The first reason to refuse it, with the status to answer.
+pub fn check(head: &Parts) -> Result<(), Refusal> {
+    check_method(head)?;
+    check_host(head)?;
+    check_framing(head)?;
+    check_names(head)
+}
+
+/// Whether the connection must close after the response, which then says `Connection: close`.
+///
+/// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
+/// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
+/// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
+pub fn must_close(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn check_method(head: &Parts) -> Result<(), Refusal> {
+    let not_allowed = |reason| Refusal {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        reason,
+    };
+    // A gateway is no tunnel; and TRACE would echo credentials that were added on the way (RFC 9110 §9.3.8).
+    if head.method == Method::CONNECT {
+        return Err(not_allowed("the method CONNECT is not allowed"));
+    }
+    if head.method == Method::TRACE {
+        return Err(not_allowed("the method TRACE is not allowed"));
+    }
+    if head.uri.path() == "*" && head.method != Method::OPTIONS {
+        return Err(Refusal::bad("the target `*` is for OPTIONS only"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, and none that contradicts the target.
+fn check_host(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::bad("more than one host header"));
+    }
+    let target = head.uri.authority();
+    if target.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Refusal::bad("user information in the request target"));
+    }
+    if target.is_some() {
+        match head.uri.scheme_str() {
+            Some("http" | "https") => {}
+            Some(_) => return Err(Refusal::bad("the scheme of the request target is not http")),
+            // Authority form, which only CONNECT has.
+            None => return Err(Refusal::bad("the request target is not a path")),
+        }
+    }
+    let Some(host) = host else {
+        return if head.version == Version::HTTP_11 {
+            Err(Refusal::bad("no host header"))
+        } else {
+            Ok(())
+        };
+    };
+    let host = host.as_bytes();
+    if host.is_empty() {
+        // Allowed for a target without an authority, but nothing a gateway could match.
+        return Err(Refusal::bad("the host header is empty"));
+    }
+    if !is_host(host) {
+        return Err(Refusal::bad("the host header is not a host"));
+    }
+    if let Some(target) = target
+        && !target.as_str().as_bytes().eq_ignore_ascii_case(host)
+    {
+        return Err(Refusal::bad(
+            "the host header does not match the request target",
+        ));
+    }
+    Ok(())
+}
+
+/// A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. Narrower than RFC 3986 §3.2.2, whose
+/// names may hold `,` or `%`: no host that resolves does, and each server reads them its own way.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().position(|byte| *byte == b']') {
+        Some(end) => host.split_at(end + 1),
+        None => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
+    };
+    let port_is_fine = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let name_is_fine = match name {
+        [] => false,
+        [b'[', address @ .., b']'] => {
+            std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+        }
+        name => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+    };
+    port_is_fine && name_is_fine
+}
+
+/// Framing that hyper lets through although it has two readings (RFC 9112 §6).
+fn check_framing(head: &Parts) -> Result<(), Refusal> {
+    let length = head.headers.get(CONTENT_LENGTH);
+    let Some(coding) = head.headers.get(TRANSFER_ENCODING) else {
+        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+        let odd = lengths.any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit));
+        if odd || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+            return Err(Refusal::bad("the content-length is not one number"));
+        }
+        return Ok(());
+    };
+    if length.is_some() {
+        return Err(Refusal::bad("both content-length and transfer-encoding"));
+    }
+    if head.version == Version::HTTP_10 {
+        return Err(Refusal::bad("transfer-encoding in http/1.0"));
+    }
+    let one = head.headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
+    if !one || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        // hyper would hand over `gzip, chunked` as if only chunked (RFC 9112 §6.1: 501 for a coding not understood).
+        return Err(Refusal {
+            status: StatusCode::NOT_IMPLEMENTED,
+            reason: "the transfer-encoding is not `chunked` alone",
+        });
+    }
+    Ok(())
+}
+
+/// SECURITY: to a CGI-like target `Content_Length` is `Content-Length`: a second, contradicting one would be smuggled
+/// past every check above. Names that carry identity are treated in [`super::identity`].
+fn check_names(head: &Parts) -> Result<(), Refusal> {
+    for name in head.headers.keys() {
+        let reserved: Option<&HeaderName> = match name.as_str().len() {
+            4 => Some(&HOST),
+            10 => Some(&CONNECTION),
+            14 => Some(&CONTENT_LENGTH),
+            17 => Some(&TRANSFER_ENCODING),
+            _ => None,
+        };
+        if let Some(reserved) = reserved
+            && name != reserved
+            && folds_to(name.as_str().as_bytes(), reserved.as_str().as_bytes())
+        {
+            return Err(Refusal::bad("a framing header in another spelling"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn verdict(method: &str, target: &str, version: Version, fields: &[(&str, &str)]) -> String {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        match check(&head) {
+            Ok(()) => "fine".to_owned(),
+            Err(refusal) => format!("{} {refusal}", refusal.status.as_u16()),
+        }
+    }
+
+    #[test]
+    fn methods_and_targets() {
+        let host = [("host", "a")];
+        for (method, target, expected) in [
+            ("GET", "/", "fine"),
+            ("PURGE", "/", "fine"),
+            ("OPTIONS", "*", "fine"),
+            ("GET", "*", "400 the target `*` is for OPTIONS only"),
+            ("CONNECT", "a:443", "405 the method CONNECT is not allowed"),
+            ("TRACE", "/", "405 the method TRACE is not allowed"),
+            ("GET", "http://a/", "fine"),
+            ("GET", "http://A/", "fine"),
+            (
+                "GET",
+                "http://b/",
+                "400 the host header does not match the request target",
+            ),
+            (
+                "GET",
+                "http://u@a/",
+                "400 user information in the request target",
+            ),
+            (
+                "GET",
+                "ftp://a/",
+                "400 the scheme of the request target is not http",
+            ),
+        ] {
+            let verdict = verdict(method, target, Version::HTTP_11, &host);
+            assert_eq!(verdict, expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, expected) in [
+            ("shop.example", "fine"),
+            ("shop_1.example:8080", "fine"),
+            ("127.0.0.1:80", "fine"),
+            ("[::1]:80", "fine"),
+            ("[::1]", "fine"),
+            ("", "400 the host header is empty"),
+            (":80", "400 the host header is not a host"),
+            ("a:b", "400 the host header is not a host"),
+            ("a:80:80", "400 the host header is not a host"),
+            ("a/b", "400 the host header is not a host"),
+            ("a b", "400 the host header is not a host"),
+            ("a,b", "400 the host header is not a host"),
+            ("a@b", "400 the host header is not a host"),
+            ("a?b", "400 the host header is not a host"),
+            ("[zz]", "400 the host header is not a host"),
+        ] {
+            let verdict = verdict("GET", "/", Version::HTTP_11, &[("host", host)]);
+            assert_eq!(verdict, expected, "{host}");
+        }
+        let two = [("host", "a"), ("host", "a")];
+        assert_eq!(
+            verdict("GET", "/", Version::HTTP_11, &two),
+            "400 more than one host header"
+        );
+        assert_eq!(
+            verdict("GET", "/", Version::HTTP_11, &[]),
+            "400 no host header"
+        );
+        assert_eq!(verdict("GET", "/", Version::HTTP_10, &[]), "fine");
+    }
+
+    #[test]
+    fn framing() {
+        let cases: [(&[(&str, &str)], &str); 8] = [
+            (&[("content-length", "5")], "fine"),
+            (
+                &[("content-length", "+5")],
+                "400 the content-length is not one number",
+            ),
+            (
+                &[("content-length", "5"), ("content-length", "5")],
+                "400 the content-length is not one number",
+            ),
+            (&[("transfer-encoding", "Chunked")], "fine"),
+            (
+                &[("transfer-encoding", "gzip, chunked")],
+                "501 the transfer-encoding is not `chunked` alone",
+            ),
+            (
+                &[("transfer-encoding", "chunked"), ("content-length", "5")],
+                "400 both content-length and transfer-encoding",
+            ),
+            (
+                &[("content_length", "5")],
+                "400 a framing header in another spelling",
+            ),
+            (
+                &[("transfer.encoding", "chunked")],
+                "400 a framing header in another spelling",
+            ),
+        ];
+        for (fields, expected) in cases {
+            let mut all = vec![("host", "a")];
+            all.extend_from_slice(fields);
+            assert_eq!(
+                verdict("POST", "/", Version::HTTP_11, &all),
+                expected,
+                "{fields:?}"
+            );
+        }
+        let old = [("transfer-encoding", "chunked")];
+        assert_eq!(
+            verdict("POST", "/", Version::HTTP_10, &old),
+            "400 transfer-encoding in http/1.0"
+        );
+    }
+}

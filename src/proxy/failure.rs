@@ -1,0 +1,136 @@
+//! What can fail in an exchange, and the one place where a failure becomes a response.
+//!
+//! A [`Failure`] answers three questions by exhaustive matches: whose fault, which status, which word names it (in logs and
+//! for `on_error`). The client gets a problem with the request id and no more; the detail goes to the log under that id.
+
+use crate::{
+    http::{BadPath, Fault, police::Refusal},
+    script::{self, Reply, ScriptError, object::Failed},
+    upstream::{Kind, UpstreamError},
+};
+use http::{HeaderValue, StatusCode, header};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Path(#[from] BadPath),
+    #[error("{}", .0.reason)]
+    Head(Refusal),
+    #[error("no route matches {method} {path}")]
+    NoRoute { method: String, path: String },
+    /// A script chose it, or a route without a service has no script that answered.
+    #[error("the service `{0}` is not defined")]
+    NoService(String),
+    #[error("nothing answers this route")]
+    NoAnswer,
+    #[error("the service `{0}` has no target")]
+    NoTarget(String),
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    #[error("{0}")]
+    Script(Box<ScriptError>),
+    #[error("the exchange took longer than its deadline")]
+    Deadline,
+}
+
+impl Failure {
+    /// The word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Failure::Path(_) | Failure::Head(_) => "refused",
+            Failure::NoRoute { .. } => "no_route",
+            Failure::NoService(_) => "no_service",
+            Failure::NoAnswer => "no_answer",
+            Failure::NoTarget(_) => "no_target",
+            Failure::Upstream(error) => match &error.kind {
+                Kind::Timeout => "timeout",
+                Kind::Unresolved(_) | Kind::Refused(_) => "connect",
+                Kind::Reset(_) | Kind::Closed => "reset",
+                Kind::BadResponse(_) => "bad_response",
+                Kind::Client(_) | Kind::ClientStalled => "client",
+                Kind::BadRequest(_) => "bad_request",
+            },
+            Failure::Script(error) => match &error.fault {
+                script::error::Fault::Limit(_) => "script_limit",
+                script::error::Fault::Syntax | script::error::Fault::Runtime | script::error::Fault::Returned => "script",
+            },
+            Failure::Deadline => "timeout",
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Failure::Path(_) => StatusCode::BAD_REQUEST,
+            Failure::Head(refusal) => refusal.status,
+            Failure::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Failure::NoService(_) | Failure::NoAnswer | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::NoTarget(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::Upstream(error) => error.status(),
+            Failure::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    pub fn fault(&self) -> Fault {
+        match self {
+            Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
+            Failure::NoService(_) | Failure::NoAnswer | Failure::Script(_) => Fault::Gateway,
+            Failure::NoTarget(_) | Failure::Deadline => Fault::Upstream,
+            Failure::Upstream(error) => error.fault(),
+        }
+    }
+
+    /// What the client is told.
+    ///
+    /// SECURITY: no target's address, no path of a file and no text of a script.
+    fn detail(&self) -> String {
+        match self {
+            Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => self.to_string(),
+            Failure::NoService(_) | Failure::NoAnswer => "this route is not configured to answer".into(),
+            Failure::NoTarget(_) => "the service has no target that can answer".into(),
+            Failure::Script(_) => "a script of this route failed".into(),
+            Failure::Deadline => "the exchange took too long".into(),
+            Failure::Upstream(error) => match error.fault() {
+                Fault::Client => "the request body could not be read".into(),
+                Fault::Gateway => "the request can't be forwarded".into(),
+                Fault::Upstream => match &error.kind {
+                    Kind::Timeout => "the upstream service did not answer in time".into(),
+                    _ => "the upstream service did not answer".into(),
+                },
+            },
+        }
+    }
+
+    /// The response of last resort. `open`: in development the client sees the script's error too.
+    pub fn reply(&self, open: bool) -> Reply {
+        let detail = match self {
+            Failure::Script(error) if open => excerpt(error),
+            _ => self.detail(),
+        };
+        let reply = Reply::problem(self.status(), detail);
+        match self.status() {
+            StatusCode::METHOD_NOT_ALLOWED => reply.header(header::ALLOW, HeaderValue::from_static(Refusal::ALLOW)),
+            _ => reply,
+        }
+    }
+
+    /// What `on_error` sees.
+    pub fn failed(&self) -> Failed {
+        Failed { kind: self.kind(), status: self.status().as_u16(), message: self.to_string() }
+    }
+}
+
+/// An error of a script with its source line, as text.
+pub fn excerpt(error: &ScriptError) -> String {
+    let mut text = error.to_string();
+    if !error.source_line.is_empty() {
+        let caret = " ".repeat(error.column.saturating_sub(1));
+        text.push_str(&format!("\n{:>5} | {}\n      | {caret}^", error.line, error.source_line));
+    }
+    if let Some(help) = &error.help {
+        text.push_str(&format!("\nhelp: {help}"));
+    }
+    for call in &error.stack {
+        text.push_str(&format!("\n  at {call}"));
+    }
+    text
+}

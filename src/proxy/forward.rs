@@ -1,0 +1,113 @@
+//! Forwarding: an exchange's request to a target of its service, and the head of the response back.
+//!
+//! What a script asked for (another service, path, query or method) has been written into the exchange; here it becomes the
+//! request that leaves. A try that failed is repeated only where the failure says that it may be, at another target first.
+
+use super::{
+    backend::{Backend, Backends},
+    failure::Failure,
+};
+use crate::{
+    http::{hop, path},
+    script::{
+        Exchange,
+        exchange::{From, Response, Slot},
+    },
+    upstream::{Pool, Request},
+};
+use http::header;
+use std::{borrow::Cow, time::Instant};
+
+/// What forwarding needs of the route.
+pub struct Plan<'a> {
+    pub backend: &'a Backend,
+    /// How much of the matched path is left out.
+    pub strip: usize,
+    pub preserve_host: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// The route's service, or the one that a script chose.
+    pub fn new(
+        backends: &'a Backends,
+        exchange: &Exchange,
+        route: &crate::config::Route,
+        consumed: usize,
+    ) -> Result<Plan<'a>, Failure> {
+        let backend = match (exchange.upstream.borrow().as_deref(), route.service) {
+            (Some(name), _) => backends.named(name).ok_or_else(|| Failure::NoService(name.to_owned()))?,
+            (None, Some(index)) => backends.at(index),
+            (None, None) => return Err(Failure::NoAnswer),
+        };
+        let strip = if route.strip_path { consumed } else { 0 };
+        Ok(Plan { backend, strip, preserve_host: route.preserve_host })
+    }
+}
+
+pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>) -> Result<Response, Failure> {
+    let (method, mut headers, mut body) = {
+        let request = &mut *exchange.request.borrow_mut();
+        (request.method.clone(), request.headers.clone(), request.body.take())
+    };
+    if !plan.preserve_host {
+        headers.remove(header::HOST);
+    }
+    let timeouts = plan.backend.timeouts(exchange.deadline.get());
+    let mut tried = Vec::new();
+    loop {
+        let Some(index) = plan.backend.choose(&tried) else {
+            return Err(Failure::NoTarget(plan.backend.name.to_string()));
+        };
+        let seat = plan.backend.seat(index);
+        let sent = {
+            let target = target(exchange, plan.strip, &seat.path);
+            let request =
+                Request { origin: &seat.origin, method: &method, target: &target, headers: &headers, body: &mut body };
+            pool.send(request, &timeouts).await
+        };
+        match sent {
+            Ok(response) => return Ok(received(exchange, response)),
+            Err(error) if plan.backend.may_retry(&error, &method, tried.len()) && in_time(exchange) => {
+                tracing::debug!(id = exchange.id, %error, "trying again");
+                tried.push(index);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn in_time(exchange: &Exchange) -> bool {
+    exchange.deadline.get() > Instant::now()
+}
+
+/// The path and query to ask for: the target's own path, then what is left of the request's, joined as Kong does.
+fn target(exchange: &Exchange, strip: usize, base: &str) -> String {
+    let request = exchange.request.borrow();
+    let whole = request.path();
+    let rest = match &request.path_set {
+        Some(_) => whole,
+        None => whole.get(strip..).unwrap_or_default(),
+    };
+    let mut target: Cow<'_, str> = match (base, rest) {
+        ("", rest) if rest.starts_with('/') || rest == "*" => rest.into(),
+        (base, rest) => path::join(base, rest).into(),
+    };
+    if !request.query().is_empty() {
+        let target = target.to_mut();
+        target.push('?');
+        target.push_str(request.query());
+    }
+    target.into_owned()
+}
+
+fn received(exchange: &Exchange, response: http::Response<crate::http::Body>) -> Response {
+    let (mut head, body) = response.into_parts();
+    hop::strip_response(&mut head.headers);
+    Response {
+        status: head.status,
+        headers: head.headers,
+        body: Slot::Stream(body),
+        from: From::Upstream,
+        latency: exchange.started.elapsed(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Request ids: taken from the client when usable, made here otherwise.
+//!
+//! Made ids are UUIDs of version 7 (RFC 9562 §5.7): they sort by time. Their random bits come from a generator of the
+//! worker's own, so that no system call is needed; they are labels, not secrets.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::{
+    cell::Cell,
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is taken from a client.
+const MAX_LENGTH: usize = 128;
+
+pub struct Ids {
+    state: Cell<u64>,
+}
+
+pub struct Id {
+    pub text: String,
+    pub header: HeaderValue,
+}
+
+impl Ids {
+    /// Seeded from the system's randomness.
+    pub fn new() -> Ids {
+        Ids { state: Cell::new(RandomState::new().hash_one("request ids") | 1) }
+    }
+
+    /// The client's `x-request-id` if it is one, else a new id.
+    ///
+    /// SECURITY: only letters, digits and `-_.:/=+` are taken, so that an id can't start a line in a log or break out of JSON.
+    pub fn take_or_make(&self, headers: &HeaderMap) -> Id {
+        let usable = |text: &&str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b);
+            !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(plain)
+        };
+        if let Some(header) = headers.get(X_REQUEST_ID)
+            && let Some(text) = header.to_str().ok().filter(usable)
+        {
+            return Id { text: text.to_owned(), header: header.clone() };
+        }
+        let text = self.make();
+        let header = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        Id { text, header }
+    }
+
+    fn make(&self) -> String {
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&self.next().to_le_bytes());
+        random[8..].copy_from_slice(&self.next().to_le_bytes()[..2]);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn next(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Ids {
+        Ids::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_id_is_kept_only_when_it_is_harmless() {
+        let ids = Ids::new();
+        let taken = |text: &'static str| {
+            let headers = [(X_REQUEST_ID, HeaderValue::from_static(text))].into_iter().collect();
+            ids.take_or_make(&headers).text
+        };
+        assert_eq!(taken("abc-123"), "abc-123");
+        assert_ne!(taken("a b"), "a b");
+        assert_ne!(taken("\"}"), "\"}");
+        assert_eq!(taken("").len(), 36);
+        assert_ne!(taken(""), taken(""));
+    }
+}

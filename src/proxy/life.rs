@@ -1,0 +1,312 @@
+//! The life of an exchange, from the request's head to the response's last byte.
+//!
+//! [`serve`] is the whole of it, top to bottom; each step is a function below or in a neighbouring file. Every failure ends
+//! in one place, [`Failure::reply`]. An exchange runs in one generation, on one worker, in its connection's task:
+//! when the client goes away the future is dropped, and with it the upstream call and the script.
+
+use super::{
+    failure::Failure,
+    forward::{Plan, forward},
+    record::{Record, Sent},
+    worker::{Ready, Worker},
+};
+use crate::{
+    gateway::{
+        prepared::{Chain, Plugin},
+        router::{Match, Subject},
+    },
+    http::{Body, NormalPath, forwarded, hop, police},
+    config::{OnError, Scheme},
+    script::{
+        Decision, Exchange, Hook, Reply, Scope, ScriptError,
+        exchange::{self, From, Response, Slot},
+    },
+};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// A client's connection.
+pub struct Connection {
+    pub client: forwarded::Connection,
+    pub port: u16,
+    /// The name of the listener that accepted it; empty when it has none.
+    pub listener: Rc<str>,
+}
+
+/// The deadline of what has no service of its own.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: hyper::Request<Incoming>) -> http::Response<Sent> {
+    let ready = worker.ready();
+    let close = police::must_close(request.headers());
+    let (exchange, refused) = accept(&worker, &ready, &connection, request);
+    let mut record = Record::new(&worker, &exchange);
+    let found = match refused {
+        None => route(&ready, &connection, &exchange),
+        Some(failure) => Err(failure),
+    };
+    let chain = match &found {
+        Ok(found) => ready.prepared.chains[found.route].clone(),
+        Err(_) => ready.prepared.unrouted.clone(),
+    };
+    let answered = match found {
+        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found).await,
+        Err(failure) => Err(failure),
+    };
+    let response = match answered {
+        Ok(response) => response,
+        Err(failure) => recover(&worker, &ready, &exchange, &chain, failure, &mut record).await,
+    };
+    exchange.response.replace(Some(response));
+    if let Err(failure) = respond(&ready, &exchange, &chain).await {
+        let reply = report(&worker, &exchange, &failure, &mut record);
+        exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
+    }
+    send(&exchange, &chain, &ready, record, close)
+}
+
+/// The request's head is policed, and what belongs to this hop or could be forged is taken off. The exchange is there in
+/// any case, so that a refusal is logged and answered like everything else.
+fn accept(
+    worker: &Worker,
+    ready: &Ready,
+    connection: &Connection,
+    request: hyper::Request<Incoming>,
+) -> (Rc<Exchange>, Option<Failure>) {
+    let (mut head, body) = request.into_parts();
+    let refused = police::check(&head).err().map(Failure::Head);
+    let (target, bad_path) = match NormalPath::parse(&head.uri) {
+        Ok(target) => (Some(target), None),
+        Err(error) => (None, Some(Failure::Path(error))),
+    };
+    let trusted = &ready.prepared.generation.config.trusted_proxies;
+    let ip = connection.client.client(&head.headers, trusted);
+    let id = worker.ids.take_or_make(&head.headers);
+    let host = host(&head);
+    hop::strip_request(&mut head.headers);
+    ready.identity.strip(&mut head.headers);
+    connection.client.apply(&mut head.headers, &head.uri, trusted);
+    head.headers.insert(super::ids::X_REQUEST_ID, id.header.clone());
+    let started = Instant::now();
+    let exchange = Exchange {
+        id: id.text,
+        started,
+        deadline: Cell::new(started + DEFAULT_DEADLINE),
+        client: exchange::Client { ip, port: connection.port, tls: false },
+        route: RefCell::default(),
+        request: RefCell::new(exchange::Request {
+            method: head.method,
+            scheme: "http",
+            host,
+            target: target.unwrap_or_else(NormalPath::root),
+            path_set: None,
+            query_set: None,
+            headers: head.headers,
+            params: Vec::new(),
+            body: Slot::Stream(Body::incoming(body)),
+        }),
+        response: RefCell::new(None),
+        vars: RefCell::default(),
+        identity: RefCell::default(),
+        failed: RefCell::default(),
+        upstream: RefCell::default(),
+        max_body: ready.prepared.generation.config.limits.max_body_size,
+    };
+    (Rc::new(exchange), refused.or(bad_path))
+}
+
+/// The authority that the client asked for: of the target in absolute form, which counts more (RFC 9112 §3.2.2), or of `Host`.
+fn host(head: &Parts) -> HeaderValue {
+    let of_target = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    of_target.or_else(|| head.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
+    let generation = &ready.prepared.generation;
+    let request = &mut *exchange.request.borrow_mut();
+    let lower = request.host().to_ascii_lowercase();
+    let subject = Subject {
+        listener: &connection.listener,
+        scheme: Scheme::Http,
+        host: without_port(&lower),
+        path: request.path(),
+        query: request.query(),
+        method: &request.method,
+        headers: &request.headers,
+    };
+    let Some(mut found) = generation.router.find(&subject) else {
+        return Err(Failure::NoRoute { method: request.method.to_string(), path: request.path().to_owned() });
+    };
+    let route = &generation.router.routes()[found.route];
+    request.params = std::mem::take(&mut found.params);
+    exchange.route.replace(ready.route_names[found.route].clone());
+    if let Some(service) = route.service {
+        exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);
+    }
+    Ok(found)
+}
+
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// `on_request` of each plugin, then the script or the backend that answers.
+async fn answer(
+    worker: &Rc<Worker>,
+    ready: &Ready,
+    exchange: &Rc<Exchange>,
+    chain: &Chain,
+    found: &Match,
+) -> Result<Response, Failure> {
+    for plugin in &chain.on_request {
+        if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
+            return Ok(reply_response(exchange, reply, From::Reply));
+        }
+    }
+    if let Some(plugin) = &chain.handle
+        && let Decision::Reply(reply) = run(ready, Hook::Handle, plugin, exchange).await?
+    {
+        return Ok(reply_response(exchange, reply, From::Reply));
+    }
+    let route = &ready.prepared.generation.router.routes()[found.route];
+    let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
+    forward(&worker.pool, exchange, &plan).await
+}
+
+/// `on_error` of each plugin; the first reply is the answer, else the failure's own.
+async fn recover(
+    worker: &Worker,
+    ready: &Ready,
+    exchange: &Rc<Exchange>,
+    chain: &Chain,
+    failure: Failure,
+    record: &mut Record,
+) -> Response {
+    let own = report(worker, exchange, &failure, record);
+    exchange.failed.replace(Some(Rc::new(failure.failed())));
+    for plugin in &chain.on_error {
+        match run(ready, Hook::OnError, plugin, exchange).await {
+            Ok(Decision::Reply(reply)) => return reply_response(exchange, reply, From::Error),
+            Ok(Decision::Continue) => {}
+            Err(failure) => {
+                report(worker, exchange, &failure, record);
+            }
+        }
+    }
+    reply_response(exchange, own, From::Error)
+}
+
+/// `on_response` of each plugin, in reverse order.
+async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Result<(), Failure> {
+    for plugin in &chain.on_response {
+        if let Decision::Reply(reply) = run(ready, Hook::OnResponse, plugin, exchange).await? {
+            exchange.response.replace(Some(reply_response(exchange, reply, From::Reply)));
+        }
+    }
+    Ok(())
+}
+
+/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
+async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
+    let scope = Rc::new(Scope {
+        hook,
+        instance: plugin.instance.clone(),
+        exchange: Some(exchange.clone()),
+        services: ready.prepared.services.clone(),
+    });
+    match plugin.program.call(hook, scope, &plugin.state).await {
+        Ok(decision) => Ok(decision),
+        Err(error) if plugin.on_error == OnError::Continue => {
+            log_script(exchange, &error, "a script failed and was passed over");
+            Ok(Decision::Continue)
+        }
+        Err(error) => Err(Failure::Script(Box::new(error))),
+    }
+}
+
+/// Logs a failure under the exchange's id, and gives the response of last resort.
+fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut Record) -> Reply {
+    record.failed(failure);
+    match failure {
+        Failure::Script(error) => log_script(exchange, error, "a script failed"),
+        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
+            tracing::debug!(id = exchange.id, kind = failure.kind(), %failure, "refused");
+        }
+        Failure::NoService(_) | Failure::NoAnswer | Failure::NoTarget(_) | Failure::Upstream(_) | Failure::Deadline => {
+            let route = exchange.route.borrow();
+            tracing::warn!(id = exchange.id, route = &**route, kind = failure.kind(), %failure, "failed");
+        }
+    }
+    failure.reply(worker.open)
+}
+
+fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {
+    let hook = error.hook.map_or("", Hook::name);
+    let route = exchange.route.borrow();
+    tracing::error!(id = exchange.id, route = &**route, hook, error = super::failure::excerpt(error), "{message}");
+}
+
+fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
+    let body = reply.body_for(&exchange.id);
+    Response {
+        status: reply.status,
+        headers: reply.headers,
+        body: Slot::Stream(Body::full(body)),
+        from,
+        latency: exchange.started.elapsed(),
+    }
+}
+
+/// The head goes to the client now, the body as it comes; the record is closed after the last byte.
+///
+/// SECURITY: `close` after a request whose framing another party may have read differently.
+fn send(
+    exchange: &Rc<Exchange>,
+    chain: &Rc<Chain>,
+    ready: &Rc<Ready>,
+    mut record: Record,
+    close: bool,
+) -> http::Response<Sent> {
+    let Some(mut response) = exchange.response.borrow_mut().take() else {
+        // Purposefully not a panic: the exchange always has a response here.
+        return http::Response::new(Sent::bare(Body::Empty));
+    };
+    let body = response.body.take();
+    let mut headers = std::mem::take(&mut response.headers);
+    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
+        headers.insert(super::ids::X_REQUEST_ID, id);
+    }
+    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.remove(header::TRANSFER_ENCODING);
+    } else if exchange.request.borrow().method != Method::HEAD && matches!(response.from, From::Reply | From::Error) {
+        // A reply's own length is what counts, whatever a script wrote.
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    record.responded(response.status);
+    let mut sent = http::Response::new(record.follow(body, exchange, chain, ready));
+    *sent.status_mut() = response.status;
+    *sent.headers_mut() = headers;
+    sent
+}
+
+/// After the last byte: `on_log` of each plugin. Nothing that happens here reaches the client.
+pub async fn log(ready: Rc<Ready>, exchange: Rc<Exchange>, chain: Rc<Chain>) {
+    exchange.deadline.set(Instant::now() + DEFAULT_DEADLINE);
+    for plugin in &chain.on_log {
+        if let Err(Failure::Script(error)) = run(&ready, Hook::OnLog, plugin, &exchange).await {
+            log_script(&exchange, &error, "a script failed in on_log");
+        }
+    }
+}
+

@@ -1,0 +1,137 @@
+//! Sockets: bound once for each worker, connections accepted and handed to hyper.
+//!
+//! `SO_REUSEPORT` lets every worker have its own queue of connections. Since it would also let a second gateway bind the same
+//! port and take half of the traffic, the address is first bound without it.
+
+use super::{life, worker};
+use crate::http::forwarded;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    time::Duration,
+};
+use tokio::{net::TcpStream, task::JoinHandle};
+
+/// A client that has not sent its head by then is cut off; hyper's default, and nginx' and Envoy's order of magnitude.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections still open this long after draining began are closed.
+const DRAIN: Duration = Duration::from_secs(30);
+const BACKLOG: i32 = 4096;
+
+/// Binds `count` sockets to one address; port 0 gives all of them the same free port.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let probe = socket(address, false)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..count).map(|_| Ok(TcpListener::from(socket(address, true)?))).collect()
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+/// The listeners of one worker.
+#[derive(Default)]
+pub struct Listeners {
+    open: HashMap<SocketAddr, JoinHandle<()>>,
+}
+
+impl Listeners {
+    pub fn open(&mut self, worker: &Rc<worker::Worker>, socket: TcpListener, name: Option<String>) {
+        let name: Rc<str> = Rc::from(name.unwrap_or_default());
+        let Ok(address) = socket.local_addr() else { return };
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => {
+                let accepting = tokio::task::spawn_local(accept(worker.clone(), listener, address, name));
+                self.open.insert(address, accepting);
+            }
+            Err(error) => tracing::error!(%address, %error, "can't listen"),
+        }
+    }
+
+    pub fn close(&mut self, address: SocketAddr) {
+        if let Some(accepting) = self.open.remove(&address) {
+            accepting.abort();
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for accepting in self.open.values() {
+            accepting.abort();
+        }
+    }
+}
+
+async fn accept(worker: Rc<worker::Worker>, listener: tokio::net::TcpListener, local: SocketAddr, name: Rc<str>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                let connection = Rc::new(life::Connection {
+                    client: forwarded::Connection::new(peer, local, &http::uri::Scheme::HTTP),
+                    port: peer.port(),
+                    listener: name.clone(),
+                });
+                tokio::task::spawn_local(serve(worker.clone(), connection, stream));
+            }
+            // Out of file descriptors, most likely: the connection waits in the queue until others have ended.
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection until it ends; when the process drains, until the exchange at hand has ended.
+async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, stream: TcpStream) {
+    worker.connections.set(worker.connections.get() + 1);
+    let limits = worker.ready().prepared.generation.config.limits.clone();
+    let mut drain = worker.shared.drain.clone();
+    let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(limits.max_header_bytes.max(8192))
+        .max_headers(limits.max_header_count)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        _ = drain.wait_for(|draining| *draining) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    worker.connections.set(worker.connections.get() - 1);
+}
+
+/// Waits until all connections have ended, at most [`DRAIN`].
+pub async fn drained(worker: &worker::Worker) {
+    let ended = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while worker.connections.get() > 0 {
+            ticks.tick().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!(connections = worker.connections.get(), "closed connections that did not end in time");
+    }
+}

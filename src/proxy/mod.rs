@@ -1,0 +1,106 @@
+//! The request path: workers, sockets, the life of an exchange, forwarding.
+//!
+//! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
+//! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`, health and
+//! breakers in `backend`.
+
+pub mod backend;
+pub mod failure;
+mod forward;
+mod ids;
+mod life;
+pub mod listen;
+pub mod outbound;
+mod record;
+mod worker;
+
+pub use life::without_port;
+pub use worker::Shared;
+
+use crate::{
+    config::Diagnostics,
+    gateway::{generation::Generation, prepared},
+};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
+use tokio::sync::{mpsc, oneshot};
+use worker::Command;
+
+/// All workers of the process.
+pub struct Workers {
+    shared: Arc<Shared>,
+    all: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
+}
+
+impl Workers {
+    /// Starts `count` threads, each with this generation ready to serve.
+    ///
+    /// # Errors
+    /// What the first worker that could not make the generation ready found wrong with it.
+    pub async fn start(count: usize, shared: Arc<Shared>, generation: Arc<Generation>) -> Result<Workers, Diagnostics> {
+        shared.current.store(generation.number, Ordering::Release);
+        let mut workers = Workers { shared, all: Vec::with_capacity(count) };
+        for index in 0..count {
+            let (sender, commands) = mpsc::unbounded_channel();
+            let (started, ready) = oneshot::channel();
+            let (shared, generation) = (workers.shared.clone(), generation.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || worker::run(index, shared, generation, commands, started))
+                .map_err(|error| prepared::internal(format!("a worker can't start: {error}")))?;
+            workers.all.push((sender, thread));
+            ready.await.unwrap_or_else(|_| Err(prepared::internal("a worker stopped while it started")))?;
+        }
+        Ok(workers)
+    }
+
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Makes a generation ready on every worker, beside the traffic.
+    pub async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), Diagnostics> {
+        let replies: Vec<_> = self
+            .all
+            .iter()
+            .map(|(worker, _)| {
+                let (reply, result) = oneshot::channel();
+                let _ = worker.send(Command::Prepare { generation: generation.clone(), reply });
+                result
+            })
+            .collect();
+        for result in replies {
+            result.await.unwrap_or_else(|_| Err(prepared::internal("a worker has stopped")))?;
+        }
+        Ok(())
+    }
+
+    /// From now on new exchanges run in this generation, which every worker has prepared.
+    pub fn switch(&self, number: u64) {
+        self.shared.current.store(number, Ordering::Release);
+    }
+
+    /// Gives each worker its own socket of one address.
+    pub fn listen(&self, sockets: Vec<TcpListener>, name: Option<&str>) {
+        for ((worker, _), socket) in self.all.iter().zip(sockets) {
+            let _ = worker.send(Command::Listen { socket, name: name.map(str::to_owned) });
+        }
+    }
+
+    pub fn unlisten(&self, address: SocketAddr) {
+        for (worker, _) in &self.all {
+            let _ = worker.send(Command::Unlisten(address));
+        }
+    }
+
+    /// Closes the listeners and waits for the workers to end.
+    pub fn stop(self) {
+        let threads: Vec<_> = self.all.into_iter().map(|(commands, thread)| (drop(commands), thread).1).collect();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Calls by scripts: `svc://` through the generation's own services and this worker's pool, other hosts by reqwest.
+//!
+//! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules. Other hosts
+//! must be permitted by the plugin's manifest; redirects are not followed, so a permission can't be stretched.
+
+use super::backend::{Backend, Backends};
+use crate::{
+    http::{Body, BodyError, NormalPath, path},
+    script::{
+        Scope,
+        outbound::{Answer, Call, Failure, Outbound},
+    },
+    upstream::{Kind, Pool, Request, UpstreamError},
+};
+use futures_util::future::LocalBoxFuture;
+use http::{HeaderMap, HeaderValue, header};
+use std::{cell::OnceCell, rc::Rc, time::Instant};
+
+pub struct Calls {
+    pub pool: Pool,
+    pub backends: Rc<Backends>,
+    /// The most bytes of an answer.
+    pub max_body: usize,
+    pub client: Rc<OnceCell<reqwest::Client>>,
+}
+
+impl Outbound for Calls {
+    fn call(&self, scope: &Scope, mut call: Call) -> LocalBoxFuture<'static, Answer> {
+        let deadline = call.deadline;
+        let max_body = self.max_body;
+        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
+            Some(rest) => {
+                let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+                let (name, target) = (name.to_owned(), target.to_owned());
+                if let Some(exchange) = &scope.exchange
+                    && let Ok(id) = HeaderValue::from_str(&exchange.id)
+                {
+                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert(id);
+                }
+                let (pool, backends) = (self.pool.clone(), self.backends.clone());
+                Box::pin(async move {
+                    let backend = backends.named(&name).ok_or(Failure::NoService)?;
+                    let target = NormalPath::parse_str(&target).map_err(|_| Failure::BadUrl)?;
+                    to_service(&pool, backend, &target, call, max_body).await
+                })
+            }
+            None => match permitted(scope, &call.url) {
+                Ok(url) => {
+                    let client = self.client.get_or_init(new_client).clone();
+                    Box::pin(to_host(client, url, call, max_body))
+                }
+                Err(failure) => Box::pin(async move { Err(failure) }),
+            },
+        };
+        Box::pin(async move {
+            let ended = tokio::time::timeout_at(deadline.into(), running).await;
+            ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed)
+        })
+    }
+}
+
+async fn to_service(
+    pool: &Pool,
+    backend: &Backend,
+    target: &NormalPath,
+    call: Call,
+    max_body: usize,
+) -> Result<Answer, Failure> {
+    let deadline = call.deadline.min(Instant::now() + backend.timeout);
+    let timeouts = backend.timeouts(deadline);
+    let mut headers = call.headers;
+    headers.remove(header::HOST);
+    let mut body = Body::full(call.body);
+    let mut tried = Vec::new();
+    let response = loop {
+        let index = backend.choose(&tried).ok_or(Failure::Connect)?;
+        let seat = backend.seat(index);
+        let joined = path::join(&seat.path, target.path());
+        let target = match target.query() {
+            Some(query) => format!("{joined}?{query}"),
+            None => joined,
+        };
+        let request =
+            Request { origin: &seat.origin, method: &call.method, target: &target, headers: &headers, body: &mut body };
+        match pool.send(request, &timeouts).await {
+            Ok(response) => break response,
+            Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),
+            Err(error) => return Err(failure(&error)),
+        }
+    };
+    let (head, body) = response.into_parts();
+    answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
+}
+
+fn failure(error: &UpstreamError) -> Failure {
+    match &error.kind {
+        Kind::Timeout => Failure::Timeout,
+        Kind::Unresolved(_) | Kind::Refused(_) => Failure::Connect,
+        Kind::Reset(_)
+        | Kind::Closed
+        | Kind::BadResponse(_)
+        | Kind::Client(_)
+        | Kind::ClientStalled
+        | Kind::BadRequest(_) => Failure::Protocol,
+    }
+}
+
+fn unreadable(error: BodyError) -> Failure {
+    match error {
+        BodyError::TooLarge { .. } => Failure::TooLarge,
+        BodyError::UpstreamTimeout(_) => Failure::Timeout,
+        BodyError::Client(_) | BodyError::Upstream(_) => Failure::Protocol,
+    }
+}
+
+/// Scripts see the body decoded.
+async fn answer(status: u16, mut headers: HeaderMap, body: bytes::Bytes, max_body: usize) -> Result<Answer, Failure> {
+    let body = crate::http::encoding::decode(&headers, body, max_body).await.map_err(|_| Failure::Protocol)?;
+    headers.remove(header::CONTENT_ENCODING);
+    Ok(Answer::Response { status, headers, body })
+}
+
+/// SECURITY: a script reaches only hosts that its manifest names.
+fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
+    let url = reqwest::Url::parse(url).map_err(|_| Failure::BadUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Failure::BadUrl);
+    }
+    let host = url.host_str().ok_or(Failure::BadUrl)?;
+    let with_port = url.port().map(|port| format!("{host}:{port}"));
+    let fits = |pattern: &String| match pattern.strip_prefix('*') {
+        Some(end) => host.len() > end.len() && host.ends_with(end),
+        None => pattern == host || Some(pattern) == with_port.as_ref(),
+    };
+    if scope.instance.permissions.hosts.iter().any(fits) { Ok(url) } else { Err(Failure::Forbidden) }
+}
+
+fn new_client() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    client.unwrap_or_default()
+}
+
+async fn to_host(client: reqwest::Client, url: reqwest::Url, call: Call, max_body: usize) -> Result<Answer, Failure> {
+    let request = client.request(call.method, url).headers(call.headers).body(call.body);
+    let mut response = request.send().await.map_err(|error| not_reached(&error))?;
+    let mut body = bytes::BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| not_reached(&error))? {
+        if body.len() + chunk.len() > max_body {
+            return Err(Failure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    answer(response.status().as_u16(), std::mem::take(response.headers_mut()), body.freeze(), max_body).await
+}
+
+fn not_reached(error: &reqwest::Error) -> Failure {
+    if error.is_timeout() {
+        Failure::Timeout
+    } else if error.is_connect() {
+        Failure::Connect
+    } else {
+        Failure::Protocol
+    }
+}
+
+/// For `gateway check`: scripts are loaded, but nothing is called.
+pub struct Offline;
+
+impl Outbound for Offline {
+    fn call(&self, _: &Scope, _: Call) -> LocalBoxFuture<'static, Answer> {
+        Box::pin(async { Answer::Failed(Failure::Connect) })
+    }
+}

@@ -1,0 +1,226 @@
+//! A worker: one thread with its own runtime, sockets, connections to targets, and script engines.
+//!
+//! Nothing on the request path is shared between workers but atomics and the stores. Generations arrive as commands: a worker
+//! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
+//! store. An exchange keeps the [`Ready`] it began with.
+
+use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls};
+use crate::{
+    config::Diagnostics,
+    gateway::{
+        generation::Generation,
+        prepared::{self, Prepared, prepare},
+    },
+    http::identity::IdentityHeaders,
+    observe::access::AccessLog,
+    script::{Services, outbound::Outbound},
+    store::{RedisOptions, Stores, WorkerStore},
+    upstream::{Pool, PoolLimits},
+};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    net::TcpListener,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a worker is told.
+pub enum Command {
+    /// Compile and load; nothing is switched yet.
+    Prepare { generation: Arc<Generation>, reply: oneshot::Sender<Result<(), Diagnostics>> },
+    /// Accept connections here from now on.
+    Listen { socket: TcpListener, name: Option<String> },
+    /// Close the listener with this address.
+    Unlisten(std::net::SocketAddr),
+}
+
+/// What all workers share.
+pub struct Shared {
+    /// The number of the generation that new exchanges run in.
+    pub current: AtomicU64,
+    pub stores: Arc<Stores>,
+    pub access_log: Option<AccessLog>,
+    /// Whether clients see the errors of scripts (`gatewright dev`).
+    pub open: bool,
+    /// True once the process drains.
+    pub drain: watch::Receiver<bool>,
+}
+
+pub struct Worker {
+    pub pool: Pool,
+    pub ids: Ids,
+    pub access_log: Option<AccessLog>,
+    pub open: bool,
+    pub shared: Arc<Shared>,
+    first: bool,
+    ready: RefCell<Rc<Ready>>,
+    /// The same as `ready`'s number, read without a borrow.
+    number: Cell<u64>,
+    /// Prepared, and not yet current.
+    waiting: RefCell<Vec<Rc<Ready>>>,
+    store: RefCell<Option<WorkerStore>>,
+    client: Rc<OnceCell<reqwest::Client>>,
+    pub connections: Cell<usize>,
+}
+
+/// A generation ready to serve on this worker.
+pub struct Ready {
+    pub prepared: Prepared,
+    pub backends: Rc<Backends>,
+    pub identity: IdentityHeaders,
+    pub route_names: Vec<Arc<str>>,
+}
+
+impl Worker {
+    /// The generation for an exchange that begins now.
+    pub fn ready(&self) -> Rc<Ready> {
+        let current = self.shared.current.load(Ordering::Acquire);
+        if current != self.number.get() {
+            self.switch(current);
+        }
+        self.ready.borrow().clone()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.number.get()
+    }
+
+    #[cold]
+    fn switch(&self, current: u64) {
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(at) = waiting.iter().position(|ready| ready.prepared.generation.number == current) {
+            self.ready.replace(waiting.swap_remove(at));
+            self.number.set(current);
+        }
+        waiting.retain(|ready| ready.prepared.generation.number > current);
+    }
+}
+
+/// Runs a worker on the calling thread until its commands end and its connections are done.
+pub fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    generation: Arc<Generation>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    started: oneshot::Sender<Result<(), Diagnostics>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(prepared::internal(format!("a worker can't start: {error}"))));
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        let pool = Pool::new(PoolLimits::default());
+        let client = Rc::new(OnceCell::new());
+        let first = index == 0;
+        let made = make_ready(generation, &pool, &client, &shared, first, None).await;
+        let (ready, store) = match made {
+            Ok(made) => made,
+            Err(diagnostics) => {
+                let _ = started.send(Err(diagnostics));
+                return;
+            }
+        };
+        let worker = Rc::new(Worker {
+            pool,
+            ids: Ids::new(),
+            access_log: shared.access_log.clone(),
+            open: shared.open,
+            first,
+            number: Cell::new(ready.prepared.generation.number),
+            ready: RefCell::new(Rc::new(ready)),
+            waiting: RefCell::default(),
+            store: RefCell::new(Some(store)),
+            client,
+            connections: Cell::new(0),
+            shared,
+        });
+        if started.send(Ok(())).is_err() {
+            return;
+        }
+        tokio::task::spawn_local(sweep(worker.pool.clone()));
+        let mut listeners = listen::Listeners::default();
+        while let Some(command) = commands.recv().await {
+            obey(&worker, command, &mut listeners).await;
+        }
+        drop(listeners);
+        listen::drained(&worker).await;
+    });
+}
+
+async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Listeners) {
+    match command {
+        Command::Prepare { generation, reply } => {
+            let store = worker.store.borrow_mut().take();
+            let made = make_ready(generation, &worker.pool, &worker.client, &worker.shared, worker.first, store.as_ref()).await;
+            let result = made.map(|(ready, next)| {
+                worker.store.replace(Some(next));
+                worker.waiting.borrow_mut().push(Rc::new(ready));
+            });
+            if result.is_err() {
+                worker.store.replace(store);
+            }
+            let _ = reply.send(result);
+        }
+        Command::Listen { socket, name } => listeners.open(worker, socket, name),
+        Command::Unlisten(address) => listeners.close(address),
+    }
+}
+
+async fn make_ready(
+    generation: Arc<Generation>,
+    pool: &Pool,
+    client: &Rc<OnceCell<reqwest::Client>>,
+    shared: &Shared,
+    first: bool,
+    store: Option<&WorkerStore>,
+) -> Result<(Ready, WorkerStore), Diagnostics> {
+    let url = generation.config.redis.as_ref().map(|url| url.value.0.as_str());
+    let connect = || match store {
+        Some(store) => store.next(url, RedisOptions::default()),
+        None => WorkerStore::connect(url, shared.stores.clone()),
+    };
+    let fail = |error: crate::store::StoreError| prepared::internal(error.to_string());
+    // Two views of one connection: the scripts' and the one that the next generation starts from.
+    let own = connect().map_err(fail)?;
+    let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
+    let backends = Rc::new(Backends::new(&generation.config));
+    let outbound: Rc<dyn Outbound> = Rc::new(Calls {
+        pool: pool.clone(),
+        backends: backends.clone(),
+        max_body: generation.config.limits.max_body_size,
+        client: client.clone(),
+    });
+    let services = Rc::new(Services { store: scripts, outbound, first_worker: first, caches: crate::script::cache::Caches::for_worker() });
+    let prepared = prepare(generation, services).await?;
+    let generation = &prepared.generation;
+    let identity = IdentityHeaders::new(&generation.config.identity_headers);
+    let route_names = generation.router.routes().iter().map(|route| Arc::from(route.name.value.as_str())).collect();
+    Ok((Ready { backends, identity, route_names, prepared }, own))
+}
+
+/// Closes connections to targets that have been idle for too long. Each second: without a timer that is due soon, tokio
+/// wakes itself with a system call for most requests.
+async fn sweep(pool: Pool) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        pool.sweep();
+    }
+}
+
+/// Serves one connection's exchanges.
+pub async fn exchange(
+    worker: Rc<Worker>,
+    connection: Rc<life::Connection>,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<http::Response<super::record::Sent>, std::convert::Infallible> {
+    Ok(life::serve(worker, connection, request).await)
+}

@@ -1,0 +1,291 @@
+//! The process: starts workers with the first generation, then replaces generations until it is told to stop.
+//!
+//! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
+//! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
+
+mod watch;
+
+use crate::{
+    admin,
+    config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
+    gateway::generation::{self, Generation, Watch},
+    observe::access::{AccessLog, Form},
+    proxy::{Shared, Workers, listen},
+    store::{Stores, SystemClock},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
+use tokio::sync::{mpsc, oneshot, watch as cell};
+
+pub struct Options {
+    pub config: PathBuf,
+    /// Readable output, and clients see the errors of scripts.
+    pub dev: bool,
+    /// Reload when files change.
+    pub watch: bool,
+}
+
+/// Why the gateway did not start or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the configuration has errors")]
+    Config(Diagnostics),
+    #[error("can't listen on {address}: {}", reason(.source))]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("can't write the access log {}: {source}", path.display())]
+    AccessLog { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use by another process".into(),
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug)]
+pub enum Reloaded {
+    Switched { generation: u64 },
+    Kept { generation: u64, diagnostics: String },
+}
+
+pub struct Gateway {
+    options: Options,
+    workers: Workers,
+    current: Arc<Generation>,
+    /// Addresses as the configuration writes them, and where their sockets are bound.
+    listening: BTreeMap<SocketAddr, SocketAddr>,
+    /// Counts up with every attempt.
+    number: u64,
+    watch: Watch,
+    fingerprint: u64,
+    status: cell::Sender<admin::Status>,
+}
+
+impl Gateway {
+    /// Builds the first generation, starts the workers and listens.
+    pub async fn start(options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
+        let started = Instant::now();
+        let built = generation::build(&options.config, 1, false);
+        let watch = built.watch();
+        show(&built.diagnostics);
+        let Some(generation) = built.generation else {
+            return Err(RunError::Config(built.diagnostics));
+        };
+        let generation = Arc::new(generation);
+        let shared = Arc::new(Shared {
+            current: AtomicU64::new(0),
+            stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
+            access_log: access_log(&generation.config.access_log, if options.dev { Form::Readable } else { Form::Json })?,
+            open: options.dev,
+            drain,
+        });
+        let count = match generation.config.workers {
+            Count::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Count::Exactly(count) => count.get(),
+        };
+        let sockets = bind(&generation.config.listeners, &BTreeMap::new(), count)?;
+        let workers = Workers::start(count, shared, generation.clone()).await.map_err(|diagnostics| {
+            show(&diagnostics);
+            RunError::Config(diagnostics)
+        })?;
+        let watch = watch();
+        let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
+        let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
+        let mut gateway = Gateway {
+            options,
+            workers,
+            current: generation,
+            listening: BTreeMap::new(),
+            number: 1,
+            fingerprint,
+            watch,
+            status,
+        };
+        gateway.listen(sockets);
+        Ok(gateway)
+    }
+
+    pub fn generation(&self) -> &Generation {
+        &self.current
+    }
+
+    /// Where clients connect, with the names of the listeners.
+    pub fn addresses(&self) -> Vec<(SocketAddr, Option<String>)> {
+        let listeners = self.current.config.listeners.iter();
+        listeners.map(|l| (self.listening.get(&l.address).copied().unwrap_or(l.address), l.name.as_ref().map(|name| name.value.clone()))).collect()
+    }
+
+    fn listen(&mut self, sockets: Vec<(Listener, Vec<TcpListener>)>) {
+        for (listener, sockets) in sockets {
+            let bound = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
+            self.listening.insert(listener.address, bound);
+            self.workers.listen(sockets, listener.name.as_ref().map(|name| name.value.as_str()));
+        }
+    }
+
+    /// Runs until `shutdown` ends, then drains.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
+        let (ask, mut asked) = mpsc::channel(16);
+        let admin = self.current.config.admin.clone();
+        let administration = match &admin {
+            Some(admin) => Some(admin::listen(admin, self.status.subscribe(), ask.clone()).await.map_err(|source| RunError::Bind { address: admin.address, source })?),
+            None => None,
+        };
+        let mut changes = watch::Changes::new(self.options.watch);
+        changes.follow(&self.watch);
+        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = changes.settled() => { self.reload_if_changed().await; }
+                _ = hangups.recv() => { self.reload().await; }
+                Some(reply) = asked.recv() => answer(reply, self.reload().await),
+            }
+            changes.follow(&self.watch);
+        }
+        self.status.send_modify(|status| status.ready = false);
+        let _ = drain.send(true);
+        tracing::info!("draining");
+        // Joining blocks, and administration answers meanwhile.
+        let workers = self.workers;
+        let stopped = tokio::task::spawn_blocking(move || workers.stop()).await;
+        if let Some(administration) = administration {
+            administration.abort();
+        }
+        stopped.map_err(|error| RunError::Io(io::Error::other(error)))
+    }
+
+    async fn reload_if_changed(&mut self) {
+        if self.watch.fingerprint() != self.fingerprint {
+            self.reload().await;
+        }
+    }
+
+    /// Builds the next generation and switches to it, or says why not.
+    pub async fn reload(&mut self) -> Reloaded {
+        let started = Instant::now();
+        self.number += 1;
+        let built = generation::build(&self.options.config, self.number, self.had_plugins());
+        let watch = built.watch();
+        let result = match built.generation {
+            Some(generation) => self.switch(Arc::new(generation), built.diagnostics).await,
+            None => Err(built.diagnostics),
+        };
+        let mut watch = watch();
+        if result.is_err() {
+            // What failed early knows only a part of its files.
+            watch.files.extend(self.watch.files.iter().cloned());
+            watch.files.sort();
+            watch.files.dedup();
+        }
+        self.fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
+        self.watch = watch;
+        match result {
+            Ok(warnings) => {
+                show(&warnings);
+                let milliseconds = started.elapsed().as_millis() as u64;
+                tracing::info!(generation = self.number, milliseconds, "reloaded");
+                self.status.send_modify(|status| (status.generation, status.last_error) = (self.number, None));
+                Reloaded::Switched { generation: self.number }
+            }
+            Err(diagnostics) => {
+                let generation = self.current.number;
+                let text = diagnostics.render(Style::Plain);
+                if self.options.dev {
+                    show(&diagnostics);
+                    tracing::error!(generation, "not reloaded: the last good generation keeps serving");
+                } else {
+                    tracing::error!(generation, diagnostics = text, "not reloaded: the last good generation keeps serving");
+                }
+                self.status.send_modify(|status| status.last_error = Some(text.clone()));
+                Reloaded::Kept { generation, diagnostics: text }
+            }
+        }
+    }
+
+    /// A folder of plugins that is gone is an error, not "no plugins".
+    fn had_plugins(&self) -> bool {
+        self.current.files.paths().iter().any(|path| path.starts_with(&self.watch.plugins_dir))
+    }
+
+    async fn switch(&mut self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
+        let new = &generation.config.listeners;
+        let sockets = bind(new, &self.listening, self.workers.count()).map_err(|error| refused(&error, new))?;
+        self.workers.prepare(&generation).await?;
+        self.workers.switch(generation.number);
+        self.listen(sockets);
+        let gone: Vec<SocketAddr> =
+            self.listening.keys().filter(|address| !new.iter().any(|l| l.address == **address)).copied().collect();
+        for address in gone {
+            if let Some(bound) = self.listening.remove(&address) {
+                self.workers.unlisten(bound);
+            }
+        }
+        self.current = generation;
+        Ok(warnings)
+    }
+}
+
+/// Sockets for the listeners that are not bound yet.
+fn bind(
+    listeners: &[Listener],
+    bound: &BTreeMap<SocketAddr, SocketAddr>,
+    count: usize,
+) -> Result<Vec<(Listener, Vec<TcpListener>)>, RunError> {
+    let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.address));
+    new.map(|listener| match listen::bind(listener.address, count) {
+        Ok(sockets) => Ok((listener.clone(), sockets)),
+        Err(source) => Err(RunError::Bind { address: listener.address, source }),
+    })
+    .collect()
+}
+
+/// A listener that can't be bound, as a diagnostic of the new configuration.
+fn refused(error: &RunError, listeners: &[Listener]) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    let span = match error {
+        RunError::Bind { address, .. } => listeners.iter().find(|l| l.address == *address).and_then(|l| l.span.clone()),
+        _ => None,
+    };
+    match span {
+        Some(span) => diagnostics.push(Diagnostic::error(&span, error.to_string())),
+        None => return crate::gateway::prepared::internal(error.to_string()),
+    }
+    diagnostics
+}
+
+fn access_log(log: &Log, form: Form) -> Result<Option<AccessLog>, RunError> {
+    Ok(match log {
+        Log::Off => None,
+        Log::Stdout => Some(AccessLog::to_stdout(form)?),
+        Log::File(path) => {
+            Some(AccessLog::to_file(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
+        }
+    })
+}
+
+/// Prints problems to standard error, with colours on a terminal.
+pub fn show(diagnostics: &Diagnostics) {
+    use std::io::IsTerminal;
+    if !diagnostics.is_empty() {
+        let style = if std::io::stderr().is_terminal() { Style::Coloured } else { Style::Plain };
+        eprintln!("{}", diagnostics.render(style));
+    }
+}
+
+fn answer(reply: oneshot::Sender<Reloaded>, reloaded: Reloaded) {
+    let _ = reply.send(reloaded);
+}

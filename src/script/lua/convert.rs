@@ -1,0 +1,197 @@
+//! Values between Luau and the gateway.
+//!
+//! [`LuaValue`] shows a script's value to the shared check of arguments; [`to_lua`] makes a script's value of a result.
+
+use super::{
+    json::{self, Undecoded},
+    number::{Big, big},
+    running::Running,
+    vm::Shared,
+};
+use crate::script::{Raise, Value, convert::Native, json::MAX_SAFE, object::Object};
+use bytes::Bytes;
+use mlua::{AnyUserData, Lua};
+use std::cell::RefCell;
+
+/// A script's value, with what converting it takes.
+pub struct LuaValue<'a> {
+    pub value: mlua::Value,
+    pub context: Context<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub shared: &'a Shared,
+    pub running: &'a Running,
+    /// The machine's own error (no memory, or stopped), which a [`Raise`] can't carry.
+    pub failed: &'a RefCell<Option<mlua::Error>>,
+}
+
+impl Context<'_> {
+    fn keep<T>(&self, result: mlua::Result<T>) -> Result<T, Raise> {
+        result.map_err(|error| {
+            let message = error.to_string();
+            self.failed.replace(Some(error));
+            Raise::Error(message)
+        })
+    }
+}
+
+impl Native for LuaValue<'_> {
+    fn is_nil(&self) -> bool {
+        self.value.is_nil()
+    }
+
+    fn scalar(&self) -> Option<Value> {
+        Some(match &self.value {
+            mlua::Value::Boolean(b) => Value::Bool(*b),
+            mlua::Value::Integer(i) => number(*i as f64),
+            mlua::Value::Number(f) => number(*f),
+            mlua::Value::String(text) => Value::Str(Bytes::copy_from_slice(&text.as_bytes())),
+            other => Value::Int(i64::try_from(big(other)?.0).ok()?),
+        })
+    }
+
+    fn bytes(&self) -> Option<Bytes> {
+        match &self.value {
+            mlua::Value::Buffer(buffer) => Some(buffer.to_vec().into()),
+            _ => None,
+        }
+    }
+
+    fn object(&self) -> Option<Object> {
+        object(&self.value)
+    }
+
+    fn list(&self) -> Option<Vec<Self>> {
+        let mlua::Value::Table(table) = &self.value else { return None };
+        let items = table.sequence_values::<mlua::Value>();
+        items.map(|value| Some(LuaValue { value: value.ok()?, context: self.context })).collect()
+    }
+
+    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+        let mlua::Value::Table(table) = &self.value else { return Ok(None) };
+        let mut entries = Vec::new();
+        let mut wrong = None;
+        let each = table.for_each(|key: mlua::Value, value: mlua::Value| {
+            match &key {
+                mlua::Value::String(name) => {
+                    entries.push((name.to_string_lossy(), LuaValue { value, context: self.context }));
+                }
+                other => wrong = Some(describe(other)),
+            }
+            Ok(())
+        });
+        self.context.keep(each)?;
+        match wrong {
+            Some(wrong) => Err(Raise::error(format!("expected names as keys, got {wrong}"))),
+            None => Ok(Some(entries)),
+        }
+    }
+
+    fn json(&self) -> Result<Bytes, Raise> {
+        let Context { shared, running, .. } = self.context;
+        self.context.keep(json::encode(&shared.json, Some(running), &self.value))?
+    }
+
+    fn type_name(&self) -> String {
+        describe(&self.value)
+    }
+}
+
+/// Whole numbers cross as integers, so that headers and URLs show `5` and not `5.0`.
+fn number(f: f64) -> Value {
+    if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 { Value::Int(f as i64) } else { Value::Float(f) }
+}
+
+pub fn object(value: &mlua::Value) -> Option<Object> {
+    match value {
+        mlua::Value::UserData(it) => it.borrow_scoped::<Object, _>(Object::clone).ok(),
+        _ => None,
+    }
+}
+
+/// The word for a value's type in messages.
+pub fn describe(value: &mlua::Value) -> String {
+    match value {
+        mlua::Value::Nil => "nothing".into(),
+        mlua::Value::Integer(_) | mlua::Value::Number(_) => "a number".into(),
+        mlua::Value::Thread(_) => "a coroutine".into(),
+        mlua::Value::UserData(it) if it.is::<Big>() => "a number".into(),
+        null if null.is_null() => "null".into(),
+        other => match object(other) {
+            Some(object) => format!("a {}", object.kind().name),
+            None => format!("a {}", other.type_name()),
+        },
+    }
+}
+
+/// Makes a script's value. The inner error is for the script: text that was said to be JSON and isn't.
+pub fn to_lua(
+    lua: &Lua,
+    shared: &Shared,
+    running: Option<&Running>,
+    value: Value,
+) -> mlua::Result<Result<mlua::Value, Raise>> {
+    Ok(Ok(match value {
+        Value::Nil => mlua::Value::Nil,
+        Value::Bool(b) => mlua::Value::Boolean(b),
+        Value::Int(i) => json::integer(lua, i.into())?,
+        Value::Float(f) => mlua::Value::Number(f),
+        Value::Str(bytes) => mlua::Value::String(lua.create_string(&bytes)?),
+        Value::Json(text) => {
+            return match json::decode(lua, &shared.json, running, &text) {
+                Ok(value) => Ok(Ok(value)),
+                Err(Undecoded::Refused(raise)) => Ok(Err(raise)),
+                Err(Undecoded::Lua(error)) => Err(error),
+            };
+        }
+        Value::List(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0)?;
+            for (index, item) in items.into_iter().enumerate() {
+                match to_lua(lua, shared, running, item)? {
+                    Ok(item) => table.raw_seti(index + 1, item)?,
+                    raise => return Ok(raise),
+                }
+            }
+            shared.json.mark_array(&table)?;
+            mlua::Value::Table(table)
+        }
+        Value::Map(entries) => {
+            let table = lua.create_table_with_capacity(0, entries.len())?;
+            for (name, value) in entries {
+                match to_lua(lua, shared, running, value)? {
+                    Ok(value) => table.raw_set(name, value)?,
+                    raise => return Ok(raise),
+                }
+            }
+            mlua::Value::Table(table)
+        }
+        Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
+    }))
+}
+
+/// The userdata of an object; those of the hook's own exchange are made once. They and the answers of calls are emptied
+/// when the hook is over; replies and keys may be kept by the script.
+pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
+    let place = running.and_then(|running| Some((running, running.handle(&object)?)));
+    let Some((running, place)) = place else {
+        let held = match &object {
+            Object::Reply(reply) => reply.body.len(),
+            _ => 0,
+        };
+        shared.held_outside.set(shared.held_outside.get() + held);
+        let is_answer = object.answer().is_some();
+        let made = lua.create_any_userdata(object)?;
+        if let (true, Some(running)) = (is_answer, running) {
+            running.answers.borrow_mut().push(made.clone());
+        }
+        return Ok(made);
+    };
+    if let Some(made) = &running.handles.borrow()[place] {
+        return Ok(made.clone());
+    }
+    let made = lua.create_any_userdata(object)?;
+    running.handles.borrow_mut()[place] = Some(made.clone());
+    Ok(made)
+}

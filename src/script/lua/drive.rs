@@ -1,0 +1,136 @@
+//! Runs a hook: slice by slice, waiting for what it waits for, until it returns, fails or is stopped.
+//!
+//! The loop is written by hand, not mlua's own future, because a slice must be measured, and a wait, a turn given to
+//! others and a stray `coroutine.yield` told apart. Dropping the future drops the thread and what it waits for.
+
+use super::{
+    fault::{self, Failure},
+    running::{Answer, Running},
+    vm::{Mark, Vm},
+};
+use crate::script::error::Limit;
+use futures_util::FutureExt;
+use mlua::{Function, MultiValue, Thread, Value};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    rc::Rc,
+};
+use tokio::time::Instant;
+
+/// How one slice ended.
+enum Step {
+    Returned(Value),
+    Raised(Value),
+    Waits,
+    GaveWay,
+    /// `coroutine.yield` outside a coroutine.
+    Strayed,
+}
+
+/// What the next slice begins with.
+enum Start {
+    Call(MultiValue),
+    Go,
+    Error(Value),
+}
+
+/// Calls `function` as the hook `running` and gives what it returned.
+pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: MultiValue) -> Result<Value, Failure> {
+    let (thread, mut start) = begin(vm, running, function, args)?;
+    let deadline = Instant::from_std(running.budget.deadline());
+    loop {
+        match slice(vm, running, &thread, start)? {
+            Step::Returned(value) => {
+                vm.recycle(thread);
+                return Ok(value);
+            }
+            Step::Raised(value) => {
+                vm.recycle(thread);
+                return Err(Failure::Raised(value));
+            }
+            Step::GaveWay => {
+                tokio::task::yield_now().await;
+                start = Start::Go;
+            }
+            Step::Waits => {
+                if let Some(pending) = running.pending.take() {
+                    let Ok(answer) =
+                        tokio::time::timeout_at(deadline, AssertUnwindSafe(pending.future).catch_unwind()).await
+                    else {
+                        running.halt(Limit::Wall);
+                        // Resumed once more, to be told where it waited.
+                        slice(vm, running, &thread, Start::Error(Mark::Stopped.into()))?;
+                        return Err(Failure::Halted);
+                    };
+                    let result =
+                        answer.or_else(|panic| running.guard(|| resume_unwind(panic)).map_err(Failure::Lua))?;
+                    running.answer.replace(Some(Answer { result, function: pending.function }));
+                }
+                start = Start::Go;
+            }
+            Step::Strayed => start = Start::Error(message(vm, "there is no coroutine here to yield from")?),
+        }
+    }
+}
+
+/// The same without a runtime, for the body of a file: it can give way to nobody and wait for nothing.
+pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Value, Failure> {
+    let (thread, mut start) = begin(vm, running, function, MultiValue::new())?;
+    loop {
+        start = match slice(vm, running, &thread, start)? {
+            Step::Returned(value) => return Ok(value),
+            Step::Raised(value) => return Err(Failure::Raised(value)),
+            Step::GaveWay => Start::Go,
+            Step::Waits | Step::Strayed => Start::Error(message(vm, "a file can't wait while it is loaded")?),
+        }
+    }
+}
+
+fn message(vm: &Vm, text: &str) -> Result<Value, Failure> {
+    vm.lua.create_string(text).map(Value::String).map_err(Failure::Lua)
+}
+
+fn begin(
+    vm: &Vm,
+    running: &Rc<Running>,
+    function: &Function,
+    mut args: MultiValue,
+) -> Result<(Thread, Start), Failure> {
+    let thread = vm.thread(&vm.entry).map_err(Failure::Lua)?;
+    running.thread.set(thread.state());
+    args.push_front(Value::Function(function.clone()));
+    Ok((thread, Start::Call(args)))
+}
+
+fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Result<Step, Failure> {
+    let resumed = vm.slice(running, || {
+        // A panic of a host function stays in its exchange.
+        let resumed = catch_unwind(AssertUnwindSafe(|| match start {
+            Start::Call(args) => thread.resume::<(Value, Value, Value)>(args),
+            Start::Go => thread.resume(()),
+            Start::Error(error) => thread.resume_error(error),
+        }));
+        if running.over_memory(&vm.lua) {
+            running.halt(Limit::Memory);
+        }
+        resumed
+    });
+    vm.collect_if_full();
+    let (mark, ended_well, value) = match resumed {
+        Err(panic) => {
+            running.panicked.replace(Some(fault::panic_text(&*panic)));
+            return Err(Failure::Halted);
+        }
+        Ok(_) if running.halted() => return Err(Failure::Halted),
+        Ok(resumed) => resumed.map_err(Failure::Lua)?,
+    };
+    match mark {
+        mark if Mark::Done.is(&mark) => match ended_well {
+            Value::Boolean(true) => Ok(Step::Returned(value)),
+            _ => Ok(Step::Raised(value)),
+        },
+        mark if Mark::Wait.is(&mark) => Ok(Step::Waits),
+        Value::Nil if running.asked() => Ok(Step::GaveWay),
+        _ => Ok(Step::Strayed),
+    }
+}

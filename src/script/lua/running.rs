@@ -1,0 +1,261 @@
+//! What is known about the hook that runs right now.
+//!
+//! A [`Running`] is made for each hook call and set as the machine's current one for every slice of it; host functions find
+//! their scope there and leave what they wait for, what they raise and what ends the hook.
+
+use super::fault::{self, Frame};
+use crate::script::{
+    Raise, Reply, Scope, Value,
+    error::Limit,
+    limits::{Budget, Verdict},
+    object::Object,
+};
+use futures_util::future::LocalBoxFuture;
+use mlua::{Lua, VmState};
+use std::{
+    cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+/// The interrupt looks at the clock at every so many steps, a quarter of what looking costs.
+const STRIDE: u32 = 8;
+
+/// What a host function waits for, and its name for messages.
+pub struct Pending {
+    pub future: LocalBoxFuture<'static, Result<Value, Raise>>,
+    pub function: Rc<str>,
+}
+
+/// What came of it.
+pub struct Answer {
+    pub result: Result<Value, Raise>,
+    pub function: Rc<str>,
+}
+
+pub struct Running {
+    /// None while a file is loaded.
+    pub scope: Option<Rc<Scope>>,
+    /// `ctx.config` and `ctx.state`.
+    pub config: mlua::Value,
+    pub state: mlua::Value,
+    pub budget: Budget,
+    pub pending: RefCell<Option<Pending>>,
+    pub answer: RefCell<Option<Answer>>,
+    /// The message that the prelude will raise.
+    pub raised: RefCell<Option<String>>,
+    /// A reply that a host function ended the hook with.
+    pub ended: RefCell<Option<Reply>>,
+    /// The calls that led to the error raised last, innermost first.
+    pub frames: RefCell<Vec<Frame>>,
+    /// Modules that are being loaded, outermost first.
+    pub loading: RefCell<Vec<String>>,
+    /// Handles to the parts of the exchange, made once for each hook.
+    pub handles: RefCell<[Option<mlua::AnyUserData>; HANDLES]>,
+    /// Handles to the answers of calls.
+    pub answers: RefCell<Vec<mlua::AnyUserData>>,
+    /// A host function panicked: what it said.
+    pub panicked: RefCell<Option<String>>,
+    /// The hook's own thread; only compared.
+    pub thread: Cell<*const mlua::lua_State>,
+    halted: Cell<bool>,
+    asked: Cell<bool>,
+    steps: Cell<u32>,
+    memory: Memory,
+}
+
+const HANDLES: usize = 10;
+
+/// How far one hook made the machine grow, over all its slices.
+struct Memory {
+    share: usize,
+    grown: Cell<isize>,
+    slice_start: Cell<usize>,
+    /// What the machine held when nothing ran.
+    idle: usize,
+}
+
+impl Running {
+    pub fn new(
+        scope: Option<Rc<Scope>>,
+        (config, state): (mlua::Value, mlua::Value),
+        budget: Budget,
+        share: usize,
+        idle: usize,
+    ) -> Running {
+        Running {
+            scope,
+            config,
+            state,
+            budget,
+            pending: RefCell::default(),
+            answer: RefCell::default(),
+            raised: RefCell::default(),
+            ended: RefCell::default(),
+            frames: RefCell::default(),
+            loading: RefCell::default(),
+            handles: RefCell::default(),
+            answers: RefCell::default(),
+            panicked: RefCell::default(),
+            thread: Cell::new(std::ptr::null()),
+            halted: Cell::new(false),
+            asked: Cell::new(false),
+            steps: Cell::new(0),
+            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle },
+        }
+    }
+
+    pub fn enter(&self, lua: &Lua) {
+        self.budget.enter();
+        self.asked.set(false);
+        self.memory.slice_start.set(lua.used_memory());
+    }
+
+    pub fn leave(&self, lua: &Lua) {
+        self.budget.leave();
+        self.memory.grown.set(self.grown(lua));
+    }
+
+    /// Whether the script was asked to give way in this slice.
+    pub fn asked(&self) -> bool {
+        self.asked.get()
+    }
+
+    pub fn halted(&self) -> bool {
+        self.halted.get()
+    }
+
+    /// Ends the hook; nothing in the script can catch it.
+    pub fn halt(&self, limit: Limit) {
+        if self.budget.hit().is_none() {
+            self.budget.stop(limit);
+        }
+        self.halted.set(true);
+    }
+
+    /// Runs host code. A panic of it ends the hook, and only the hook.
+    pub fn guard<T>(&self, run: impl FnOnce() -> T) -> mlua::Result<T> {
+        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+            self.panicked.replace(Some(fault::panic_text(&*panic)));
+            self.halted.set(true);
+            stopped()
+        })
+    }
+
+    pub fn end_with(&self, reply: Reply) {
+        self.ended.borrow_mut().get_or_insert(reply);
+        self.halted.set(true);
+    }
+
+    /// Bytes by which this hook may make the machine grow.
+    pub fn share(&self) -> usize {
+        self.memory.share
+    }
+
+    fn grown(&self, lua: &Lua) -> isize {
+        // Another hook's slice may have freed what this one had left behind.
+        let slice = lua.used_memory() as isize - self.memory.slice_start.get() as isize;
+        (self.memory.grown.get() + slice).max(0)
+    }
+
+    /// Whether this hook holds more than its share. What it counted may be garbage: that is collected before it is blamed.
+    pub fn over_memory(&self, lua: &Lua) -> bool {
+        let share = self.memory.share as isize;
+        if self.grown(lua) <= share {
+            return false;
+        }
+        let _ = lua.gc_collect();
+        let live = lua.used_memory().saturating_sub(self.memory.idle) as isize;
+        self.memory.grown.set(live);
+        self.memory.slice_start.set(lua.used_memory());
+        live > share
+    }
+
+    /// The machine's interrupt, at every call and every turn of a loop.
+    pub fn interrupt(&self, lua: &Lua) -> mlua::Result<VmState> {
+        if self.halted.get() {
+            return Err(stopped());
+        }
+        let steps = self.steps.get().wrapping_add(1);
+        self.steps.set(steps);
+        if steps.is_multiple_of(STRIDE) {
+            return self.look(lua);
+        }
+        // Asked in vain, between the turns to look: a loop in step with them would never be asked where it can yield.
+        Ok(if self.asked.get() && self.is_own(lua) { VmState::Yield } else { VmState::Continue })
+    }
+
+    /// Whether the hook's own thread runs, and no coroutine of the script's.
+    pub fn is_own(&self, lua: &Lua) -> bool {
+        self.thread.get() == lua.exec_raw_lua(|raw| raw.state().cast_const())
+    }
+
+    /// Looks at the clock and the memory.
+    fn look(&self, lua: &Lua) -> mlua::Result<VmState> {
+        if self.over_memory(lua) {
+            return Err(self.stop_here(lua, Limit::Memory));
+        }
+        // A yield inside a script's own coroutine would go to its resumer, which would take it for a result. Inside a
+        // callback of the library Luau ignores it: having asked in vain counts as being unable to.
+        let own = self.is_own(lua);
+        match self.budget.check(own && !self.asked.get()) {
+            Verdict::Stop(limit) => Err(self.stop_here(lua, limit)),
+            Verdict::Yield => {
+                self.asked.set(true);
+                Ok(VmState::Yield)
+            }
+            Verdict::Go if own && self.asked.get() => Ok(VmState::Yield),
+            Verdict::Go => Ok(VmState::Continue),
+        }
+    }
+
+    /// Notes where it was: what the script catches on its way out would hide it.
+    fn stop_here(&self, lua: &Lua, limit: Limit) -> mlua::Error {
+        self.frames.replace(fault::frames(lua));
+        self.halt(limit);
+        stopped()
+    }
+
+    /// For Rust that works long on a script's behalf: an error when the hook was stopped.
+    pub fn tick(&self) -> mlua::Result<()> {
+        if let Verdict::Stop(limit) = self.budget.check(false) {
+            self.halt(limit);
+            return Err(stopped());
+        }
+        Ok(())
+    }
+
+    /// The place of an object's handle, if it is a part of this hook's own exchange.
+    pub fn handle(&self, object: &Object) -> Option<usize> {
+        let own = self.scope.as_ref()?.exchange.as_ref()?;
+        if !Rc::ptr_eq(object.exchange()?, own) {
+            return None;
+        }
+        Some(match object {
+            Object::Request(_) => 0,
+            Object::Response(_) => 1,
+            Object::Context(_) => 2,
+            Object::Client(_) => 3,
+            Object::Headers(_, side) => 4 + *side as usize,
+            Object::Query(_) => 6,
+            Object::Params(_) => 7,
+            Object::Cookies(_) => 8,
+            Object::Vars(_) => 9,
+            Object::Result(_)
+            | Object::ResultHeaders(_)
+            | Object::Reply(_)
+            | Object::Error(_)
+            | Object::Verifier(_)
+            | Object::Opaque(..) => return None,
+        })
+    }
+}
+
+/// The error that unwinds a script that was stopped; what stopped it stands in its [`Running`].
+#[derive(Debug, thiserror::Error)]
+#[error("the script was stopped")]
+struct Stopped;
+
+pub fn stopped() -> mlua::Error {
+    mlua::Error::external(Stopped)
+}

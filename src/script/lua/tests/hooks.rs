@@ -1,0 +1,256 @@
+//! What scripts can do: objects, replies, modules, state.
+
+use super::*;
+use crate::script::exchange::Side;
+
+#[test]
+fn hooks_decide() {
+    block_on(async {
+        let rig = Rig::new();
+        assert_eq!(rig.request("").await, "continue");
+        assert_eq!(rig.request(r#"return reply.text(200, "hi")"#).await, "200 hi");
+        assert_eq!(rig.request(r#"return reply.json(200, { b = 1, a = { 1, 2 } })"#).await, r#"200 {"a":[1,2],"b":1}"#);
+        assert_eq!(rig.request(r#"return reply.error(403, "not yours")"#).await, "403 problem: not yours");
+        assert_eq!(rig.request(r#"error(reply.error(401, "no key"))"#).await, "401 problem: no key");
+        assert_eq!(
+            rig.request(r#"local function deep() error(reply.empty(204)) end; local function f() deep() end; f()"#)
+                .await,
+            "204 "
+        );
+        assert_eq!(rig.request("return { status = 200 }").await, "Returned test.lua:1:1: on_request returned a table");
+    });
+}
+
+#[test]
+fn objects_are_read_and_set() {
+    block_on(async {
+        let rig = Rig::new();
+        let text = |body: &'static str| {
+            let rig = &rig;
+            async move { rig.request(&format!("return reply.text(200, tostring({body}))")).await }
+        };
+        assert_eq!(text("req.method").await, "200 GET");
+        assert_eq!(text(r#"req.headers["ACCEPT"]"#).await, "200 */*");
+        assert_eq!(text(r#"req.headers["x-none"]"#).await, "200 nil");
+        assert_eq!(text(r#"req.headers:has("accept")"#).await, "200 true");
+        assert_eq!(text(r#"req.headers:all("accept")[1]"#).await, "200 */*");
+        assert_eq!(text("req.params.id").await, "200 42");
+        assert_eq!(text("ctx.client.ip").await, "200 203.0.113.7");
+        assert_eq!(text("ctx.id").await, "200 test-id");
+        assert_eq!(text("req").await, "200 request");
+        assert_eq!(text("req.headers == req.headers").await, "200 true");
+        assert_eq!(
+            rig.request(
+                r#"req.headers["x-a"] = 5; req.headers["x-b"] = true; req.headers["accept"] = nil
+                   local seen = {}
+                   for name, value in req.headers do table.insert(seen, name .. "=" .. value) end
+                   for name, value in pairs(req.headers) do table.insert(seen, name .. "=" .. value) end
+                   table.sort(seen)
+                   return reply.text(200, table.concat(seen, " "))"#
+            )
+            .await,
+            "200 x-a=5 x-a=5 x-b=true x-b=true"
+        );
+        assert_eq!(
+            rig.request(
+                r#"ctx.vars.user = { name = "Ada", tags = {} }; ctx.vars.n = 3
+                   local user = ctx.vars.user
+                   return reply.json(200, { user, ctx.vars.n, ctx.vars.none == nil })"#
+            )
+            .await,
+            r#"200 [{"name":"Ada","tags":{}},3,true]"#
+        );
+    });
+}
+
+#[test]
+fn bodies_are_read_and_replaced() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile("return { on_request = function(req) local v = req:json(); v.name = 'x'; req:set_json(v) end }")
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let exchange = fixture::exchange(r#"{"z":1,"a":[]}"#);
+        let scope = fixture::scope(Hook::OnRequest, Some(exchange.clone()));
+        assert_eq!(show(&program.call(Hook::OnRequest, scope, &state).await.expect("a decision")), "continue");
+        assert_eq!(fixture::body(&exchange, Side::Request).await, r#"{"z":1,"a":[],"name":"x"}"#);
+    });
+}
+
+#[test]
+fn every_hook_gets_its_objects() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"
+                local M = {}
+                function M.handle(req, ctx) return reply.text(200, "handled " .. req.path) end
+                function M.on_response(res, ctx) res.status = 201; return reply.text(200, res.from .. ctx.id) end
+                function M.on_error(err, ctx) return reply.text(500, err.kind .. " " .. err.status) end
+                function M.on_log(ctx) ctx.vars.logged = true end
+                return M"#,
+            )
+            .expect("a program");
+        let hooks = Hook::ALL.into_iter().filter(|hook| program.hooks().has(*hook)).map(Hook::name);
+        assert_eq!(hooks.collect::<Vec<_>>(), ["handle", "on_response", "on_error", "on_log"]);
+        let state = loaded(&*program, "{}").await;
+        let exchange = fixture::exchange("");
+        fixture::respond(&exchange, "old");
+        let failed = crate::script::object::Failed { kind: "timeout", status: 504, message: "late".into() };
+        exchange.failed.replace(Some(Rc::new(failed)));
+        let said = |hook| call(&*program, hook, exchange.clone(), &state, Limits::default());
+        assert_eq!(said(Hook::Handle).await, "200 handled /users/42");
+        assert_eq!(said(Hook::OnResponse).await, "200 upstreamtest-id");
+        assert_eq!(said(Hook::OnError).await, "500 timeout 504");
+        assert_eq!(said(Hook::OnLog).await, "continue");
+        assert_eq!(said(Hook::OnRequest).await, "continue");
+        assert_eq!(format!("{:?}", exchange.vars.borrow()), r#"[("logged", Json(b"true"))]"#);
+    });
+}
+
+#[test]
+fn config_and_state_are_kept_and_can_not_be_changed() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"return {
+                    on_load = function(config) return { limit = config.limit * 2, list = { 1 } } end,
+                    on_request = function(req, ctx)
+                        local ok, why = pcall(function() ctx.state.limit = 1 end)
+                        local ok2, why2 = pcall(function() table.insert(ctx.config.names, "c") end)
+                        return reply.json(200, { ctx.state.limit, ctx.config.names, why, ctx.state == ctx.state, ok2 })
+                    end,
+                }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, r#"{"limit":5,"names":["a","b"]}"#).await;
+        assert_eq!(
+            call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await,
+            r#"200 [10,["a","b"],"test.lua:4: attempt to modify a readonly table",true,false]"#
+        );
+    });
+}
+
+#[test]
+fn globals_are_the_files_own_until_it_is_loaded() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile("count = 1; function helper() return count + 1 end; return { on_request = function() return reply.text(200, tostring(helper())) end }")
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
+        assert_eq!(said, "200 2");
+        assert_eq!(rig.request("return reply.text(200, tostring(helper))").await, "200 nil");
+        assert_eq!(
+            rig.request("total = 1").await,
+            "Runtime test.lua:1:1: the global 'total' can't be assigned here: other requests would see it. Use a local, or ctx.vars or kv to share"
+        );
+        for name in [
+            "debug",
+            "io",
+            "loadstring",
+            "load",
+            "getfenv",
+            "setfenv",
+            "newproxy",
+            "collectgarbage",
+            "dofile",
+            "gcinfo",
+        ] {
+            assert_eq!(rig.request(&format!("return reply.text(200, type({name}))")).await, "200 nil", "{name}");
+        }
+        assert_eq!(rig.request("return reply.text(200, type(os.execute) .. type(os.time()))").await, "200 nilnumber");
+        assert_eq!(rig.request("string.rep = nil").await, "Runtime test.lua:1:1: attempt to modify a readonly table");
+        assert_eq!(rig.request("http.get = nil").await, "Runtime test.lua:1:1: attempt to modify a readonly table");
+    });
+}
+
+#[test]
+fn modules_are_loaded_once_and_may_not_turn_in_circles() {
+    block_on(async {
+        let rig = Rig::with([
+            (
+                "lib/a",
+                "local b = require 'lib.b'; loads = (loads or 0) + 1; return { twice = function(x) return b.twice(x) end, n = loads }",
+            ),
+            ("lib/b", "return { twice = function(x) return 2 * x end, list = { unpack({ 1, 2 }) } }"),
+            ("lib/c", "require 'lib.d'"),
+            ("lib/d", "require 'lib.c'"),
+            ("lib/broken", "local x = \n\nend"),
+            ("lib/failing", "local t = nil\nreturn t.x"),
+            ("lib/global", "return { set = function() leaked = 1 end }"),
+        ]);
+        let loads = r#"local a, b = require "lib.a", require "lib/a"
+            return { on_request = function() return reply.json(200, { a == b, a.twice(4), a.n, require("lib.b").twice(1) }) end }"#;
+        for _ in 0..2 {
+            let program = rig.compile(loads).expect("a program");
+            let state = loaded(&*program, "{}").await;
+            let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
+            assert_eq!(said, "200 [true,8,1,2]");
+        }
+        assert_eq!(
+            rig.refused("local x = require 'lib.none'\nreturn {}"),
+            "Runtime test.lua:1:1: require: there is no module `lib.none`"
+        );
+        assert_eq!(
+            rig.refused("require 'lib.c'\nreturn {}"),
+            "Runtime lib/d.lua:1:1: require: a module requires itself: lib/c.lua → lib/d.lua → lib/c.lua"
+        );
+        assert_eq!(
+            rig.refused("require 'lib.broken'\nreturn {}"),
+            "Syntax lib/broken.lua:3:1: Expected identifier when parsing expression, got 'end'"
+        );
+        assert_eq!(
+            rig.refused("require 'lib.failing'\nreturn {}"),
+            "Runtime lib/failing.lua:2:1: attempt to index nil with 'x'"
+        );
+        assert_eq!(
+            rig.request("require('lib.global').set()").await,
+            "Runtime lib/global.lua:1:1: the global 'leaked' can't be assigned here: other requests would see it. Use a local, or ctx.vars or kv to share"
+        );
+    });
+}
+
+#[test]
+fn objects_that_are_kept_end_with_their_request() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"local kept, answer, made
+                return { on_request = function(req, ctx)
+                    if kept then
+                        local ok, why = pcall(function() return kept.method end)
+                        local ok2, why2 = pcall(function() return answer.status end)
+                        return reply.json(200, { why, why2, made.status, req.method })
+                    end
+                    kept, answer, made = req, http.get("svc://a/b"), reply.empty(204)
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let said = || call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default());
+        assert_eq!(said().await, "continue");
+        let over = "the request of this object is over: keep what was read from it, not the object";
+        assert_eq!(said().await, format!(r#"200 ["test.lua:4: {over}","test.lua:5: {over}",204,"GET"]"#));
+    });
+}
+
+#[test]
+fn an_exchange_is_freed_when_its_hook_is_over() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile("return { on_request = function(req, ctx) ctx.vars.m = req.headers.accept; req:text() end }")
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let exchange = fixture::exchange("a body");
+        let weak = Rc::downgrade(&exchange);
+        assert_eq!(call(&*program, Hook::OnRequest, exchange, &state, Limits::default()).await, "continue");
+        assert_eq!(weak.strong_count(), 0);
+    });
+}

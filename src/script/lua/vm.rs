@@ -1,0 +1,211 @@
+//! The machine: Luau with its libraries frozen, a limit on its memory, and an interrupt that stops or pauses scripts.
+//!
+//! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
+
+use super::{bind, json, running::Running};
+use crate::script::{Modules, Source, limits::Budget, object::Object};
+use ahash::AHashMap;
+use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, VmState};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// Marks between the host functions and the prelude. Scripts never get hold of one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Wait = 1,
+    Raised,
+    Done,
+    Stopped,
+}
+
+impl From<Mark> for mlua::Value {
+    fn from(mark: Mark) -> mlua::Value {
+        mlua::Value::LightUserData(LightUserData(std::ptr::without_provenance_mut(mark as usize)))
+    }
+}
+
+impl Mark {
+    pub fn is(self, value: &mlua::Value) -> bool {
+        matches!(value, mlua::Value::LightUserData(LightUserData(at)) if at.addr() == self as usize)
+    }
+}
+
+pub struct Vm {
+    pub lua: Lua,
+    pub shared: Rc<Shared>,
+    pub memory: usize,
+    /// What every hook runs in, from the prelude.
+    pub entry: Function,
+    /// Threads of finished hooks, to be used again.
+    pub idle_threads: RefCell<Vec<Thread>>,
+    /// The metatable of a file's globals once it is loaded.
+    pub new_global: Function,
+    collected_at: Cell<usize>,
+    idle: Cell<usize>,
+}
+
+pub struct Shared {
+    /// The frozen globals.
+    pub globals: Table,
+    /// What a handle to an exchange becomes when the hook is over.
+    pub over: Object,
+    /// Bytes that handles made since the last collection hold outside the machine, of which its collector knows nothing.
+    pub held_outside: Cell<usize>,
+    pub current: RefCell<Option<Rc<Running>>>,
+    pub bound: OnceCell<bind::Bound>,
+    pub json: json::Tables,
+    pub files: RefCell<AHashMap<String, File>>,
+    /// Where `require` looks, of the script compiled last: all of a generation's scripts share one.
+    pub modules: RefCell<Option<Rc<dyn Modules>>>,
+    /// Modules that were found and are about to be loaded.
+    pub found: RefCell<AHashMap<String, Source>>,
+    /// Whether the file loaded last does not compile.
+    pub broken: Cell<bool>,
+}
+
+/// A file that was loaded, by the name that Luau's messages give it.
+pub struct File {
+    pub path: PathBuf,
+    pub text: Arc<str>,
+    /// Its globals.
+    pub env: Table,
+}
+
+impl Shared {
+    pub fn running(&self) -> mlua::Result<Rc<Running>> {
+        self.current.borrow().clone().ok_or_else(|| mlua::Error::runtime("no hook is running"))
+    }
+}
+
+/// The name of the opaque object that stands in a handle whose request is over.
+pub const OVER: &str = "over";
+
+/// So many bytes outside the machine are worth a collection, which takes a third of a millisecond when little is alive.
+const MAX_HELD_OUTSIDE: usize = 8 << 20;
+
+/// Threads kept for the next hooks.
+const MAX_IDLE_THREADS: usize = 64;
+
+impl Vm {
+    pub fn new(memory: usize) -> mlua::Result<Rc<Vm>> {
+        // Without IO and PACKAGE, which Luau lacks anyway, and DEBUG. Panics are told from errors by the prelude's `pcall`:
+        // mlua's own replacement (`catch_rust_panics(false)`) can't be yielded across, so no call inside it could wait.
+        let libraries = StdLib::COROUTINE
+            | StdLib::TABLE
+            | StdLib::OS
+            | StdLib::STRING
+            | StdLib::UTF8
+            | StdLib::BIT
+            | StdLib::MATH
+            | StdLib::BUFFER
+            | StdLib::VECTOR;
+        let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        lua.enable_jit(true);
+        let shared = Rc::new(Shared {
+            globals: lua.globals(),
+            over: Object::Opaque(OVER, Rc::new(())),
+            held_outside: Cell::new(0),
+            current: RefCell::default(),
+            bound: OnceCell::new(),
+            json: json::Tables::new(&lua)?,
+            files: RefCell::default(),
+            modules: RefCell::default(),
+            found: RefCell::default(),
+            broken: Cell::new(false),
+        });
+        let prelude = bind::install(&lua, &shared)?;
+        lua.sandbox(true)?;
+        let interrupted = shared.clone();
+        lua.set_interrupt(move |lua| {
+            // Taken out for the call: a script can't be entered again from its own interrupt.
+            let running = interrupted.current.borrow().clone();
+            running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
+        });
+        lua.set_memory_limit(memory)?;
+        lua.gc_collect()?;
+        let idle = Cell::new(lua.used_memory());
+        Ok(Rc::new(Vm {
+            shared,
+            memory,
+            entry: prelude.get("entry")?,
+            new_global: prelude.get("newglobal")?,
+            idle_threads: RefCell::default(),
+            collected_at: Cell::new(0),
+            idle,
+            lua,
+        }))
+    }
+
+    pub fn running(
+        &self,
+        scope: Option<Rc<crate::script::Scope>>,
+        native: (mlua::Value, mlua::Value),
+        budget: Budget,
+        memory: usize,
+    ) -> Rc<Running> {
+        let share = (self.memory / 2).min(memory);
+        Rc::new(Running::new(scope, native, budget, share, self.idle.get()))
+    }
+
+    /// Runs a piece of a hook with it as the current one.
+    pub fn slice<R>(&self, running: &Rc<Running>, run: impl FnOnce() -> R) -> R {
+        struct Guard<'a>(&'a Vm, &'a Rc<Running>, Option<Rc<Running>>);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.1.leave(&self.0.lua);
+                self.0.shared.current.replace(self.2.take());
+            }
+        }
+        let previous = self.shared.current.replace(Some(running.clone()));
+        let _guard = Guard(self, running, previous);
+        running.enter(&self.lua);
+        run()
+    }
+
+    pub fn thread(&self, function: &Function) -> mlua::Result<Thread> {
+        match self.idle_threads.borrow_mut().pop() {
+            Some(thread) => {
+                thread.reset(function.clone())?;
+                Ok(thread)
+            }
+            None => self.lua.create_thread(function.clone()),
+        }
+    }
+
+    pub fn recycle(&self, thread: Thread) {
+        let mut idle = self.idle_threads.borrow_mut();
+        if idle.len() < MAX_IDLE_THREADS {
+            idle.push(thread);
+        }
+    }
+
+    /// After a hook was stopped: what it held must not stand in the way of others. Luau itself never collects because
+    /// memory runs out, so it would stay at its limit.
+    pub fn collect(&self) {
+        // Once to finish the cycle that is under way, once for what it had marked already.
+        let _ = self.lua.gc_collect();
+        let _ = self.lua.gc_collect();
+        self.collected_at.set(self.lua.used_memory());
+    }
+
+    /// Between hooks: garbage that came faster than the incremental collector went.
+    pub fn collect_if_full(&self) {
+        let used = self.lua.used_memory();
+        if self.shared.held_outside.get() > MAX_HELD_OUTSIDE {
+            let _ = self.lua.gc_collect();
+            self.shared.held_outside.set(0);
+        } else if used > self.memory / 4 * 3 && used > self.collected_at.get() + self.memory / 8 {
+            self.collect();
+        }
+    }
+
+    /// What is held now belongs to the machine, not to a hook.
+    pub fn settle(&self) {
+        self.collect();
+        self.idle.set(self.lua.used_memory());
+    }
+}

@@ -1,0 +1,176 @@
+//! The reference and the editor stubs, printed from the one list of what scripts can call.
+//!
+//! [`reference`] is Markdown for people, [`stubs_lua`] LuaCATS definitions, [`stubs_rhai`] a `.d.rhai` file. All three depend on the
+//! list and the hooks alone, in their order there, so the same list prints the same text. Nothing here is known to a running script.
+
+mod lua_stubs;
+mod rhai_stubs;
+
+pub use lua_stubs::stubs_lua;
+pub use rhai_stubs::stubs_rhai;
+
+use super::{
+    Hook, host,
+    list::{Constant, ConstantValue, Function, Kind, Module, Param, Property, Type},
+};
+use std::fmt::Write;
+
+/// When a hook is called, and what it returns.
+fn hook_doc(hook: Hook) -> (&'static str, &'static str) {
+    match hook {
+        Hook::OnLoad => (
+            "Once, when a configuration is loaded, for each place that uses the script. An error here refuses the configuration.",
+            "Any value; seen later as `ctx.state`.",
+        ),
+        Hook::OnRequest => ("Before the backend.", "Nothing to go on, or a reply that is answered instead."),
+        Hook::Handle => ("Instead of a backend.", "The reply."),
+        Hook::OnResponse => (
+            "When the head of the response is here: from a backend, a reply or an error.",
+            "Nothing, or a reply that replaces it.",
+        ),
+        Hook::OnError => ("When the gateway itself failed.", "Nothing, or a reply."),
+        Hook::OnLog => ("After the last byte.", "Nothing."),
+    }
+}
+
+/// The kind of object that a hook's parameter is; `None`: the configuration.
+fn hook_param(name: &str) -> Option<&'static str> {
+    match name {
+        "req" => Some(host::request::KIND.name),
+        "res" => Some(host::response::KIND.name),
+        "ctx" => Some(host::context::KIND.name),
+        "err" => Some(host::context::ERROR.name),
+        _ => None,
+    }
+}
+
+fn identifier(kind: &str) -> String {
+    kind.replace(' ', "_")
+}
+
+/// The reference as Markdown.
+pub fn reference() -> String {
+    let mut out = String::from(
+        "# What scripts can call\n\nPrinted from the gateway's own list by `gatewright`; do not edit. Lua writes `http.get(…)` and `req:json()`, \
+         Rhai `http::get(…)` and `req.json()`. A parameter with a question mark may be left out. *Nothing* is `nil` in Lua and `()` in Rhai.\n\n\
+         ## Hooks\n\nA Lua script returns a table of them, a Rhai script defines functions.\n\n| hook | when | returns |\n|---|---|---|\n",
+    );
+    for hook in Hook::ALL {
+        let (when, returns) = hook_doc(hook);
+        line(&mut out, format_args!("| `{}({})` | {when} | {returns} |", hook.name(), hook.params().join(", ")));
+    }
+    out.push_str("\n## Modules\n");
+    for module in host::MODULES {
+        write_module(&mut out, module);
+    }
+    out.push_str("\n## Objects\n");
+    for kind in host::KINDS {
+        write_kind(&mut out, kind);
+    }
+    out
+}
+
+/// Writing to a string can't fail.
+fn line(out: &mut String, text: std::fmt::Arguments) {
+    let _ = out.write_fmt(text);
+    out.push('\n');
+}
+
+fn write_module(out: &mut String, module: &Module) {
+    line(out, format_args!("\n### {}\n\n{}", module.name, module.doc));
+    for Constant { name, doc, .. } in module.constants {
+        line(out, format_args!("\n- `{}.{name}`: {doc}", module.name));
+    }
+    for function in module.functions {
+        write_function(out, &format!("{}.{}", module.name, function.name), function);
+    }
+}
+
+fn write_kind(out: &mut String, kind: &Kind) {
+    line(out, format_args!("\n### object {}\n\n{}", identifier(kind.name), kind.doc));
+    if kind.properties.len() + usize::from(kind.index.is_some()) > 0 {
+        out.push_str("\n| property | type | |\n|---|---|---|\n");
+    }
+    for Property { name, ty, doc, set, .. } in kind.properties {
+        let access = if set.is_some() { "Can be assigned." } else { "" };
+        line(out, format_args!("| `{name}` | {} | {} |", words(ty), cell(&format!("{doc} {access}"))));
+    }
+    if let Some(index) = &kind.index {
+        let access = if index.set.is_some() { "Read or assigned by name." } else { "Read by name." };
+        line(out, format_args!("| `[name]` | {} | {access} |", words(&index.ty)));
+    }
+    for method in kind.methods {
+        write_function(out, &format!("{}:{}", identifier(kind.name), method.name), method);
+    }
+}
+
+fn write_function(out: &mut String, name: &str, function: &Function) {
+    let mut params: Vec<String> = function.params.iter().map(shown_name).collect();
+    if function.variadic {
+        params.push("…".into());
+    }
+    line(out, format_args!("\n#### `{name}({})`\n\n{}\n", params.join(", "), function.doc));
+    write_params(out, function.params, 0);
+    if !matches!(function.returns, Type::Nil) {
+        line(out, format_args!("- gives {}", words(&function.returns)));
+        write_params(out, entries(&function.returns), 1);
+    }
+    line(out, format_args!("\n```lua\n{}\n```\n```rhai\n{}\n```", function.lua, function.rhai));
+}
+
+fn write_params(out: &mut String, params: &[Param], depth: usize) {
+    for param in params {
+        let indent = "  ".repeat(depth);
+        line(out, format_args!("{indent}- `{}` ({}): {}", shown_name(param), words(&param.ty), param.doc));
+        write_params(out, entries(&param.ty), depth + 1);
+    }
+}
+
+fn shown_name(param: &Param) -> String {
+    format!("{}{}", param.name, if param.optional { "?" } else { "" })
+}
+
+/// The entries of a record, wherever it stands in a type.
+fn entries(ty: &Type) -> &'static [Param] {
+    match ty {
+        Type::Options(params) => params,
+        Type::List(inner) | Type::Map(inner) | Type::Maybe(inner) => entries(inner),
+        _ => &[],
+    }
+}
+
+fn words(ty: &Type) -> String {
+    match ty {
+        Type::Nil => "nothing".into(),
+        Type::Bool => "boolean".into(),
+        Type::Int => "integer".into(),
+        Type::Number => "number".into(),
+        Type::String => "string".into(),
+        Type::Bytes => "bytes".into(),
+        Type::Duration => "duration".into(),
+        Type::Json => "JSON value".into(),
+        Type::Scalar => "string, number or boolean".into(),
+        Type::List(item) => format!("list: {}", words(item)),
+        Type::Map(item) => format!("map: {}", words(item)),
+        Type::Options(_) => "map of these".into(),
+        Type::Object(kind) => format!("[{0}](#object-{0})", identifier(kind)),
+        Type::Native | Type::Any => "any value".into(),
+        Type::Maybe(inner) => format!("{} or nothing", words(inner)),
+    }
+}
+
+/// A bar would end the table's cell.
+fn cell(text: &str) -> String {
+    text.trim().replace('|', "\\|")
+}
+
+fn constant_text(value: &ConstantValue) -> Option<String> {
+    match value {
+        ConstantValue::Null => None,
+        ConstantValue::Text(text) => Some(format!("{text:?}")),
+        ConstantValue::Int(int) => Some(int.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Redis as a store: a connection a worker, commands for scripts, and the limiter that counts there.
+//!
+//! `link` owns the connection and the breaker in front of it, `client` what may be sent over it, `limiter` the rate limits.
+//! Waiting for Redis is bounded by one response timeout; connecting never happens on the path of a request.
+
+mod client;
+mod limiter;
+mod link;
+mod value;
+
+pub use client::{RedisClient, RedisScript};
+pub use limiter::RedisLimiter;
+pub use link::RedisOptions;
+pub use value::RedisValue;
+
+#[cfg(test)]
+mod tests;

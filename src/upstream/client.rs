@@ -1,0 +1,347 @@
+//! One exchange with a target, from the request to the head of its response.
+//!
+//! Sending and waiting go on side by side: a target may answer before it has read the whole request, and then its answer
+//! counts. The body of the response goes on in [`super::body`]. A connection returns to the pool only when nothing of the
+//! exchange is left on it; in every other case, a dropped future included, it is closed.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::HeaderMap;
+use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::body::UpstreamBody;
+use super::connection::Connection;
+use super::error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
+use super::framing::{BodyDecoder, Decoded, RequestFraming, keeps_alive};
+use super::head::{HeadReader, ResponseHead, write_request};
+use super::sender::{SendError, Sender, WaitsFor};
+use super::{Origin, Pool, Timeouts};
+use crate::http::Body;
+
+/// No honest server sends more interim responses than this.
+const MAX_INTERIM: usize = 16;
+
+/// A request to a target. It borrows, so that it can be tried again elsewhere.
+#[derive(Debug)]
+pub struct Request<'r> {
+    pub origin: &'r Arc<Origin>,
+    pub method: &'r Method,
+    /// The path and the query, normalised.
+    pub target: &'r str,
+    /// Without hop-by-hop fields. `Host` is sent as it is here, or as the origin's; `Content-Length` and
+    /// `Transfer-Encoding` are ignored and written anew from the body.
+    pub headers: &'r HeaderMap,
+    /// Taken when its bytes are; left in place, or put back, when a failure came before that.
+    pub body: &'r mut Body,
+}
+
+/// An exchange in progress: what the wait for the head hands on to the response body.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub pool: Pool,
+    pub origin: Arc<Origin>,
+    pub connection: Connection,
+    pub sender: Sender,
+    pub sending: Sending,
+    pub timeouts: Timeouts,
+    /// Whether a byte of a response was read.
+    pub answered: bool,
+    /// When bytes last moved; `None` when they have since the last wait.
+    pub quiet_since: Option<Instant>,
+}
+
+/// The head of a response, and what came of its body together with it.
+struct Answer {
+    head: ResponseHead,
+    decoder: BodyDecoder,
+    first: Decoded,
+}
+
+/// How the sending half stands.
+#[derive(Debug)]
+pub(super) enum Sending {
+    Going,
+    Done,
+    /// Stopped before its end; the connection can't be used again.
+    Stopped(Option<io::Error>),
+}
+
+impl Pool {
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// A body that is already here comes as `Full`, and its connection is back in the pool; otherwise the body brings
+    /// the connection back when it ends. When a *reused* connection turns out to have been closed by the target, the
+    /// request is sent once more on a fresh one, if the method is idempotent or no byte had left.
+    ///
+    /// # Errors
+    /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
+    /// connection.
+    pub async fn send(
+        &self,
+        request: Request<'_>,
+        timeouts: &Timeouts,
+    ) -> Result<Response<Body>, UpstreamError> {
+        let Request {
+            origin,
+            method,
+            target,
+            headers,
+            body,
+        } = request;
+        let mut connection = match self.take(origin) {
+            Some(connection) => connection,
+            None => self.connect(origin, timeouts).await?,
+        };
+        let framing = RequestFraming::of(method, body);
+        let mut head = std::mem::take(&mut connection.spare);
+        head.clear();
+        if let Err(reason) = write_request(
+            &mut head,
+            method,
+            target,
+            headers,
+            origin.host_header(),
+            framing,
+        ) {
+            return Err(UpstreamError {
+                origin: origin.clone(),
+                phase: Phase::Write,
+                kind: Kind::BadRequest(reason),
+                sent: false,
+                body_consumed: false,
+            });
+        }
+        let outgoing = match body {
+            Body::Empty => Body::Empty,
+            // Both share the bytes, so the caller's stays whole.
+            Body::Full(bytes) => Body::Full(bytes.clone()),
+            Body::Incoming(_) | Body::Streamed(_) => std::mem::take(body),
+        };
+        let mut exchange = Exchange {
+            pool: self.clone(),
+            origin: origin.clone(),
+            connection,
+            sender: Sender::new(head, outgoing, framing),
+            sending: Sending::Going,
+            timeouts: *timeouts,
+            answered: false,
+            quiet_since: None,
+        };
+        loop {
+            let (phase, kind) = match exchange.answer(method).await {
+                Ok(answer) => return Ok(exchange.respond(answer)),
+                Err(failure) => failure,
+            };
+            let failed_stale = exchange.connection.reused
+                && !exchange.answered
+                && matches!(kind, Kind::Reset(_) | Kind::Closed);
+            let harmless = is_idempotent(method) || !exchange.sender.sent;
+            if failed_stale && harmless && exchange.sender.rewind() {
+                match self.connect(origin, timeouts).await {
+                    Ok(fresh) => exchange.restart(fresh),
+                    Err(error) => return Err(exchange.fail(error, body)),
+                }
+                continue;
+            }
+            let error = exchange.error(phase, kind);
+            return Err(exchange.fail(error, body));
+        }
+    }
+}
+
+impl Exchange {
+    /// Waits for the head of the final response, and finds where its body ends.
+    async fn answer(&mut self, method: &Method) -> Result<Answer, (Phase, Kind)> {
+        let bad = |error| (Phase::Head, Kind::BadResponse(error));
+        let head = self.head(method).await?;
+        let mut decoder = BodyDecoder::of(method, &head).map_err(bad)?;
+        let first = decoder.decode(&mut self.connection.input).map_err(bad)?;
+        Ok(Answer {
+            head,
+            decoder,
+            first,
+        })
+    }
+
+    /// Waits for the head of the final response, sending meanwhile.
+    async fn head(&mut self, method: &Method) -> Result<ResponseHead, (Phase, Kind)> {
+        let mut reader = HeadReader::default();
+        let mut interim = 0;
+        poll_fn(|cx| {
+            loop {
+                self.poll_send(cx)?;
+                let head = reader
+                    .read(&mut self.connection.input)
+                    .map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
+                if let Some(head) = head {
+                    if !head.status.is_informational() {
+                        return Poll::Ready(Ok(head));
+                    }
+                    interim += 1;
+                    check_interim(&head, method, interim)
+                        .map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
+                    reader = HeadReader::default();
+                    continue;
+                }
+                match self.connection.poll_read_head(cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken(None))),
+                    Poll::Ready(Ok(_)) => {
+                        self.answered = true;
+                        self.quiet_since = None;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(Some(error)))),
+                    Poll::Pending => return self.poll_timeout(cx, Phase::Head).map(Err),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends on, as far as possible now. A socket that fails here is not the end: the answer may be on its way, as after
+    /// a refusal of a large upload (RFC 9112 §9.5).
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), (Phase, Kind)> {
+        if !matches!(self.sending, Sending::Going) {
+            return Ok(());
+        }
+        let polled = self.sender.poll(cx, &mut self.connection.io);
+        if std::mem::take(&mut self.sender.progressed) {
+            self.quiet_since = None;
+        }
+        match polled {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.sending = Sending::Done,
+            Poll::Ready(Err(SendError::Socket(error))) => {
+                self.sending = Sending::Stopped(Some(error));
+            }
+            Poll::Ready(Err(SendError::Body(error))) => {
+                self.sending = Sending::Stopped(None);
+                return Err((Phase::Write, Kind::Client(error)));
+            }
+            Poll::Ready(Err(SendError::Length)) => {
+                self.sending = Sending::Stopped(None);
+                let reason = "the request body is not as long as announced";
+                return Err((Phase::Write, Kind::BadRequest(reason)));
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called when nothing moves; ready with the failure when it has been so for too long.
+    pub fn poll_timeout(&mut self, cx: &mut Context<'_>, phase: Phase) -> Poll<(Phase, Kind)> {
+        let since = *self.quiet_since.get_or_insert_with(Instant::now);
+        let sending = matches!(self.sending, Sending::Going).then_some(self.sender.waits_for);
+        let (limit, phase, kind) = match sending {
+            // While the target waits for the client, its silence is right: only the deadline counts.
+            Some(WaitsFor::Body) if phase == Phase::Head => {
+                (self.timeouts.deadline, Phase::Write, Kind::ClientStalled)
+            }
+            Some(WaitsFor::Socket) if phase == Phase::Head => (
+                self.timeouts.limit(since, self.timeouts.write),
+                Phase::Write,
+                Kind::Timeout,
+            ),
+            _ => (
+                self.timeouts.limit(since, self.timeouts.read),
+                phase,
+                Kind::Timeout,
+            ),
+        };
+        let Some(limit) = limit else {
+            return Poll::Pending;
+        };
+        self.connection
+            .timer
+            .poll(cx, limit)
+            .map(|()| (phase, kind))
+    }
+
+    /// The connection ended before the head was there: the first thing that failed is the cause.
+    fn broken(&mut self, reading: Option<io::Error>) -> (Phase, Kind) {
+        match (&mut self.sending, reading) {
+            (Sending::Stopped(error @ Some(_)), _) => match error.take() {
+                Some(error) => (Phase::Write, Kind::Reset(error)),
+                None => (Phase::Write, Kind::Closed),
+            },
+            (_, Some(error)) => (Phase::Head, Kind::Reset(error)),
+            (_, None) => (Phase::Head, Kind::Closed),
+        }
+    }
+
+    /// Goes on with the response body; when all of it is here, the connection is free already.
+    fn respond(self, answer: Answer) -> Response<Body> {
+        let Answer {
+            head,
+            decoder,
+            first,
+        } = answer;
+        let reusable = keeps_alive(&head);
+        let body = if first.ended {
+            self.finish(reusable);
+            Body::full(first.data)
+        } else {
+            let body = UpstreamBody::new(self, decoder, first.data, reusable);
+            Body::Streamed(Box::new(body))
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    /// Ends an exchange whose response is complete: back to the pool, or closed.
+    pub fn finish(mut self, reusable: bool) {
+        // SECURITY: left-over bytes would be taken for the answer to the next client's request.
+        let clean = matches!(self.sending, Sending::Done) && self.connection.input.is_empty();
+        if reusable && clean {
+            self.connection.spare = self.sender.into_parts().1;
+            self.pool.put(&self.origin, self.connection);
+        }
+    }
+
+    fn restart(&mut self, mut fresh: Connection) {
+        // The timer is tied to the task, not to the connection.
+        std::mem::swap(&mut fresh.timer, &mut self.connection.timer);
+        self.connection = fresh;
+        self.sending = Sending::Going;
+        self.quiet_since = None;
+    }
+
+    pub fn error(&self, phase: Phase, kind: Kind) -> UpstreamError {
+        UpstreamError {
+            origin: self.origin.clone(),
+            phase,
+            kind,
+            sent: self.sender.sent,
+            body_consumed: false,
+        }
+    }
+
+    /// Puts an untouched body back where it came from, and says so.
+    fn fail(self, mut error: UpstreamError, body: &mut Body) -> UpstreamError {
+        let touched = self.sender.has_touched_body();
+        match body {
+            Body::Full(_) => {}
+            taken if touched => {
+                *taken = Body::Empty;
+                error.body_consumed = true;
+            }
+            taken => *taken = self.sender.into_parts().0,
+        }
+        error
+    }
+}
+
+fn check_interim(head: &ResponseHead, method: &Method, count: usize) -> Result<(), BadResponse> {
+    // The gateway never asks for an upgrade; when it does, this is where it is granted.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(BadResponse::Switching);
+    }
+    if count > MAX_INTERIM {
+        return Err(BadResponse::TooManyInterim(MAX_INTERIM));
+    }
+    BodyDecoder::of(method, head).map(|_| ())
+}

@@ -1,0 +1,131 @@
+//! One connection to a target: the socket, what was read ahead, and the timer.
+//!
+//! Reads and writes are polled inside the task of the exchange; nothing here waits on its own.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How much is read at once while a head is awaited, and while a body streams.
+const READ_HEAD: usize = 8 * 1024;
+const READ_BODY: usize = 64 * 1024;
+
+/// The transport. TLS becomes a second variant here, and its negotiated h2 another client beside this one.
+#[derive(Debug)]
+pub enum Io {
+    Tcp(TcpStream),
+}
+
+#[derive(Debug)]
+pub struct Connection {
+    pub io: Io,
+    /// Bytes that were read and not yet understood.
+    pub input: BytesMut,
+    /// The buffer of the last request head, kept for the next.
+    pub spare: Vec<u8>,
+    pub timer: Timer,
+    /// Whether it has carried an exchange before, so that the target may have closed it meanwhile.
+    pub reused: bool,
+}
+
+impl Connection {
+    pub fn new(io: Io) -> Connection {
+        Connection {
+            io,
+            input: BytesMut::new(),
+            spare: Vec::new(),
+            timer: Timer::default(),
+            reused: false,
+        }
+    }
+
+    /// Whether an idle connection is open and silent. Bytes that nobody asked for, such as the rest of a response that
+    /// was longer than it said, condemn it as much as a close.
+    pub fn is_quiet(&self) -> bool {
+        match &self.io {
+            // Usually no system call: tokio knows that nothing came since the last read.
+            Io::Tcp(stream) => matches!(
+                stream.try_read(&mut [0; 1]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            ),
+        }
+    }
+
+    /// Reads more into `input` while a head is awaited; 0 is the end.
+    pub fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, READ_HEAD)
+    }
+
+    /// Reads more into `input` while a body streams; 0 is the end.
+    pub fn poll_read_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, READ_BODY)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < room / 2 {
+            self.input.reserve(room);
+        }
+        // A `ReadBuf` future keeps no state, so it can be made for each poll; it spares the unsafe code for reading into
+        // uninitialised memory.
+        match &mut self.io {
+            Io::Tcp(stream) => pin!(stream.read_buf(&mut self.input)).poll(cx),
+        }
+    }
+
+    /// Gives back memory that only a long body needed. Called before the connection rests.
+    pub fn shrink(&mut self) {
+        if self.input.capacity() > 2 * READ_HEAD {
+            self.input = BytesMut::new();
+        }
+        if self.spare.capacity() > 2 * READ_HEAD {
+            self.spare = Vec::new();
+        }
+    }
+}
+
+impl Io {
+    /// Writes from the slices in order, as much as the socket takes.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Io::Tcp(stream) = self;
+        match slices {
+            [one] => Pin::new(stream).poll_write(cx, one),
+            many => Pin::new(stream).poll_write_vectored(cx, many),
+        }
+    }
+}
+
+/// A timer that is armed only when an exchange must wait, and moved as seldom as possible: it stays armed from one
+/// request to the next, and looks at the clock again when it fires early.
+#[derive(Debug, Default)]
+pub struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Ready once it is `limit`.
+    pub fn poll(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(limit)));
+        if sleep.deadline() > limit {
+            sleep.as_mut().reset(limit);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= limit {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(limit);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Where a message body ends (RFC 9112 §6), and whether the connection outlives it (§9.3).
+//!
+//! Everything that two parties could understand differently is refused, also where the RFC allows to repair it: a target
+//! that sends such a response is broken or hostile, and a wrong guess shifts every later response on the connection.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, StatusCode};
+
+use super::chunked::{ChunkedDecoder, Piece};
+use super::error::BadResponse;
+use super::head::ResponseHead;
+use crate::http::Body;
+
+/// How a request announces its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFraming {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl RequestFraming {
+    /// The framing for this body. RFC 9110 §8.6: methods that usually carry a body say so when it is empty.
+    pub fn of(method: &Method, body: &Body) -> RequestFraming {
+        match body.len() {
+            Some(0) if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+                RequestFraming::Length(0)
+            }
+            Some(0) => RequestFraming::None,
+            Some(length) => RequestFraming::Length(length),
+            None => RequestFraming::Chunked,
+        }
+    }
+}
+
+/// Takes the body of a response from the bytes that follow its head.
+#[derive(Debug)]
+pub enum BodyDecoder {
+    /// So many bytes are still to come.
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    /// All bytes until the target closes; such a connection is never used again.
+    UntilClose,
+}
+
+/// What a read of the body gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// All bytes of the body that were at hand; may be empty.
+    pub data: Bytes,
+    pub ended: bool,
+}
+
+impl BodyDecoder {
+    /// RFC 9112 §6.3, in its order.
+    pub fn of(method: &Method, head: &ResponseHead) -> Result<BodyDecoder, BadResponse> {
+        let length = content_length(head)?;
+        let chunked = is_chunked(head)?;
+        if chunked && length.is_some() {
+            return Err(BadResponse::TwoLengths);
+        }
+        let without_body = *method == Method::HEAD
+            || head.status.is_informational()
+            || head.status == StatusCode::NO_CONTENT
+            || head.status == StatusCode::NOT_MODIFIED;
+        Ok(match length {
+            _ if without_body => BodyDecoder::Length(0),
+            _ if chunked => BodyDecoder::Chunked(ChunkedDecoder::default()),
+            Some(length) => BodyDecoder::Length(length),
+            None => BodyDecoder::UntilClose,
+        })
+    }
+
+    /// Takes what there is of the body from the front of `input`. Small chunks are joined into one piece.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
+        match self {
+            BodyDecoder::Length(left) => {
+                let here = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
+                *left -= here as u64;
+                Ok(Decoded {
+                    data: input.split_to(here).freeze(),
+                    ended: *left == 0,
+                })
+            }
+            BodyDecoder::Chunked(decoder) => decode_chunks(decoder, input),
+            BodyDecoder::UntilClose => Ok(Decoded {
+                data: input.split().freeze(),
+                ended: false,
+            }),
+        }
+    }
+
+    /// The number of bytes still to come, when it is known.
+    pub fn left(&self) -> Option<u64> {
+        match self {
+            BodyDecoder::Length(left) => Some(*left),
+            BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => None,
+        }
+    }
+}
+
+fn decode_chunks(
+    decoder: &mut ChunkedDecoder,
+    input: &mut BytesMut,
+) -> Result<Decoded, BadResponse> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    let ended = loop {
+        match decoder.decode(input).map_err(BadResponse::Chunk)? {
+            Piece::Data(data) if first.is_empty() => first = data,
+            Piece::Data(data) => {
+                if joined.is_empty() {
+                    joined.extend_from_slice(&first);
+                }
+                joined.extend_from_slice(&data);
+            }
+            Piece::More => break false,
+            Piece::End => break true,
+        }
+    };
+    let data = if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
+    };
+    Ok(Decoded { data, ended })
+}
+
+/// One number of digits only, once. RFC 9110 §8.6 would let a repeated equal one pass.
+fn content_length(head: &ResponseHead) -> Result<Option<u64>, BadResponse> {
+    let mut values = head.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let bad = || {
+        let all: Vec<_> = head
+            .headers
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .map(text)
+            .collect();
+        BadResponse::ContentLength(all.join(", "))
+    };
+    if values.next().is_some() {
+        return Err(bad());
+    }
+    // `parse` alone would take "+5".
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok());
+    length.map(Some).ok_or_else(bad)
+}
+
+/// §6.1: no `TE` was sent, so the only coding a target may apply is `chunked`, and only in HTTP/1.1.
+fn is_chunked(head: &ResponseHead) -> Result<bool, BadResponse> {
+    let mut values = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(value) = values.next() else {
+        return Ok(false);
+    };
+    let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !chunked || values.next().is_some() || head.minor_version == 0 {
+        let all: Vec<_> = head
+            .headers
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .map(text)
+            .collect();
+        return Err(BadResponse::TransferEncoding(all.join(", ")));
+    }
+    Ok(true)
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// §9.3: whether the target keeps the connection open after this response.
+pub fn keeps_alive(head: &ResponseHead) -> bool {
+    let has = |option: &str| {
+        head.headers.get_all(CONNECTION).iter().any(|value| {
+            text(value)
+                .split(',')
+                .any(|found| found.trim().eq_ignore_ascii_case(option))
+        })
+    };
+    !head.headers.contains_key(CONNECTION) && head.minor_version == 1
+        || !has("close") && (head.minor_version == 1 || has("keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::head::HeadReader;
+
+    fn framing(method: &str, head: &str) -> String {
+        let mut input = BytesMut::from(head.replace('\n', "\r\n").as_bytes());
+        let head = HeadReader::default().read(&mut input).unwrap().unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let kept = if keeps_alive(&head) { "keep" } else { "close" };
+        match BodyDecoder::of(&method, &head) {
+            Ok(BodyDecoder::Length(length)) => format!("{length} {kept}"),
+            Ok(BodyDecoder::Chunked(_)) => format!("chunked {kept}"),
+            Ok(BodyDecoder::UntilClose) => format!("until close {kept}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_known() {
+        for (method, head, expected) in [
+            ("GET", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", "5 keep"),
+            (
+                "GET",
+                "HTTP/1.1 200 OK\nContent-Length: 5\nConnection: x, Close\n\n",
+                "5 close",
+            ),
+            ("GET", "HTTP/1.0 200 OK\nContent-Length: 5\n\n", "5 close"),
+            (
+                "GET",
+                "HTTP/1.0 200 OK\nContent-Length: 5\nConnection: Keep-Alive\n\n",
+                "5 keep",
+            ),
+            (
+                "GET",
+                "HTTP/1.1 200 OK\nTransfer-Encoding: Chunked\n\n",
+                "chunked keep",
+            ),
+            ("GET", "HTTP/1.1 200 OK\n\n", "until close keep"),
+            ("HEAD", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", "0 keep"),
+            (
+                "HEAD",
+                "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n",
+                "0 keep",
+            ),
+            ("GET", "HTTP/1.1 204 OK\nContent-Length: 5\n\n", "0 keep"),
+            ("GET", "HTTP/1.1 304 OK\nContent-Length: 5\n\n", "0 keep"),
+            ("GET", "HTTP/1.1 100 OK\n\n", "0 keep"),
+        ] {
+            assert_eq!(framing(method, head), expected, "{method} {head}");
+        }
+    }
+
+    #[test]
+    fn doubtful_framing_is_refused() {
+        for (headers, expected) in [
+            (
+                "Content-Length: 5\nContent-Length: 5",
+                "the response content-length `5, 5` is not one number",
+            ),
+            (
+                "Content-Length: 5, 5",
+                "the response content-length `5, 5` is not one number",
+            ),
+            (
+                "Content-Length: +5",
+                "the response content-length `+5` is not one number",
+            ),
+            (
+                "Content-Length: -5",
+                "the response content-length `-5` is not one number",
+            ),
+            (
+                "Content-Length: 0x5",
+                "the response content-length `0x5` is not one number",
+            ),
+            (
+                "Content-Length:",
+                "the response content-length `` is not one number",
+            ),
+            (
+                "Content-Length: 18446744073709551616",
+                "the response content-length `18446744073709551616` is not one number",
+            ),
+            (
+                "Content-Length: 5\nTransfer-Encoding: chunked",
+                "the response has both content-length and transfer-encoding",
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                "the response transfer-encoding `gzip, chunked` is not `chunked` alone in http/1.1",
+            ),
+            (
+                "Transfer-Encoding: chunked\nTransfer-Encoding: chunked",
+                "the response transfer-encoding `chunked, chunked` is not `chunked` alone in http/1.1",
+            ),
+            (
+                "Transfer-Encoding: identity",
+                "the response transfer-encoding `identity` is not `chunked` alone in http/1.1",
+            ),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\n{headers}\n\n");
+            assert_eq!(framing("GET", &head), expected);
+            assert_eq!(framing("HEAD", &head), expected);
+        }
+        assert_eq!(
+            framing("GET", "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n"),
+            "the response transfer-encoding `chunked` is not `chunked` alone in http/1.1"
+        );
+    }
+
+    #[test]
+    fn requests_announce_their_bodies() {
+        assert_eq!(
+            RequestFraming::of(&Method::GET, &Body::Empty),
+            RequestFraming::None
+        );
+        assert_eq!(
+            RequestFraming::of(&Method::POST, &Body::Empty),
+            RequestFraming::Length(0)
+        );
+        assert_eq!(
+            RequestFraming::of(&Method::GET, &Body::from("abc")),
+            RequestFraming::Length(3)
+        );
+    }
+}

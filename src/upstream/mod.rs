@@ -1,0 +1,67 @@
+//! The HTTP/1.1 client towards targets, driven inside the task of the exchange that uses it.
+//!
+//! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
+//! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
+//! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`chunked`] are pure
+//! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker. This folder
+//! knows nothing of services, balancing or retries elsewhere; it does not speak TLS or HTTP/2 yet (see
+//! `connection::Io`), and it refuses to switch protocols.
+
+mod body;
+mod chunked;
+mod client;
+mod connection;
+mod error;
+mod framing;
+mod head;
+mod origin;
+mod pool;
+mod sender;
+
+pub use client::Request;
+pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
+pub use origin::{BadOrigin, Origin};
+pub use pool::{Pool, PoolLimits};
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long each step of an exchange with a target may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Resolving the name and connecting.
+    pub connect: Duration,
+    /// From one write that the target accepts to the next.
+    pub write: Duration,
+    /// From the end of the request to the head of the response, and then from one read to the next.
+    pub read: Duration,
+    /// The end of everything, the response body included.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Timeouts {
+    /// Kong's defaults: 60 seconds each, and no deadline.
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            read: Duration::from_secs(60),
+            deadline: None,
+        }
+    }
+}
+
+impl Timeouts {
+    /// The moment when a step that began at `start` and may take `length` has taken too long.
+    fn limit(&self, start: Instant, length: Duration) -> Option<Instant> {
+        let end = start.checked_add(length);
+        match (end, self.deadline) {
+            (Some(end), Some(deadline)) => Some(end.min(deadline)),
+            (end, deadline) => end.or(deadline),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

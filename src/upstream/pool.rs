@@ -1,0 +1,198 @@
+//! The idle connections of one worker, and the making of new ones.
+//!
+//! The last one used is taken first, so that a burst's surplus ages and goes. A connection is here only after request and
+//! response were wholly done; it is looked at again before use, since a target may close it at any time. Not shared
+//! between workers, and not tied to a generation: a reload keeps connections warm.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{Connection, Io};
+use super::error::{Kind, Phase, UpstreamError};
+use super::{Origin, Timeouts};
+
+/// How many connections rest, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Kong's default is 60 seconds; many servers close after 60 to 75, Node after 5.
+    pub idle_timeout: Duration,
+    /// For each origin and worker.
+    pub idle_connections: usize,
+}
+
+impl Default for PoolLimits {
+    fn default() -> PoolLimits {
+        PoolLimits {
+            idle_timeout: Duration::from_secs(60),
+            idle_connections: 256,
+        }
+    }
+}
+
+/// The connections of one worker to all targets. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: PoolLimits,
+    idle: RefCell<HashMap<Arc<Origin>, Vec<Idle>, ahash::RandomState>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool::new(PoolLimits::default())
+    }
+}
+
+impl Pool {
+    pub fn new(limits: PoolLimits) -> Pool {
+        Pool {
+            shared: Rc::new(Shared {
+                limits,
+                idle: RefCell::default(),
+            }),
+        }
+    }
+
+    /// The number of idle connections, to all targets together.
+    pub fn idle(&self) -> usize {
+        self.shared.idle.borrow().values().map(Vec::len).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_and_quiet(&self) -> usize {
+        let idle = self.shared.idle.borrow();
+        let resting = idle.values().flatten();
+        resting.filter(|idle| idle.connection.is_quiet()).count()
+    }
+
+    /// Closes connections that are too old or were closed by the target, and forgets origins without any.
+    ///
+    /// A worker calls this every second. An origin that is no longer used is otherwise never looked at; and with a timer
+    /// so near always armed, tokio need not wake its own driver (a write to an eventfd, in most requests) when an
+    /// exchange arms one that is further away.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.shared.idle.borrow_mut().retain(|_, resting| {
+            resting.retain(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
+            !resting.is_empty()
+        });
+    }
+
+    /// The idle connection to `origin` that was used last and is still good.
+    pub(super) fn take(&self, origin: &Arc<Origin>) -> Option<Connection> {
+        let mut idle = self.shared.idle.borrow_mut();
+        let resting = idle.get_mut(origin)?;
+        if resting.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        while let Some(last) = resting.pop() {
+            if self.has_expired(&last, now) {
+                // All below it are older still.
+                resting.clear();
+                return None;
+            }
+            if last.connection.is_quiet() {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange was wholly done.
+    pub(super) fn put(&self, origin: &Arc<Origin>, mut connection: Connection) {
+        debug_assert!(connection.input.is_empty());
+        connection.reused = true;
+        connection.shrink();
+        let mut idle = self.shared.idle.borrow_mut();
+        if !idle.contains_key(origin) {
+            idle.insert(origin.clone(), Vec::new());
+        }
+        let Some(resting) = idle.get_mut(origin) else {
+            return;
+        };
+        if resting.len() >= self.shared.limits.idle_connections {
+            // The newest would be used next, so the oldest goes.
+            resting.drain(..1);
+        }
+        resting.push(Idle {
+            connection,
+            since: Instant::now(),
+        });
+    }
+
+    fn has_expired(&self, idle: &Idle, now: Instant) -> bool {
+        now.saturating_duration_since(idle.since) >= self.shared.limits.idle_timeout
+    }
+
+    /// A new connection. The addresses of a name are tried in the resolver's order (RFC 6724), each for its part of the
+    /// time that is left, so that one silent address doesn't use it all.
+    pub(super) async fn connect(
+        &self,
+        origin: &Arc<Origin>,
+        timeouts: &Timeouts,
+    ) -> Result<Connection, UpstreamError> {
+        let failed = |phase, kind| UpstreamError {
+            origin: origin.clone(),
+            phase,
+            kind,
+            sent: false,
+            body_consumed: false,
+        };
+        let started = Instant::now();
+        // Without any limit there would be none by the kernel's retransmissions either: about two minutes.
+        let limit = timeouts
+            .limit(started, timeouts.connect)
+            .unwrap_or(started + Duration::from_secs(120));
+        let resolved: Vec<SocketAddr>;
+        let addresses = match origin.address() {
+            Some(address) => &[address][..],
+            None => {
+                let name = (origin.host(), origin.port());
+                let lookup = timeout_at(limit, tokio::net::lookup_host(name)).await;
+                let found = lookup.map_err(|_| failed(Phase::Resolve, Kind::Timeout))?;
+                resolved = found
+                    .map_err(|error| failed(Phase::Resolve, Kind::Unresolved(error)))?
+                    .collect();
+                &resolved[..]
+            }
+        };
+        let mut last = Kind::Unresolved(io::ErrorKind::NotFound.into());
+        let mut phase = Phase::Resolve;
+        for (tried, address) in addresses.iter().enumerate() {
+            phase = Phase::Connect;
+            let now = Instant::now();
+            let left = limit.saturating_duration_since(now);
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            match timeout_at(now + share, TcpStream::connect(address)).await {
+                Err(_) => last = Kind::Timeout,
+                Ok(Err(error)) => last = Kind::Refused(error),
+                Ok(Ok(stream)) => {
+                    // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
+                    // say so makes a connection slow, not wrong.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(Connection::new(Io::Tcp(stream)));
+                }
+            }
+        }
+        Err(failed(phase, last))
+    }
+}

@@ -76,7 +76,9 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
             json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
         ),
         (&Method::POST, "/api/v1/reload") => reload(state).await,
-        (_, "/api/v1/status" | "/api/v1/reload") => reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
+        (_, "/api/v1/status" | "/api/v1/reload") => {
+            reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" }))
+        }
         (_, path) => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
     }
 }

@@ -80,13 +80,7 @@ impl Link {
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string();
         let client = redis::Client::open(info).map_err(invalid)?;
-        Ok(Link {
-            client,
-            address,
-            options,
-            state: Mutex::default(),
-            lost: Notify::new(),
-        })
+        Ok(Link { client, address, options, state: Mutex::default(), lost: Notify::new() })
     }
 
     pub fn is_up(&self) -> bool {
@@ -94,9 +88,7 @@ impl Link {
     }
 
     pub fn unavailable(&self) -> StoreError {
-        StoreError::Unavailable {
-            address: self.address.clone(),
-        }
+        StoreError::Unavailable { address: self.address.clone() }
     }
 
     /// Sends one command and waits for its answer, at most for the response timeout; fails at once when the link is down.
@@ -115,11 +107,7 @@ impl Link {
         }
     }
 
-    async fn answer(
-        &self,
-        connection: &mut MultiplexedConnection,
-        command: &Cmd,
-    ) -> Result<Value, Failure> {
+    async fn answer(&self, connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, Failure> {
         let mut answer = std::pin::pin!(connection.send_packed_command(command));
         let timeout = self.options.response_timeout;
         let since = Instant::now();
@@ -166,10 +154,7 @@ impl Link {
                 tracing::warn!(redis = %self.address, %reason, "redis was lost");
             }
         }
-        StoreError::Failed {
-            address: self.address.clone(),
-            reason,
-        }
+        StoreError::Failed { address: self.address.clone(), reason }
     }
 
     /// Runs for as long as the worker uses this Redis.
@@ -206,9 +191,7 @@ impl Link {
             // Ours, in `answer`, knows what this worker was doing meanwhile.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connection.await.map_err(|error| error.to_string())?;
         match self.answer(&mut connection, &redis::cmd("PING")).await {
             Ok(_) => Ok(connection),

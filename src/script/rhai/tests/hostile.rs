@@ -142,7 +142,10 @@ async fn memory_is_counted_as_a_whole() {
         let program = compile(&format!("{HELPERS} fn on_request(req, ctx) {{ {body} }}"));
         let state = load(&program, "{}").await;
         let limits = Limits { cpu: Duration::from_secs(10), memory, ..Limits::default() };
-        let call = program.call(Hook::OnRequest, scope_with(Hook::OnRequest, Some(exchange("")), limits), &state);
+        let exchange = exchange("");
+        // Filling 64 MiB takes seconds, and more on a busy machine.
+        exchange.deadline.set(Instant::now() + Duration::from_secs(60));
+        let call = program.call(Hook::OnRequest, scope_with(Hook::OnRequest, Some(exchange), limits), &state);
         assert_eq!(
             told(call.await),
             format!("test.rhai:5:5: stopped: it held more than its share of memory ({} MiB)", memory >> 20),

@@ -142,6 +142,12 @@ impl Gateway {
         };
         let mut changes = watch::Changes::new(self.options.watch);
         changes.follow(&self.watch);
+        if !self.options.dev {
+            if let Some((address, _)) = &administration {
+                tracing::info!(%address, name = "admin", "listening");
+            }
+            tracing::info!("ready");
+        }
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -159,7 +165,7 @@ impl Gateway {
         // Joining blocks, and administration answers meanwhile.
         let workers = self.workers;
         let stopped = tokio::task::spawn_blocking(move || workers.stop()).await;
-        if let Some(administration) = administration {
+        if let Some((_, administration)) = administration {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))

@@ -1,0 +1,10 @@
+//! What the gateway does as seen from outside: the real binary, real sockets, a real Redis.
+//!
+//! A test is about six lines: upstreams, a configuration, a request, what must come back. `support/` is the language in
+//! which they are written; each file here is one subject. Everything listens on port 0 and nothing waits by sleeping.
+
+mod support;
+
+mod architecture;
+mod cli;
+mod routing;

@@ -31,15 +31,16 @@ pub struct Options {
     pub watch: bool,
 }
 
-/// Why the gateway did not start or ended.
+/// Why the gateway did not start or ended. Purposefully without a `source`: the reason is in the text, and whoever prints
+/// the chain would print it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("the configuration has errors")]
     Config(Diagnostics),
-    #[error("can't listen on {address}: {}", reason(.source))]
-    Bind { address: SocketAddr, source: io::Error },
-    #[error("can't write the access log {}: {source}", path.display())]
-    AccessLog { path: PathBuf, source: io::Error },
+    #[error("can't listen on {address}: {}", reason(.why))]
+    Bind { address: SocketAddr, why: io::Error },
+    #[error("can't write the access log {}: {why}", path.display())]
+    AccessLog { path: PathBuf, why: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -137,7 +138,7 @@ impl Gateway {
         let (ask, mut asked) = mpsc::channel(16);
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
-            Some(admin) => Some(admin::listen(admin, self.status.subscribe(), ask.clone()).await.map_err(|source| RunError::Bind { address: admin.address, source })?),
+            Some(admin) => Some(admin::listen(admin, self.status.subscribe(), ask.clone()).await.map_err(|why| RunError::Bind { address: admin.address, why })?),
             None => None,
         };
         let mut changes = watch::Changes::new(self.options.watch);
@@ -255,7 +256,7 @@ fn bind(
     let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.address));
     new.map(|listener| match listen::bind(listener.address, count) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
-        Err(source) => Err(RunError::Bind { address: listener.address, source }),
+        Err(why) => Err(RunError::Bind { address: listener.address, why }),
     })
     .collect()
 }
@@ -279,7 +280,7 @@ fn access_log(log: &Log) -> Result<Option<AccessLog>, RunError> {
         Log::Off => None,
         Log::Stdout => Some(AccessLog::to_stdout()?),
         Log::File(path) => {
-            Some(AccessLog::to_file(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
+            Some(AccessLog::to_file(path).map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
         }
     })
 }

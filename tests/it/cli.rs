@@ -63,7 +63,7 @@ fn check_reports_all_problems_at_once_with_carets() {
         "`rate-limit`",
         "gateway.yaml:11:21",
         "missing.lua",
-        "gateway.yaml:13:23",
+        "gateway.yaml:13:24",
         "nobody",
         "^^^^^^",
     ] {
@@ -155,7 +155,7 @@ fn a_busy_port_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address");
     for yaml in [format!("listen: {address}\nadmin: off\n"), format!("listen: 127.0.0.1:0\nadmin: {address}\n")] {
-        let folder = folder(&[("gateway.yaml", &yaml), ]);
+        let folder = folder(&[("gateway.yaml", yaml.as_str())]);
         for command in ["run", "dev"] {
             let ended = gatewright(folder.path(), &[command]);
             let line = format!("gatewright: can't listen on {address}: the port is in use by another process\n");

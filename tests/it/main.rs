@@ -7,4 +7,8 @@ mod support;
 
 mod architecture;
 mod cli;
+mod dashboards;
+mod jwt_auth;
+mod rate_limit;
 mod routing;
+mod transform;

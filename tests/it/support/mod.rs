@@ -6,6 +6,8 @@
 pub mod client;
 pub mod command;
 pub mod gateway;
+pub mod redis;
+pub mod token;
 pub mod upstream;
 pub mod wire;
 

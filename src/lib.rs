@@ -1,3 +1,79 @@
+//! Gatewright: an API gateway whose policies are scripts.
+//!
+//! This page is the map. Read it first, then [`proxy`] and its `life.rs`, then whatever you came for.
+//!
+//! # What it is
+//!
+//! A Rust core accepts, routes and forwards requests; at named points it calls *hooks* of scripts in Lua (Luau) or Rhai.
+//! Authentication, rate limits and transforms are scripts too: the stock ones in `scripts/`, a user's own in `plugins/`. A save is
+//! live within a fraction of a second, whole or not at all.
+//!
+//! # The map
+//!
+//! A folder uses those above it in this list, never those below; a test holds it to that.
+//!
+//! | folder | what |
+//! |---|---|
+//! | [`memory`] | counts what a thread allocates, for the limits of scripts |
+//! | [`config`] | what the user wrote: `gateway.yaml`, `plugin.toml`, each value with its place; diagnostics |
+//! | [`http`] | heads, bodies, paths, hop-by-hop and forwarding headers: rules without input or output |
+//! | [`crypto`] | tokens and digests |
+//! | [`store`] | `kv` and rate limits, in the process and in Redis |
+//! | [`upstream`] | the HTTP/1.1 client towards targets, and its pool |
+//! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |
+//! | [`gateway`] | a generation: routes, plugins, chains; checked once, prepared on each worker |
+//! | [`observe`] | access log and program log |
+//! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
+//! | [`admin`], [`run`] | the process: watching files, reloading, signals, administration |
+//! | [`cli`] | commands |
+//!
+//! # The life of an exchange
+//!
+//! ```text
+//! accept ─ head policed, request id, client address, identity headers stripped   (proxy::life::accept)
+//!   └─ route                                                                     (gateway::router)
+//!       └─ on_request of each plugin: global, service, route                     (proxy::life::answer)
+//!           ├─ handle: a script answers
+//!           └─ forward: target, try, retry                                       (proxy::forward, upstream)
+//!       └─ a failure: on_error, then the one place where failures become responses (proxy::failure)
+//!   └─ on_response of each plugin, in reverse order                              (proxy::life::respond)
+//!   └─ body streams to the client; after its last byte the access log and on_log (proxy::record)
+//! ```
+//!
+//! # Invariants
+//!
+//! - **One worker a core, nothing shared on the request path** but atomics and the stores. Each worker is a thread with a
+//!   single-threaded runtime, its own sockets (`SO_REUSEPORT`), connections to targets, Lua VM and Rhai engine. An exchange
+//!   never leaves its worker, so handles to it are `Rc` and nothing is locked.
+//! - **An exchange sees one generation.** It takes the current one when its head is here and keeps it until its `on_log` has
+//!   ended. Which one is current is one atomic number; every worker has prepared a generation before the number says so.
+//! - **State by lifetime.** Process: `kv`, counters of limits, pools. Generation: routes, programs, what `on_load` returned.
+//!   Exchange: everything else. Reloading touches only the second.
+//! - **Bodies stream.** A body is in memory only when a script asked for it, and then within a limit.
+//! - **One list.** What scripts can call stands in [`script::host`] once; both engines, the reference and the editor stubs are made
+//!   from it.
+//! - **Errors are values until the end.** Only [`proxy::failure`] makes responses of them; a client sees a status and an id.
+//! - **Security fails closed.** A script that can't run refuses its request; a build that fails changes nothing.
+//!
+//! # Deliberately absent
+//!
+//! - No plugin of native code: everything that can be dropped in is a script within limits.
+//! - No files, processes, sockets or clocks of the system for scripts beyond the list.
+//! - No background task for a request: the upstream connection is driven in the exchange's own task (half the cost of a
+//!   general client).
+//! - No global state: everything hangs on the process, the worker, the generation or the exchange.
+//! - Not there yet, and where they will stand: TLS, HTTP/2 and upgrades in `proxy::listen` and `upstream::connection`; health
+//!   checks and breakers in `proxy::backend`; metrics and traces in `observe`; the dashboard in `admin`.
+//!
+//! # Decisions that differ from the first design
+//!
+//! - The current generation is an atomic number and not a shared pointer: workers keep what they prepared, so a request costs one
+//!   load and no reference count that all cores write.
+//! - The sliding window is exact up to a limit of 1000 and uses two counters above: with two counters a client that waits for a
+//!   whole window may still be refused.
+//! - JSON is handed to scripts as real tables and maps; the order of keys travels in their metatable (Lua) or tag (Rhai).
+//! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
+
 pub mod admin;
 pub mod cli;
 pub mod config;

@@ -3,7 +3,7 @@
 //! Purposefully without MD5 and SHA-1: nothing in the gateway needs them, and a script that asked for them would most
 //! likely be wrong.
 
-use aws_lc_rs::{constant_time, digest, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hmac};
 
 /// The hash functions on offer (FIPS 180-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,11 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
 #[error("crypto: the system gave no random bytes")]
 pub struct NoRandomness;
 
-/// Random bytes that are fit for keys.
+/// Random bytes that are fit for keys, from the system: aws-lc's own generator would stop its first caller for some 150 ms to
+/// gather entropy, longer than a hook may run.
 pub fn random(length: usize) -> Result<Vec<u8>, NoRandomness> {
     let mut bytes = vec![0; length];
-    rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }
 

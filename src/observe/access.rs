@@ -23,6 +23,15 @@ const QUEUE: usize = 16_384;
 pub struct AccessLog {
     lines: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
+    form: Form,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    /// For people, in development.
+    Readable,
 }
 
 /// One exchange.
@@ -42,44 +51,65 @@ pub struct Line<'a> {
 }
 
 impl AccessLog {
-    pub fn to_stdout() -> io::Result<AccessLog> {
-        AccessLog::to(io::stdout())
+    pub fn to_stdout(form: Form) -> io::Result<AccessLog> {
+        AccessLog::to(io::stdout(), form)
     }
 
     /// Appends to a file.
     pub fn to_file(path: &Path) -> io::Result<AccessLog> {
-        AccessLog::to(OpenOptions::new().create(true).append(true).open(path)?)
+        AccessLog::to(OpenOptions::new().create(true).append(true).open(path)?, Form::Json)
     }
 
-    fn to(out: impl Write + Send + 'static) -> io::Result<AccessLog> {
+    fn to(out: impl Write + Send + 'static, form: Form) -> io::Result<AccessLog> {
         let (lines, received) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = dropped.clone();
         std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(out, &received, &counted))?;
-        Ok(AccessLog { lines, dropped })
+        Ok(AccessLog { lines, dropped, form })
     }
 
     pub fn write(&self, line: &Line<'_>) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        let text = serde_json::json!({
-            "time": (time * 1000.0).round() / 1000.0,
-            "id": line.id,
-            "client": line.client,
-            "method": line.method,
-            "host": line.host,
-            "path": line.path,
-            "status": line.status,
-            "route": line.route,
-            "bytes": line.bytes,
-            "duration_ms": (line.duration.as_secs_f64() * 1e6).round() / 1e3,
-            "failure": line.failure,
-            "generation": line.generation,
-        });
-        let mut bytes = text.to_string().into_bytes();
-        bytes.push(b'\n');
-        if self.lines.try_send(bytes).is_err() {
+        let mut text = match self.form {
+            Form::Json => line.json(),
+            Form::Readable => line.readable(),
+        };
+        text.push('\n');
+        if self.lines.try_send(text.into_bytes()).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Line<'_> {
+    fn json(&self) -> String {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let value = serde_json::json!({
+            "time": (time * 1000.0).round() / 1000.0,
+            "id": self.id,
+            "client": self.client,
+            "method": self.method,
+            "host": self.host,
+            "path": self.path,
+            "status": self.status,
+            "route": self.route,
+            "bytes": self.bytes,
+            "duration_ms": self.milliseconds(),
+            "failure": self.failure,
+            "generation": self.generation,
+        });
+        value.to_string()
+    }
+
+    /// A normalised path holds no control characters, and a route's name is the operator's.
+    fn readable(&self) -> String {
+        let Line { status, method, path, .. } = self;
+        let route = if self.route.is_empty() { "no route" } else { self.route };
+        let failure = self.failure.map(|failure| format!("  ({failure})")).unwrap_or_default();
+        format!("{status} {method:<6} {path}  [{route}]  {} ms{failure}", self.milliseconds())
+    }
+
+    fn milliseconds(&self) -> f64 {
+        (self.duration.as_secs_f64() * 1e6).round() / 1e3
     }
 }
 

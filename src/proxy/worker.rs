@@ -198,7 +198,7 @@ async fn make_ready(
         max_body: generation.config.limits.max_body_size,
         client: client.clone(),
     });
-    let services = Rc::new(Services { store: scripts, outbound, first_worker: first, caches: Default::default() });
+    let services = Rc::new(Services { store: scripts, outbound, first_worker: first, caches: crate::script::cache::Caches::for_worker() });
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(&generation.config.identity_headers);

@@ -9,7 +9,7 @@ use crate::{
     admin,
     config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
     gateway::generation::{self, Generation, Watch},
-    observe::access::AccessLog,
+    observe::access::{AccessLog, Form},
     proxy::{Shared, Workers, listen},
     store::{Stores, SystemClock},
 };
@@ -86,7 +86,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
-            access_log: access_log(&generation.config.access_log)?,
+            access_log: access_log(&generation.config.access_log, if options.dev { Form::Readable } else { Form::Json })?,
             open: options.dev,
             drain,
         });
@@ -275,10 +275,10 @@ fn refused(error: &RunError, listeners: &[Listener]) -> Diagnostics {
     diagnostics
 }
 
-fn access_log(log: &Log) -> Result<Option<AccessLog>, RunError> {
+fn access_log(log: &Log, form: Form) -> Result<Option<AccessLog>, RunError> {
     Ok(match log {
         Log::Off => None,
-        Log::Stdout => Some(AccessLog::to_stdout()?),
+        Log::Stdout => Some(AccessLog::to_stdout(form)?),
         Log::File(path) => {
             Some(AccessLog::to_file(path).map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
         }

@@ -273,7 +273,7 @@ mod tests {
         );
         assert_eq!(
             call("http.request", json!([{ "method": "GET" }])),
-            "http.request: argument 1 (call): `url` is missing"
+            "http.request: argument 1 (request): `url` is missing"
         );
         assert_eq!(
             call("reply.json", json!([200.5, 1])),

@@ -101,16 +101,15 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
         hook,
         instance: Rc::new(Instance { plugin: "test".into(), place: "route:users/test".into(), permissions, limits }),
         exchange,
-        services: Rc::new(Services {
-            store: store(),
-            outbound: Rc::new(Echo),
-            first_worker: true,
-            caches: Caches::default(),
-        }),
+        services: Rc::new(services(Rc::new(Echo))),
     })
 }
 
-/// The embedded store alone.
+/// A worker's services, with the embedded store alone.
+pub fn services(outbound: Rc<dyn Outbound>) -> Services {
+    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker() }
+}
+
 fn store() -> WorkerStore {
     let shared = Stores::new(Arc::new(SystemClock::default()));
     WorkerStore::connect(None, Arc::new(shared)).expect("nothing to connect to")

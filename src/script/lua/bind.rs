@@ -7,7 +7,7 @@ use super::{
     convert::{self, Context, LuaValue, describe},
     fault,
     running::{Pending, Running, stopped},
-    vm::{Mark, Shared},
+    vm::{Mark, OVER, Shared},
 };
 use crate::script::{
     Raise, Value,
@@ -90,7 +90,6 @@ fn register_objects(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
         registry.add_meta_field(MetaMethod::Iter, iterate);
         registry.add_meta_method(MetaMethod::ToString, |_, object, ()| Ok(object.kind().name));
-        registry.add_meta_function(MetaMethod::Eq, |_, (a, b): (AnyUserData, AnyUserData)| Ok(a == b));
     })
 }
 
@@ -167,7 +166,7 @@ fn host_function(
                 None => shared.raise(&running, named(&name, raise)),
             };
         }
-        match (function.run)(scope, Args(converted)) {
+        match running.guard(|| (function.run)(scope, Args(converted)))? {
             Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
             Outcome::Wait(future) => {
                 running.answer.replace(None);
@@ -277,10 +276,7 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     })?;
     host.raw_set("forget", forget)?;
     let at = shared.clone();
-    let is_own = lua.create_function(move |lua, ()| {
-        let here = lua.exec_raw_lua(|raw| raw.state().cast_const());
-        Ok(at.running().is_ok_and(|running| running.thread.get() == here))
-    })?;
+    let is_own = lua.create_function(move |lua, ()| Ok(at.running().is_ok_and(|running| running.is_own(lua))))?;
     host.raw_set("is_own", is_own)
 }
 
@@ -302,18 +298,26 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
         Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
         Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
         Some(Member::Property(property)) => {
-            return shared.give(lua, &running, None, (property.get)(&Args(vec![object.into()])));
+            let got = running.guard(|| (property.get)(&Args(vec![object.into()])))?;
+            return shared.give(lua, &running, None, got);
         }
         None => {}
     }
     match &kind.index {
         Some(index) => {
             let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
-            let got = (index.get)(&Args(vec![object.into(), key]));
+            let got = running.guard(|| (index.get)(&Args(vec![object.into(), key])))?;
             shared.give(lua, &running, None, got)
         }
+        None if is_over(&object) => shared.raise(&running, Raise::error(REQUEST_IS_OVER)),
         None => shared.raise(&running, unknown_member(kind, &String::from_utf8_lossy(&name))),
     }
+}
+
+const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
+
+fn is_over(object: &Object) -> bool {
+    matches!(object, Object::Opaque(name, _) if *name == OVER)
 }
 
 /// Nil when it was set, or the mark that something was raised.
@@ -335,7 +339,7 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
     let failed = RefCell::new(None);
     let context = Context { shared, running: &running, failed: &failed };
     let value = LuaValue { value, context };
-    let done = match (shared.member(kind, &shown), &kind.index) {
+    let set = || match (shared.member(kind, &shown), &kind.index) {
         (Some(Member::Property(property)), _) => match property.set {
             Some(set) => assigned(&property.ty, &value)
                 .and_then(|value| set(scope, Args(vec![object.into(), value])))
@@ -354,9 +358,10 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
             }
             None => Err(read_only(kind, &shown)),
         },
+        (None, None) if is_over(&object) => Err(Raise::error(REQUEST_IS_OVER)),
         (None, None) => Err(unknown_member(kind, &shown)),
     };
-    match (done, failed.take()) {
+    match (running.guard(set)?, failed.take()) {
         (Ok(()), _) => Ok(Lv::Nil),
         (Err(_), Some(error)) => Err(error),
         (Err(raise), None) => shared.raise(&running, raise),

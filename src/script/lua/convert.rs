@@ -167,14 +167,26 @@ pub fn to_lua(
             }
             mlua::Value::Table(table)
         }
-        Value::Object(object) => mlua::Value::UserData(handle(lua, running, object)?),
+        Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
     }))
 }
 
-/// The userdata of an object; those of the hook's own exchange are made once.
-pub fn handle(lua: &Lua, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
-    let Some((running, place)) = running.and_then(|running| Some((running, running.handle(&object)?))) else {
-        return lua.create_any_userdata(object);
+/// The userdata of an object; those of the hook's own exchange are made once. They and the answers of calls are emptied
+/// when the hook is over; replies and keys may be kept by the script.
+pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
+    let place = running.and_then(|running| Some((running, running.handle(&object)?)));
+    let Some((running, place)) = place else {
+        let held = match &object {
+            Object::Reply(reply) => reply.body.len(),
+            _ => 0,
+        };
+        shared.held_outside.set(shared.held_outside.get() + held);
+        let is_answer = object.answer().is_some();
+        let made = lua.create_any_userdata(object)?;
+        if let (true, Some(running)) = (is_answer, running) {
+            running.answers.borrow_mut().push(made.clone());
+        }
+        return Ok(made);
     };
     if let Some(made) = &running.handles.borrow()[place] {
         return Ok(made.clone());

@@ -9,9 +9,10 @@ use super::{
     vm::{Mark, Vm},
 };
 use crate::script::error::Limit;
+use futures_util::FutureExt;
 use mlua::{Function, MultiValue, Thread, Value};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
 };
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 /// How one slice ended.
 enum Step {
     Returned(Value),
+    Raised(Value),
     Waits,
     GaveWay,
     /// `coroutine.yield` outside a coroutine.
@@ -42,18 +44,26 @@ pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: Mult
                 vm.recycle(thread);
                 return Ok(value);
             }
+            Step::Raised(value) => {
+                vm.recycle(thread);
+                return Err(Failure::Raised(value));
+            }
             Step::GaveWay => {
                 tokio::task::yield_now().await;
                 start = Start::Go;
             }
             Step::Waits => {
                 if let Some(pending) = running.pending.take() {
-                    let Ok(answer) = tokio::time::timeout_at(deadline, pending.future).await else {
+                    let Ok(answer) =
+                        tokio::time::timeout_at(deadline, AssertUnwindSafe(pending.future).catch_unwind()).await
+                    else {
                         running.halt(Limit::Wall);
                         // Resumed once more, to be told where it waited.
                         slice(vm, running, &thread, Start::Error(Mark::Stopped.into()))?;
                         return Err(Failure::Halted);
                     };
+                    let answer =
+                        answer.or_else(|panic| running.guard(|| resume_unwind(panic)).map_err(Failure::Lua))?;
                     running.answer.replace(Some((pending.function, answer)));
                 }
                 start = Start::Go;
@@ -69,6 +79,7 @@ pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Va
     loop {
         start = match slice(vm, running, &thread, start)? {
             Step::Returned(value) => return Ok(value),
+            Step::Raised(value) => return Err(Failure::Raised(value)),
             Step::GaveWay => Start::Go,
             Step::Waits | Step::Strayed => Start::Error(message(vm, "a file can't wait while it is loaded")?),
         }
@@ -106,14 +117,17 @@ fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Resul
     });
     vm.collect_if_full();
     let (mark, ended_well, value) = match resumed {
-        Err(panic) => return Err(Failure::Panicked(fault::panic_text(&*panic))),
+        Err(panic) => {
+            running.panicked.replace(Some(fault::panic_text(&*panic)));
+            return Err(Failure::Halted);
+        }
         Ok(_) if running.halted() => return Err(Failure::Halted),
         Ok(resumed) => resumed.map_err(Failure::Lua)?,
     };
     match mark {
         mark if Mark::Done.is(&mark) => match ended_well {
             Value::Boolean(true) => Ok(Step::Returned(value)),
-            _ => Err(Failure::Raised(value)),
+            _ => Ok(Step::Raised(value)),
         },
         mark if Mark::Wait.is(&mark) => Ok(Step::Waits),
         Value::Nil if running.asked() => Ok(Step::GaveWay),

@@ -30,9 +30,8 @@ pub enum Failure {
     /// The script raised this.
     Raised(Value),
     Lua(mlua::Error),
-    /// Stopped by a limit or a reply: see its `Running`.
+    /// Stopped by a limit, a reply or a panic: see its `Running`.
     Halted,
-    Panicked(String),
 }
 
 const NO_MEMORY: &str = "not enough memory";
@@ -135,7 +134,7 @@ impl Failure {
             || match self {
                 Failure::Raised(value) => is_memory(value),
                 Failure::Lua(error) => is_memory_error(error),
-                Failure::Halted | Failure::Panicked(_) => false,
+                Failure::Halted => false,
             }
     }
 
@@ -143,12 +142,15 @@ impl Failure {
     pub fn into_error(self, vm: &Vm, running: &Running, hook: Option<Hook>) -> ScriptError {
         let hit = running.budget.hit();
         let memory = self.is_limit(running) && hit.is_none();
+        let panicked = running.panicked.take();
         let (fault, message) = match (hit.or(memory.then_some(Limit::Memory)), self) {
+            (None, _) if panicked.is_some() => {
+                (Fault::Runtime, format!("a host function failed: {}", panicked.unwrap_or_default()))
+            }
             (Some(limit), _) => (Fault::Limit(limit), limit_message(limit, running)),
             (None, Failure::Raised(value)) => (Fault::Runtime, thrown(&vm.shared, &value)),
             (None, Failure::Lua(error)) => (Fault::Runtime, root(&error)),
             (None, Failure::Halted) => (Fault::Runtime, "the script was stopped".into()),
-            (None, Failure::Panicked(text)) => (Fault::Runtime, format!("a host function failed: {text}")),
         };
         let frames = running.frames.take();
         let mut error = at(&vm.shared, fault, &message, frames.first().map(|frame| (frame.file.as_str(), frame.line)));

@@ -114,9 +114,8 @@ impl LuaProgram {
         let Some(function) = &self.functions[hook as usize] else {
             return Ok(Ok(Value::Nil));
         };
+        let _release = Release { running, shared: &self.vm.shared };
         let result = drive::run(&self.vm, running, function, args).await;
-        // The handles know the exchange; nothing of it may wait for the collector.
-        running.handles.take();
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
             return Ok(Err(reply));
         }
@@ -165,7 +164,7 @@ impl LuaProgram {
         let running = running(vm, Some(scope), native, &limits);
         let mut args = MultiValue::with_capacity(objects.len() + 1);
         for object in objects {
-            let handle = convert::handle(&vm.lua, Some(&running), object);
+            let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
             let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
             args.push_back(Value::UserData(handle));
         }
@@ -231,6 +230,23 @@ fn running(vm: &Vm, scope: Option<Rc<Scope>>, native: (Value, Value), limits: &L
     vm.running(scope, native, Budget::new(limits, deadline), limits.memory)
 }
 
+/// Empties the handles that a hook was given, also when it is cancelled: bodies are not to wait for the collector, which sees
+/// of each only the few bytes of its handle.
+struct Release<'a> {
+    running: &'a Running,
+    shared: &'a Shared,
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        let parts = self.running.handles.take().into_iter().flatten();
+        for handle in parts.chain(self.running.answers.take()) {
+            // A handle can't be in use: the script has ended.
+            let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
+        }
+    }
+}
+
 /// The error of a hook. A hook that was stopped leaves nothing behind for others to pay.
 fn failed(vm: &Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> ScriptError {
     let is_limit = failure.is_limit(running);
@@ -264,7 +280,7 @@ fn load_file(lua: &Lua, shared: &Shared, source: &Source) -> mlua::Result<Functi
     let name = source.path.display().to_string();
     let env = lua.create_table()?;
     let fallback = lua.create_table()?;
-    fallback.raw_set("__index", lua.globals())?;
+    fallback.raw_set("__index", &shared.globals)?;
     env.set_metatable(Some(fallback))?;
     // The globals behind it are frozen, so the compiler may bind them early.
     env.set_safeenv(true);
@@ -286,7 +302,7 @@ fn seal(lua: &Lua, shared: &Shared, name: &str, new_global: &Function) -> mlua::
     env.for_each(|key: Value, value: Value| declared.raw_set(key, value))?;
     env.clear()?;
     let behind = lua.create_table()?;
-    behind.raw_set("__index", lua.globals())?;
+    behind.raw_set("__index", &shared.globals)?;
     declared.set_metatable(Some(behind))?;
     declared.set_readonly(true);
     // With the declared globals behind it the environment is empty, so that assigning any name is noticed.

@@ -14,6 +14,7 @@ use futures_util::future::LocalBoxFuture;
 use mlua::{Lua, VmState};
 use std::{
     cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
 
@@ -46,6 +47,10 @@ pub struct Running {
     pub loading: RefCell<Vec<String>>,
     /// Handles to the parts of the exchange, made once for each hook.
     pub handles: RefCell<[Option<mlua::AnyUserData>; HANDLES]>,
+    /// Handles to the answers of calls.
+    pub answers: RefCell<Vec<mlua::AnyUserData>>,
+    /// A host function panicked: what it said.
+    pub panicked: RefCell<Option<String>>,
     /// The hook's own thread; only compared.
     pub thread: Cell<*const mlua::lua_State>,
     halted: Cell<bool>,
@@ -85,6 +90,8 @@ impl Running {
             frames: RefCell::default(),
             loading: RefCell::default(),
             handles: RefCell::default(),
+            answers: RefCell::default(),
+            panicked: RefCell::default(),
             thread: Cell::new(std::ptr::null()),
             halted: Cell::new(false),
             asked: Cell::new(false),
@@ -119,6 +126,15 @@ impl Running {
             self.budget.stop(limit);
         }
         self.halted.set(true);
+    }
+
+    /// Runs host code. A panic of it ends the hook, and only the hook.
+    pub fn guard<T>(&self, run: impl FnOnce() -> T) -> mlua::Result<T> {
+        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+            self.panicked.replace(Some(fault::panic_text(&*panic)));
+            self.halted.set(true);
+            stopped()
+        })
     }
 
     pub fn end_with(&self, reply: Reply) {
@@ -157,10 +173,16 @@ impl Running {
         }
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);
-        if !steps.is_multiple_of(STRIDE) {
-            return Ok(VmState::Continue);
+        if steps.is_multiple_of(STRIDE) {
+            return self.look(lua);
         }
-        self.look(lua)
+        // Asked in vain, between the turns to look: a loop in step with them would never be asked where it can yield.
+        Ok(if self.asked.get() && self.is_own(lua) { VmState::Yield } else { VmState::Continue })
+    }
+
+    /// Whether the hook's own thread runs, and no coroutine of the script's.
+    pub fn is_own(&self, lua: &Lua) -> bool {
+        self.thread.get() == lua.exec_raw_lua(|raw| raw.state().cast_const())
     }
 
     /// Looks at the clock and the memory.
@@ -170,7 +192,7 @@ impl Running {
         }
         // A yield inside a script's own coroutine would go to its resumer, which would take it for a result. Inside a
         // callback of the library Luau ignores it: having asked in vain counts as being unable to.
-        let own = self.thread.get() == lua.exec_raw_lua(|raw| raw.state().cast_const());
+        let own = self.is_own(lua);
         match self.budget.check(own && !self.asked.get()) {
             Verdict::Stop(limit) => Err(self.stop_here(lua, limit)),
             Verdict::Yield => {

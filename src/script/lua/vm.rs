@@ -3,7 +3,7 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{bind, json, running::Running};
-use crate::script::{Modules, Source, limits::Budget};
+use crate::script::{Modules, Source, limits::Budget, object::Object};
 use ahash::AHashMap;
 use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 use std::{
@@ -49,6 +49,12 @@ pub struct Vm {
 }
 
 pub struct Shared {
+    /// The frozen globals.
+    pub globals: Table,
+    /// What a handle to an exchange becomes when the hook is over.
+    pub over: Object,
+    /// Bytes that handles made since the last collection hold outside the machine, of which its collector knows nothing.
+    pub held_outside: Cell<usize>,
     pub current: RefCell<Option<Rc<Running>>>,
     pub bound: OnceCell<bind::Bound>,
     pub json: json::Tables,
@@ -75,6 +81,12 @@ impl Shared {
     }
 }
 
+/// The name of the opaque object that stands in a handle whose request is over.
+pub const OVER: &str = "over";
+
+/// So many bytes outside the machine are worth a collection, which takes a third of a millisecond when little is alive.
+const MAX_HELD_OUTSIDE: usize = 8 << 20;
+
 /// Threads kept for the next hooks.
 const MAX_IDLE_THREADS: usize = 64;
 
@@ -94,6 +106,9 @@ impl Vm {
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         lua.enable_jit(true);
         let shared = Rc::new(Shared {
+            globals: lua.globals(),
+            over: Object::Opaque(OVER, Rc::new(())),
+            held_outside: Cell::new(0),
             current: RefCell::default(),
             bound: OnceCell::new(),
             json: json::Tables::new(&lua)?,
@@ -180,7 +195,10 @@ impl Vm {
     /// Between hooks: garbage that came faster than the incremental collector went.
     pub fn collect_if_full(&self) {
         let used = self.lua.used_memory();
-        if used > self.memory / 4 * 3 && used > self.collected_at.get() + self.memory / 8 {
+        if self.shared.held_outside.get() > MAX_HELD_OUTSIDE {
+            let _ = self.lua.gc_collect();
+            self.shared.held_outside.set(0);
+        } else if used > self.memory / 4 * 3 && used > self.collected_at.get() + self.memory / 8 {
             self.collect();
         }
     }

@@ -1,6 +1,15 @@
 //! Errors as their authors read them.
 
 use super::*;
+use crate::{
+    script::{
+        Instance, Scope, Services,
+        outbound::{Answer, Call, Outbound},
+        scope::Permissions,
+    },
+    store::WorkerStore,
+};
+use futures_util::future::LocalBoxFuture;
 
 async fn error(rig: &Rig, text: &str) -> ScriptError {
     let program = rig.compile(text).expect("a program");
@@ -107,5 +116,47 @@ fn scripts_catch_host_errors_as_strings_with_a_position() {
         );
         assert_eq!(rig.request("error({ code = 5 })").await, r#"Runtime test.lua:1:1: raised {"code":5}"#);
         assert_eq!(rig.request("error()").await, "Runtime test.lua:1:1: raised nothing");
+    });
+}
+
+/// Fails as only a bug does: when it is called, or while it is waited for.
+struct Panics;
+
+impl Outbound for Panics {
+    fn call(&self, _: &Scope, call: Call) -> LocalBoxFuture<'static, Answer> {
+        if call.url == "svc://now" {
+            panic!("at once");
+        }
+        Box::pin(async { panic!("while waiting") })
+    }
+}
+
+#[test]
+fn a_panic_of_a_host_function_stays_in_its_hook() {
+    block_on(async {
+        let rig = Rig::new();
+        for (url, said) in [
+            ("svc://now", "Runtime test.lua:1:1: a host function failed: at once"),
+            ("svc://later", "Runtime :0:0: a host function failed: while waiting"),
+        ] {
+            let program = rig
+                .compile(&format!(
+                    "return {{ on_request = function() while true do pcall(http.get, '{url}') end end }}"
+                ))
+                .expect("a program");
+            let state = loaded(&*program, "{}").await;
+            let limits = Limits::default();
+            let instance = Instance { plugin: "test".into(), permissions: Permissions::default(), limits };
+            let services = Services { store: WorkerStore, outbound: Rc::new(Panics), first_worker: true };
+            let scope = Scope {
+                hook: Hook::OnRequest,
+                instance: Rc::new(instance),
+                exchange: Some(fixture::exchange("")),
+                services: Rc::new(services),
+            };
+            let error = program.call(Hook::OnRequest, Rc::new(scope), &state).await.expect_err("an error");
+            assert_eq!(tell(&error), said);
+        }
+        assert_eq!(rig.request("return reply.empty(204)").await, "204 ");
     });
 }

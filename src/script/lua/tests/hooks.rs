@@ -214,3 +214,43 @@ fn modules_are_loaded_once_and_may_not_turn_in_circles() {
         );
     });
 }
+
+#[test]
+fn objects_that_are_kept_end_with_their_request() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"local kept, answer, made
+                return { on_request = function(req, ctx)
+                    if kept then
+                        local ok, why = pcall(function() return kept.method end)
+                        local ok2, why2 = pcall(function() return answer.status end)
+                        return reply.json(200, { why, why2, made.status, req.method })
+                    end
+                    kept, answer, made = req, http.get("svc://a/b"), reply.empty(204)
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let said = || call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default());
+        assert_eq!(said().await, "continue");
+        let over = "the request of this object is over: keep what was read from it, not the object";
+        assert_eq!(said().await, format!(r#"200 ["test.lua:4: {over}","test.lua:5: {over}",204,"GET"]"#));
+    });
+}
+
+#[test]
+fn an_exchange_is_freed_when_its_hook_is_over() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile("return { on_request = function(req, ctx) ctx.vars.m = req.headers.accept; req:text() end }")
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let exchange = fixture::exchange("a body");
+        let weak = Rc::downgrade(&exchange);
+        assert_eq!(call(&*program, Hook::OnRequest, exchange, &state, Limits::default()).await, "continue");
+        assert_eq!(weak.strong_count(), 0);
+    });
+}

@@ -13,47 +13,61 @@ struct Ended {
     late: Duration,
 }
 
-async fn beside_a_neighbour(rig: &Rig, body: &str) -> Ended {
+/// How long this thread stood in line for a processor: no fault of the script's. Zero where the kernel doesn't tell.
+fn stood_in_line() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or_default())
+}
+
+async fn beside_a_neighbour(rig: &Rig, body: &str, limits: Limits) -> Ended {
     let worst = Rc::new(Cell::new(Duration::ZERO));
     let noted = worst.clone();
     let neighbour = tokio::task::spawn_local(async move {
         loop {
-            let due = Instant::now() + Duration::from_millis(1);
+            let (due, stood) = (Instant::now() + Duration::from_millis(1), stood_in_line());
             tokio::time::sleep_until(due.into()).await;
-            noted.set(noted.get().max(due.elapsed()));
+            noted.set(noted.get().max(due.elapsed().saturating_sub(stood_in_line() - stood)));
         }
     });
     tokio::task::yield_now().await;
     worst.set(Duration::ZERO);
     let started = Instant::now();
-    let said = rig.request(body).await;
+    let said = rig.request_with(body, limits).await;
     let took = started.elapsed();
     tokio::task::yield_now().await;
     neighbour.abort();
     Ended { said, took, late: worst.get() }
 }
 
-/// Runs a script up to three times, because the machine that tests run on has other work as well, and checks that it was
-/// stopped with `fault` in time at least once, and every time with that fault.
-async fn stops(rig: &Rig, body: &str, faults: &[&str], late: Duration) {
-    let mut best: Option<Ended> = None;
-    for _ in 0..3 {
-        let ended = beside_a_neighbour(rig, body).await;
-        let fault = ended.said.split(' ').next().unwrap_or_default();
-        assert!(faults.contains(&fault), "{body}\nended with {}", ended.said);
-        if best.as_ref().is_none_or(|best| ended.late < best.late) {
-            best = Some(ended);
+/// Runs a script until it was stopped with one of `faults` in time and the neighbour came no later than `late`. What else
+/// the machine has to do counts against the script's time, so that it has several tries; no try may end without a limit.
+async fn stops(rig: &Rig, body: &str, limits: Limits, faults: &[&str], late: Duration) {
+    let mut tries = Vec::new();
+    let stopped = loop {
+        let ended = beside_a_neighbour(rig, body, limits.clone()).await;
+        assert!(ended.said.starts_with("Limit("), "{body}\nended with {}", ended.said);
+        let in_time = ended.took < Duration::from_millis(400) && ended.late <= late;
+        if in_time && faults.iter().any(|fault| ended.said.starts_with(fault)) {
+            break true;
         }
-    }
-    let best = best.expect("it ran");
-    assert!(best.took < Duration::from_millis(400), "{body}\ntook {:?}", best.took);
-    assert!(best.late <= late, "{body}\nmade the neighbour {:?} late", best.late);
+        tries.push(format!("{:?}, neighbour {:?} late: {}", ended.took, ended.late, ended.said));
+        if tries.len() == TRIES {
+            break false;
+        }
+    };
+    assert!(stopped, "{body}\n{}", tries.join("\n"));
     // The neighbour in the same machine has all it needs.
     let alive =
         rig.request(r#"local t = {} for i = 1, 1000 do t[i] = { i } end return reply.text(200, "alive")"#).await;
     assert_eq!(alive, "200 alive", "after {body}");
 }
 
+/// For scripts whose memory or depth is looked at, not their time.
+fn patient() -> Limits {
+    Limits { cpu: Duration::from_secs(4), ..Limits::default() }
+}
+
+const TRIES: usize = 12;
 const GIVES_WAY: Duration = Duration::from_millis(6);
 /// Where it can't give way it is stopped after 10 ms; the rest is for the clock and the collector.
 const STOPPED: Duration = Duration::from_millis(16);
@@ -78,7 +92,7 @@ fn endless_loops_give_way_and_are_stopped() {
             "local function f() pcall(f) pcall(f) end f()",
             "repeat local ok = pcall(coroutine.wrap(function() error('x') end)) until ok",
         ] {
-            stops(&rig, body, &["Limit(Cpu)"], GIVES_WAY).await;
+            stops(&rig, body, Limits::default(), &["Limit(Cpu)"], GIVES_WAY).await;
         }
     });
 }
@@ -91,6 +105,7 @@ fn where_a_script_can_not_give_way_it_is_stopped_after_10_ms() {
             "coroutine.wrap(function() while true do end end)()",
             "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
             "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
+            "local function f() return pcall(coroutine.wrap(f)) end while true do f() end",
             "('xx'):gsub('.', function() while true do end end)",
             "('xx'):gsub('.', function() while true do pcall(function() while true do end end) end end)",
             "table.sort({ 3, 2, 1 }, function() while true do end end)",
@@ -107,7 +122,7 @@ fn where_a_script_can_not_give_way_it_is_stopped_after_10_ms() {
             "local x = (('a'):rep(5000)):find(('.-'):rep(30) .. 'b')",
             "while true do local x = (('a'):rep(30)):match(('a*'):rep(20) .. 'b') end",
         ] {
-            stops(&rig, body, &["Limit(Cpu)"], STOPPED).await;
+            stops(&rig, body, Limits::default(), &["Limit(Cpu)"], STOPPED).await;
         }
     });
 }
@@ -123,7 +138,7 @@ fn library_functions_do_not_run_away() {
             "local t = {} for i = 1, 2e5 do t[i] = { i } end while true do reply.json(200, t) end",
             "local t = ('[1],'):rep(2e5) while true do ctx.vars.x = t .. t local y = ctx.vars.x end",
         ] {
-            stops(&rig, body, &["Limit(Cpu)", "Limit(Memory)"], STOPPED).await;
+            stops(&rig, body, Limits::default(), &["Limit(Cpu)", "Limit(Memory)"], STOPPED).await;
         }
     });
 }
@@ -137,12 +152,11 @@ fn memory_is_capped_for_each_hook() {
             "local t = table.create(5e7, 1)",
             "local b = buffer.create(5e8)",
             "local s = 'x' while true do s = s .. s end",
-            "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end",
             "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
             "while true do pcall(function() local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end) end",
             "while true do pcall(string.rep, 'x', 1e9) end",
         ] {
-            stops(&rig, body, &["Limit(Memory)"], Duration::from_millis(40)).await;
+            stops(&rig, body, patient(), &["Limit(Memory)"], Duration::from_millis(40)).await;
         }
         // Whether time or memory ends first depends on the machine.
         for body in [
@@ -151,9 +165,10 @@ fn memory_is_capped_for_each_hook() {
             "local t = {} while true do table.insert(t, function() return t end) end",
             "local t = {} while true do table.insert(t, coroutine.create(print)) end",
             "while true do local s = ('x'):rep(1e7) end",
+            "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end",
             "coroutine.wrap(function() local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end)()",
         ] {
-            stops(&rig, body, &["Limit(Memory)", "Limit(Cpu)"], Duration::from_millis(60)).await;
+            stops(&rig, body, Limits::default(), &["Limit(Memory)", "Limit(Cpu)"], Duration::from_millis(60)).await;
         }
     });
 }
@@ -164,20 +179,20 @@ fn deep_recursion_is_an_ordinary_error() {
         let rig = Rig::new();
         for body in [
             "local function f(x) return 1 + f(x) end f(1)",
-            "local function f() return coroutine.wrap(f)() end f()",
             "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k] end local x = t.x",
             "local function f() return (('x'):gsub('x', f)) end f()",
         ] {
-            let said = rig.request(body).await;
+            let said = rig.request_with(body, patient()).await;
             assert!(said.starts_with("Runtime test.lua:1:1: ") && said.contains("overflow"), "{body}: {said}");
         }
         let caught =
             rig.request("local function f() return 1 + f() end return reply.text(200, tostring(pcall(f)))").await;
         assert_eq!(caught, "200 false");
-        let caught = rig
-            .request("local function f() return req.method .. f() end return reply.text(200, tostring(pcall(f)))")
-            .await;
-        assert_eq!(caught, "200 false");
+        for body in ["local function f() return 1 + f() end", "local function f() return req.method .. f() end"] {
+            let body = format!("{body} return reply.text(200, tostring(pcall(f)))");
+            let caught = rig.request_with(&body, patient()).await;
+            assert_eq!(caught, "200 false");
+        }
     });
 }
 
@@ -209,10 +224,9 @@ fn a_memory_bomb_does_not_fail_its_neighbour() {
             )
             .expect("a program");
         let (bomb_state, good_state) = (loaded(&*bomb, "{}").await, loaded(&*good, "{}").await);
-        let limits = || Limits { cpu: Duration::from_secs(5), ..Limits::default() };
         let (bombed, fine) = tokio::join!(
-            call(&*bomb, Hook::OnRequest, fixture::exchange(""), &bomb_state, limits()),
-            call(&*good, Hook::OnRequest, fixture::exchange(""), &good_state, limits()),
+            call(&*bomb, Hook::OnRequest, fixture::exchange(""), &bomb_state, patient()),
+            call(&*good, Hook::OnRequest, fixture::exchange(""), &good_state, patient()),
         );
         assert!(bombed.starts_with("Limit(Memory) test.lua:4:"), "{bombed}");
         assert_eq!(fine, "200 fine");
@@ -250,4 +264,16 @@ fn files_are_stopped_while_they_are_loaded() {
         "Limit(Memory) test.lua:1:1: stopped: it held more than its share of memory (32 MiB)"
     );
     assert_eq!(rig.refused("return {}"), "it compiled");
+}
+
+#[test]
+fn loops_in_step_with_the_clock_give_way() {
+    block_on(async {
+        let rig = Rig::new();
+        for count in 1..=9 {
+            let body = format!("while true do local x = {} end", vec!["req.method"; count].join(" .. "));
+            let body = &body.replace("while true", "local till = os.clock() + 0.03 while os.clock() < till");
+            assert_eq!(rig.request_with(body, patient()).await, "continue", "{body}");
+        }
+    });
 }

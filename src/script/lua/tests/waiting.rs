@@ -86,7 +86,7 @@ fn two_hundred_hooks_wait_side_by_side() {
             assert_eq!(*reply, format!("200 svc://a//{n}svc://b/{n}"));
         }
         let took = started.elapsed();
-        assert!(took.as_millis() < 400, "two rounds of 20 ms side by side took {took:?}");
+        assert!(took.as_millis() < 2000, "400 waits of 20 ms side by side took {took:?}");
     });
 }
 

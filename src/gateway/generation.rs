@@ -54,7 +54,22 @@ pub struct Place {
 pub struct Built {
     pub generation: Option<Generation>,
     pub diagnostics: Diagnostics,
-    pub watch: Watch,
+    watch: Watch,
+    files: Arc<Files>,
+}
+
+impl Built {
+    /// What the build has read or looked for so far; preparing it reads the libraries of its scripts too.
+    pub fn watch(&self) -> impl Fn() -> Watch + use<> {
+        let (watch, files) = (self.watch.clone(), self.files.clone());
+        move || {
+            let mut watch = watch.clone();
+            watch.files.extend(files.paths());
+            watch.files.sort();
+            watch.files.dedup();
+            watch
+        }
+    }
 }
 
 /// What a generation depends on.
@@ -123,7 +138,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let files = Arc::new(Files::default());
     let mut watch = Watch { files: loaded.files, plugins_dir: path.with_file_name("plugins") };
     let Some(mut config) = loaded.config else {
-        return Built { generation: None, diagnostics, watch };
+        return Built { generation: None, diagnostics, watch, files };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
@@ -148,14 +163,15 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         chains.push(chain.iter().filter_map(|used| used.place).collect());
     }
     let unrouted = global.iter().filter_map(|used| used.place).collect();
-    watch.files.extend(files.paths());
     if diagnostics.has_errors() {
-        return Built { generation: None, diagnostics, watch };
+        return Built { generation: None, diagnostics, watch, files };
     }
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
-    let generation = Generation { number, config, router, places: places.all, chains, unrouted, plugins_dir, files };
-    Built { generation: Some(generation), diagnostics, watch }
+    let places = places.all;
+    let generation =
+        Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    Built { generation: Some(generation), diagnostics, watch, files }
 }
 
 /// A plugin in a scope's list: the key by which a narrower scope replaces it, and its place unless it is taken out.

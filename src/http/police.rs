@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::identity::folds_to;
 
@@ -50,8 +50,8 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
 /// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
 /// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
 /// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
-pub fn must_close(head: &Parts) -> bool {
-    head.headers.contains_key(TRANSFER_ENCODING)
+pub fn must_close(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn check_method(head: &Parts) -> Result<(), Refusal> {

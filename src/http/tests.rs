@@ -17,7 +17,7 @@ use super::{Body, NormalPath, police};
 /// Answers with the normal path and the body's bytes, or with the refusal.
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let must_close = police::must_close(&head);
+    let must_close = police::must_close(&head.headers);
     let (status, text) = match judge(&head) {
         Err(refusal) => refusal,
         Ok(path) => match Body::incoming(body).collect(10).await {

@@ -5,9 +5,10 @@
 
 use crate::{
     config::{Config, Service, Target},
-    upstream::{Origin, Timeouts},
+    upstream::{Origin, Phase, Timeouts, UpstreamError},
 };
 use ahash::AHashMap;
+use http::Method;
 use std::{
     cell::Cell,
     sync::Arc,
@@ -88,6 +89,14 @@ impl Backend {
         let chosen = &self.targets[best?].current;
         chosen.set(chosen.get() - total);
         best
+    }
+
+    /// Whether a try that failed is repeated; `retries` ones have been. A target that could not be connected to is passed over in
+    /// any case, as in Caddy: nothing was sent.
+    pub fn may_retry(&self, error: &UpstreamError, method: &Method, retries: usize) -> bool {
+        let unreached = matches!(error.phase, Phase::Resolve | Phase::Connect);
+        let allowed = if unreached { self.targets.len().saturating_sub(1) } else { 0 };
+        retries < allowed.max(self.retries as usize) && error.may_retry(method)
     }
 
     pub fn seat(&self, index: usize) -> &Seat {

@@ -67,7 +67,7 @@ pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>) -> Resul
         };
         match sent {
             Ok(response) => return Ok(received(exchange, response)),
-            Err(error) if tried.len() < plan.backend.retries as usize && error.may_retry(&method) && in_time(exchange) => {
+            Err(error) if plan.backend.may_retry(&error, &method, tried.len()) && in_time(exchange) => {
                 tracing::debug!(id = exchange.id, %error, "trying again");
                 tried.push(index);
             }

@@ -43,6 +43,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
 pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: hyper::Request<Incoming>) -> http::Response<Sent> {
     let ready = worker.ready();
+    let close = police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
     let mut record = Record::new(&worker, &exchange);
     let found = match refused {
@@ -66,7 +67,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: hype
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    send(&exchange, &chain, &ready, record)
+    send(&exchange, &chain, &ready, record, close)
 }
 
 /// The request's head is policed, and what belongs to this hop or could be forged is taken off. The exchange is there in
@@ -265,7 +266,15 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 }
 
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
-fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut record: Record) -> http::Response<Sent> {
+///
+/// SECURITY: `close` after a request whose framing another party may have read differently.
+fn send(
+    exchange: &Rc<Exchange>,
+    chain: &Rc<Chain>,
+    ready: &Rc<Ready>,
+    mut record: Record,
+    close: bool,
+) -> http::Response<Sent> {
     let Some(mut response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
@@ -280,6 +289,9 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     } else if exchange.request.borrow().method != Method::HEAD && matches!(response.from, From::Reply | From::Error) {
         // A reply's own length is what counts, whatever a script wrote.
         headers.remove(header::CONTENT_LENGTH);
+    }
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     record.responded(response.status);
     let mut sent = http::Response::new(record.follow(body, exchange, chain, ready));

@@ -84,7 +84,7 @@ async fn to_service(
             Request { origin: &seat.origin, method: &call.method, target: &target, headers: &headers, body: &mut body };
         match pool.send(request, &timeouts).await {
             Ok(response) => break response,
-            Err(error) if tried.len() < backend.retries as usize && error.may_retry(&call.method) => tried.push(index),
+            Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),
             Err(error) => return Err(failure(&error)),
         }
     };

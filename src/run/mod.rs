@@ -77,7 +77,9 @@ pub struct Gateway {
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
     pub async fn start(options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
+        let started = Instant::now();
         let built = generation::build(&options.config, 1, false);
+        let watch = built.watch();
         show(&built.diagnostics);
         let Some(generation) = built.generation else {
             return Err(RunError::Config(built.diagnostics));
@@ -99,7 +101,8 @@ impl Gateway {
             show(&diagnostics);
             RunError::Config(diagnostics)
         })?;
-        let fingerprint = built.watch.fingerprint();
+        let watch = watch();
+        let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
         let mut gateway = Gateway {
             options,
@@ -108,7 +111,7 @@ impl Gateway {
             listening: BTreeMap::new(),
             number: 1,
             fingerprint,
-            watch: built.watch,
+            watch,
             status,
         };
         gateway.listen(sockets);
@@ -182,24 +185,20 @@ impl Gateway {
     pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
         self.number += 1;
-        let built = generation::build(&self.options.config, self.number, self.watch.plugins_dir.is_dir() || self.had_plugins());
-        let torn = built.watch.changed_since(started);
-        let fingerprint = if torn { 0 } else { built.watch.fingerprint() };
+        let built = generation::build(&self.options.config, self.number, self.had_plugins());
+        let watch = built.watch();
         let result = match built.generation {
             Some(generation) => self.switch(Arc::new(generation), built.diagnostics).await,
             None => Err(built.diagnostics),
         };
-        // A build that failed early knows only a part of its files: what the last one read is watched as well.
-        let mut watch = built.watch;
+        let mut watch = watch();
         if result.is_err() {
+            // What failed early knows only a part of its files.
             watch.files.extend(self.watch.files.iter().cloned());
             watch.files.sort();
             watch.files.dedup();
         }
-        self.fingerprint = if watch.files.len() == self.watch.files.len() && torn { 0 } else { fingerprint };
-        if result.is_err() && !torn {
-            self.fingerprint = watch.fingerprint();
-        }
+        self.fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         self.watch = watch;
         match result {
             Ok(warnings) => {

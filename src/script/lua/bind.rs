@@ -6,7 +6,7 @@
 use super::{
     convert::{self, Context, LuaValue, describe},
     fault,
-    running::{Pending, Running, stopped},
+    running::{Answer, Pending, Running, stopped},
     vm::{Mark, OVER, Shared},
 };
 use crate::script::{
@@ -260,7 +260,7 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let answer = lua.create_function(move |lua, ()| {
         let running = at.running()?;
         match running.answer.take() {
-            Some((function, answer)) => at.give(lua, &running, Some(&function), answer),
+            Some(Answer { result, function }) => at.give(lua, &running, Some(&function), result),
             None => at.raise(&running, Raise::error("the call was given up")),
         }
     })?;
@@ -270,7 +270,7 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
         let running = at.running()?;
         if let Some(pending) = running.pending.take() {
             let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
-            running.answer.replace(Some((pending.function, Err(Raise::error(why)))));
+            running.answer.replace(Some(Answer { result: Err(Raise::error(why)), function: pending.function }));
         }
         Ok(())
     })?;

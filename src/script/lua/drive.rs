@@ -5,7 +5,7 @@
 
 use super::{
     fault::{self, Failure},
-    running::Running,
+    running::{Answer, Running},
     vm::{Mark, Vm},
 };
 use crate::script::error::Limit;
@@ -62,9 +62,9 @@ pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: Mult
                         slice(vm, running, &thread, Start::Error(Mark::Stopped.into()))?;
                         return Err(Failure::Halted);
                     };
-                    let answer =
+                    let result =
                         answer.or_else(|panic| running.guard(|| resume_unwind(panic)).map_err(Failure::Lua))?;
-                    running.answer.replace(Some((pending.function, answer)));
+                    running.answer.replace(Some(Answer { result, function: pending.function }));
                 }
                 start = Start::Go;
             }

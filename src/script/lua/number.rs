@@ -32,7 +32,8 @@ impl UserData for Big {
         methods.add_meta_function(MetaMethod::Lt, |_, (a, b): (Value, Value)| Ok(big(&a) < big(&b)));
         methods.add_meta_function(MetaMethod::Le, |_, (a, b): (Value, Value)| Ok(big(&a) <= big(&b)));
         methods.add_meta_method(MetaMethod::Unm, |_, this, ()| Ok(-(this.0 as f64)));
-        let calculations: [(MetaMethod, fn(f64, f64) -> f64); 7] = [
+        type Calculation = fn(f64, f64) -> f64;
+        let calculations: [(MetaMethod, Calculation); 7] = [
             (MetaMethod::Add, |a, b| a + b),
             (MetaMethod::Sub, |a, b| a - b),
             (MetaMethod::Mul, |a, b| a * b),

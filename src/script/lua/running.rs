@@ -27,6 +27,12 @@ pub struct Pending {
     pub function: Rc<str>,
 }
 
+/// What came of it.
+pub struct Answer {
+    pub result: Result<Value, Raise>,
+    pub function: Rc<str>,
+}
+
 pub struct Running {
     /// None while a file is loaded.
     pub scope: Option<Rc<Scope>>,
@@ -35,8 +41,7 @@ pub struct Running {
     pub state: mlua::Value,
     pub budget: Budget,
     pub pending: RefCell<Option<Pending>>,
-    /// What came of it, with the function's name.
-    pub answer: RefCell<Option<(Rc<str>, Result<Value, Raise>)>>,
+    pub answer: RefCell<Option<Answer>>,
     /// The message that the prelude will raise.
     pub raised: RefCell<Option<String>>,
     /// A reply that a host function ended the hook with.

@@ -121,7 +121,7 @@ impl Writer<'_> {
         each?;
         let order = metatable.and_then(|metatable| self.tables.keys(&metatable));
         let known = order.as_ref().map_or(0, |shape| sort_known(&mut entries, &shape.keys));
-        entries[known..].sort_unstable_by(|(a, _), (b, _)| a.as_bytes().cmp(&b.as_bytes()));
+        entries[known..].sort_unstable_by_key(|(name, _)| name.as_bytes());
         self.out.push(b'{');
         for (written, (key, value)) in entries.iter().enumerate() {
             if written > 0 {
@@ -216,7 +216,7 @@ fn show(path: &[Step]) -> String {
     let mut shown = String::new();
     for (depth, step) in path.iter().rev().enumerate() {
         if depth == SHOWN {
-            shown.push_str("…");
+            shown.push('…');
             break;
         }
         match step {

@@ -172,18 +172,16 @@ fn engines_are_named_in_their_folders_only() {
     assert_eq!(wrong, [""; 0], "{}", wrong.join("\n"));
 }
 
-/// Whether `engine::` stands there as a crate, and not as a module of ours such as `script::rhai::`.
+/// Whether `engine::` stands there as a crate, and not as our module of the same name, which a file then imports.
 fn names_crate(code: &str, engine: &str) -> bool {
-    let pattern = format!("{engine}::");
-    code.match_indices(&pattern).any(|(at, _)| {
+    let imports = code.split("use crate::").skip(1).filter_map(|rest| rest.split(';').next());
+    let is_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == engine);
+    if imports.into_iter().any(is_word) {
+        return false;
+    }
+    code.match_indices(&format!("{engine}::")).any(|(at, _)| {
         let before = code[..at].chars().next_back().unwrap_or(' ');
-        let is_path = before == ':' || before.is_alphanumeric() || before == '_';
-        // Within `use super::{…}` or `use crate::{…}` it is a module of ours.
-        let line_start = code[..at].rfind("use ").map(|start| &code[start..at]);
-        let in_own_use = line_start.is_some_and(|text| {
-            !text.contains(';') && (text.contains("crate::{") || text.contains("super::{") || text.contains("script::{"))
-        });
-        !is_path && !in_own_use
+        before != ':' && !before.is_alphanumeric() && before != '_'
     })
 }
 

@@ -12,6 +12,7 @@ fn limited(config: &str, redis: Option<&Redis>) -> (Gateway, Upstream) {
     let upstream = Upstream::echo("it");
     let yaml = format!(
         "
+workers: 2
 redis: ${{REDIS:-}}
 services:
   - name: s

@@ -14,7 +14,7 @@ pub mod wire;
 pub use client::{Client, Request};
 pub use gateway::{Gateway, gateway};
 pub use upstream::{Upstream, reply};
-pub use wire::{Answer, Received};
+pub use wire::Answer;
 
 use std::{
     path::{Path, PathBuf},

@@ -4,7 +4,7 @@
 
 use super::{
     PATIENCE,
-    wire::{self, Answer, Framing, Headers, Input},
+    wire::{self, Answer, Headers, Input},
 };
 use std::{
     io::{self, BufReader, Read, Write},
@@ -112,16 +112,6 @@ impl Client {
 
     pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
         wire::read_chunk(&mut self.input).unwrap_or_else(|error| panic!("no chunk: {error}"))
-    }
-
-    pub fn read_body(&mut self, framing: Framing) -> io::Result<Vec<u8>> {
-        wire::read_body(&mut self.input, framing)
-    }
-
-    pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        self.input.read_exact(&mut bytes).unwrap_or_else(|error| panic!("reading {count} bytes: {error}"));
-        bytes
     }
 
     /// Whether the other end closed the connection; waits for it.

@@ -53,8 +53,7 @@ impl Given {
     }
 
     pub fn start(self) -> Gateway {
-        let folder = tempfile::tempdir().expect("a folder");
-        let files = Files { folder };
+        let files = Files::new();
         for (path, text) in &self.files {
             files.write(path, text);
         }
@@ -87,6 +86,11 @@ pub struct Files {
 }
 
 impl Files {
+    /// An empty one.
+    pub fn new() -> Files {
+        Files { folder: tempfile::tempdir().expect("a folder") }
+    }
+
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
@@ -125,11 +129,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// With this configuration and nothing else.
-    pub fn start(yaml: &str) -> Gateway {
-        gateway(yaml).start()
-    }
-
     fn wait_for_listeners(&mut self) -> Vec<(String, SocketAddr)> {
         let process = &mut self.process;
         self.log.wait("the gateway never said that it listens", |lines| {

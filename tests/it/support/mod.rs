@@ -6,6 +6,7 @@
 pub mod client;
 pub mod command;
 pub mod gateway;
+pub mod quickstart;
 pub mod redis;
 pub mod token;
 pub mod upstream;

@@ -1,6 +1,6 @@
 //! Counts what each thread allocates, so that a script's memory can be limited.
 //!
-//! Rhai has no cap on memory as a whole. A worker is one thread and runs one script at a time, so what its thread
+//! For script engines that have no cap on memory as a whole. A worker is one thread and runs one script at a time, so what its thread
 //! allocated and did not free while a hook ran is what that hook holds. Costs about a nanosecond an allocation; the
 //! memory itself comes from the system's allocator.
 

@@ -172,7 +172,8 @@ fn call<'a>(
 ) -> Result<Dynamic, Raise> {
     let run = worker.run();
     let Some(scope) = run.as_ref().and_then(|run| run.scope.as_deref()) else {
-        return Err(Raise::error(format!("{name}: can only be called in a hook")));
+        let why = "can't be called while a file is loaded: call it from on_load or another hook";
+        return Err(convert::named(name, Raise::error(why)));
     };
     let mut args = Vec::with_capacity(1 + function.params.len());
     args.extend(this.map(Value::Object));

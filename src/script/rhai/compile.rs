@@ -7,7 +7,7 @@
 use super::{
     program::Compiled,
     report::{self, Files},
-    run::{Imports, Run, Worker},
+    run::{Run, Worker},
 };
 use crate::script::{
     Hook, Hooks, Language, Modules, ScriptError, Source,
@@ -15,7 +15,7 @@ use crate::script::{
     limits::{Budget, Limits},
     list::nearest,
 };
-use ::rhai::{AST, ASTNode, Dynamic, Engine, Expr, Module, Position, Scope, ScriptFuncDef, Stmt};
+use ::rhai::{AST, ASTNode, Engine, Expr, Module, Position, Scope, ScriptFuncDef, Stmt};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ pub fn compile(
     let mut loader = Loader { interpreter, worker, modules, files: Files::new(source), path: Vec::new() };
     let ast = loader.parse(source)?;
     let hooks = hooks(&ast, &loader.files)?;
-    loader.evaluate(|interpreter| interpreter.run_ast(&ast))?;
+    loader.evaluate(source, &ast, |interpreter| interpreter.run_ast(&ast))?;
     let Loader { files, .. } = loader;
     let imports = Rc::new(std::mem::take(&mut *worker.loading.borrow_mut()));
     Ok(Compiled::new(interpreter.clone(), worker.clone(), ast, hooks, files, imports))
@@ -82,7 +82,7 @@ impl Loader<'_> {
         let ast = self.parse(source)?;
         self.path.pop();
         let mut made = None;
-        self.evaluate(|interpreter| {
+        self.evaluate(source, &ast, |interpreter| {
             made = Some(Module::eval_ast_as_new(Scope::new(), &ast, interpreter)?);
             Ok(())
         })?;
@@ -95,18 +95,24 @@ impl Loader<'_> {
     /// Runs a file's top level, within a hook's limits but without giving way: nothing is served yet.
     fn evaluate(
         &self,
+        source: &Source,
+        ast: &AST,
         with: impl FnOnce(&Engine) -> Result<(), Box<::rhai::EvalAltResult>>,
     ) -> Result<(), ScriptError> {
         let limits = Limits::default();
         let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(10));
-        let nothing = (Dynamic::UNIT, Dynamic::UNIT);
-        let run = Run::new(self.worker, None, budget, limits.memory, Rc::new(Imports::new()), nothing);
+        let run = Run::new(self.worker, None, budget, limits.memory, Rc::default(), Rc::default());
         let result = run.slice(|| with(self.interpreter));
-        match (run.budget.hit(), result) {
-            (Some(limit), _) => Err(report::limit(&self.files, limit, None, None)),
-            (None, Err(error)) => Err(report::runtime(&self.files, *error, None, None, &[])),
-            (None, Ok(())) => Ok(()),
+        let mut error = match (run.budget.hit(), result) {
+            (Some(limit), _) => report::limit(&self.files, (limit, run.memory()), None, None),
+            (None, Err(error)) => report::runtime(&self.files, source, *error, None, None, &[]),
+            (None, Ok(())) => return Ok(()),
+        };
+        if let (0, Some(first)) = (error.line, ast.statements().first()) {
+            let place = report::at(source, first.position(), Fault::Runtime, String::new());
+            error = ScriptError { fault: error.fault, message: error.message, help: error.help, ..place };
         }
+        Err(error)
     }
 }
 

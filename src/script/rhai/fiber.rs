@@ -47,10 +47,10 @@ struct Place {
 
 const NOWHERE: Place = Place { switch: ptr::null(), floor: 0 };
 
-/// Address space for each stack; only what is used becomes memory. Calls need about one megabyte at the depth limit. The rest is for values that
-/// scripts nest in each other: they are copied and dropped recursively, and neither Rhai nor we can see it.
-const STACK: usize = 64 << 20;
-/// When the system does not give that much.
+/// Rhai needs about one megabyte at the depth limit, more is for values that scripts nest in each other: they are copied and
+/// dropped recursively, out of our sight, at three times the memory they take.
+const BYTES_OF_STACK_FOR_MEMORY: usize = 4;
+/// Beside that, and when the system does not give more.
 const SMALL_STACK: usize = 1 << 20;
 /// Stacks kept for reuse: a fresh one costs 16 µs, a pooled one 0.2 µs.
 const POOLED: usize = 128;
@@ -61,15 +61,17 @@ pub struct Fibers {
     // whenever no fiber of ours runs.
     place: Cell<Place>,
     pool: RefCell<Vec<DefaultStack>>,
-}
-
-impl Default for Fibers {
-    fn default() -> Fibers {
-        Fibers { place: Cell::new(NOWHERE), pool: RefCell::default() }
-    }
+    stack: usize,
 }
 
 impl Fibers {
+    /// For scripts that hold up to so many bytes of memory. Stacks are address space: only what is used becomes memory.
+    pub fn new(memory: usize) -> Fibers {
+        // Not a multiple of 2 MiB, so that Linux does not back the upper end, all that is mostly used, with a huge page.
+        let stack = memory.saturating_mul(BYTES_OF_STACK_FOR_MEMORY) + SMALL_STACK;
+        Fibers { place: Cell::new(NOWHERE), pool: RefCell::default(), stack }
+    }
+
     /// Hands a wish to the driver and waits for its answer; none when the caller does not run on a fiber, or on one that is being dropped.
     pub fn suspend(&self, wish: Wish) -> Option<Answer> {
         let switch = self.place.get().switch;
@@ -91,7 +93,7 @@ impl Fibers {
     fn stack(&self) -> io::Result<DefaultStack> {
         match self.pool.borrow_mut().pop() {
             Some(stack) => Ok(stack),
-            None => DefaultStack::new(STACK).or_else(|_| DefaultStack::new(SMALL_STACK)),
+            None => DefaultStack::new(self.stack).or_else(|_| DefaultStack::new(SMALL_STACK)),
         }
     }
 
@@ -113,6 +115,7 @@ pub struct Fiber<R> {
     /// None only while dropping.
     coroutine: Option<Coroutine<Answer, Wish, R, DefaultStack>>,
     place: Place,
+    pooled: bool,
 }
 
 impl<R: 'static> Fiber<R> {
@@ -126,7 +129,12 @@ impl<R: 'static> Fiber<R> {
             own.place.set(Place { switch, ..own.place.get() });
             body()
         });
-        Ok(Fiber { fibers: fibers.clone(), coroutine: Some(coroutine), place })
+        Ok(Fiber { fibers: fibers.clone(), coroutine: Some(coroutine), place, pooled: true })
+    }
+
+    /// Gives its stack back to the system: it may have been used to its depth.
+    pub fn discard_stack(&mut self) {
+        self.pooled = false;
     }
 
     /// Runs it until it suspends or ends. A panic on the fiber comes out here, and the fiber is at its end.
@@ -154,7 +162,7 @@ impl<R> Drop for Fiber<R> {
         coroutine.force_unwind();
         drop(restore);
         let mut pool = self.fibers.pool.borrow_mut();
-        if pool.len() < POOLED {
+        if self.pooled && pool.len() < POOLED {
             pool.push(coroutine.into_stack());
         }
     }
@@ -173,7 +181,7 @@ mod tests {
 
     #[test]
     fn many_fibers_are_suspended_at_once_and_nested() {
-        let fibers = Rc::new(Fibers::default());
+        let fibers = Rc::new(Fibers::new(1 << 20));
         let mut all: Vec<Fiber<i64>> = (0..100)
             .map(|n| {
                 let own = fibers.clone();
@@ -208,7 +216,7 @@ mod tests {
                 self.0.set(true);
             }
         }
-        let (fibers, dropped) = (Rc::new(Fibers::default()), Rc::new(Cell::new(false)));
+        let (fibers, dropped) = (Rc::new(Fibers::new(1 << 20)), Rc::new(Cell::new(false)));
         let (own, guard) = (fibers.clone(), OnDrop(dropped.clone(), fibers.clone()));
         let mut fiber = Fiber::new(&fibers, move || {
             let _guard = guard;

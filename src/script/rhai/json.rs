@@ -188,7 +188,7 @@ pub fn encode(value: &Dynamic, way: Way) -> Result<Vec<u8>, Raise> {
         Err(Unfit { why, path }) if path.is_empty() => Err(Raise::error(why)),
         Err(Unfit { why, path }) => {
             let path: String = path.into_iter().rev().collect();
-            Err(Raise::error(format!("`{}`: {why}", path.trim_start_matches('.'))))
+            Err(Raise::error(format!("{}: {why}", path.trim_start_matches('.'))))
         }
     }
 }
@@ -198,7 +198,7 @@ fn write(out: &mut Vec<u8>, value: &Dynamic, way: Way, depth: usize) -> Result<(
         return Err(Unfit::new(STOPPED));
     }
     if depth > MAX_DEPTH {
-        return Err(Unfit::new(format!("it is nested more than {MAX_DEPTH} levels deep")));
+        return Err(Unfit::new(format!("nested deeper than {MAX_DEPTH} levels")));
     }
     if value.is_shared() {
         return match value.read_lock::<Dynamic>() {
@@ -288,7 +288,7 @@ pub fn type_name(value: &Dynamic) -> String {
         return (*name).to_owned();
     }
     match value.read_lock::<Object>() {
-        Some(object) => object.kind().name.to_owned(),
+        Some(object) => format!("a {}", object.kind().name),
         None => value.type_name().rsplit("::").next().unwrap_or("a value").to_lowercase(),
     }
 }
@@ -370,11 +370,11 @@ mod tests {
         let bad: Map = [("x".into(), Dynamic::from_blob(vec![1]))].into_iter().collect();
         let orders: Array = vec![1.into(), Dynamic::from_map(bad)];
         let document: Map = [("orders".into(), Dynamic::from_array(orders))].into_iter().collect();
-        assert_eq!(said(Dynamic::from_map(document)), "`orders[1].x`: a blob can't be JSON");
+        assert_eq!(said(Dynamic::from_map(document)), "orders[1].x: a blob can't be JSON");
         let mut deep = Dynamic::UNIT;
         for _ in 0..200 {
             deep = Dynamic::from_array(vec![deep]);
         }
-        assert!(said(deep).ends_with("`: it is nested more than 128 levels deep"));
+        assert!(said(deep).ends_with("]: nested deeper than 128 levels"));
     }
 }

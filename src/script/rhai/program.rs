@@ -8,7 +8,7 @@ use super::{
     fiber::{Answer, Fiber, Step, Wish},
     json::{self, Way},
     report::{self, Files},
-    run::{Imports, Run, Worker},
+    run::{Imports, Loaded, Run, Worker},
 };
 use crate::script::{
     Decision, Hook, Hooks, Program, Raise, Scope, ScriptError, State,
@@ -18,8 +18,9 @@ use crate::script::{
     object::Object,
 };
 use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map};
-use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
@@ -29,12 +30,6 @@ use std::{
 const LOAD: Duration = Duration::from_secs(10);
 /// Host calls keep the exchange's deadline themselves and say what was late; this catches one that does not.
 const GRACE: Duration = Duration::from_millis(50);
-
-/// What `on_load` left for `ctx.config` and `ctx.state`.
-struct Loaded {
-    config: Dynamic,
-    state: Dynamic,
-}
 
 pub struct Compiled {
     inner: Rc<Inner>,
@@ -75,19 +70,22 @@ impl Program for Compiled {
         Box::pin(async move {
             let inner = self.inner.clone();
             let config = json::decode(config.as_bytes(), Way { shapes: &inner.worker.shapes, stops: &|| false })
-                .map_err(|raise| report::plain(&inner.files, Fault::Runtime, raise.to_string(), Hook::OnLoad))?;
-            let loaded = Loaded { config, state: Dynamic::UNIT };
+                .map_err(|raise| {
+                    let message = format!("the configuration is {raise}");
+                    report::plain(&inner.files, Fault::Runtime, message, Hook::OnLoad)
+                })?;
+            let loaded = Rc::new(Loaded { config: config.clone(), state: Dynamic::UNIT });
             let state = if inner.hooks.has(Hook::OnLoad) {
-                let run = inner.run(scope, &loaded, Instant::now() + LOAD);
+                let run = inner.run(scope, loaded, Instant::now() + LOAD);
                 drive(&self.inner, run, Hook::OnLoad, move |inner, run| {
-                    let state = inner.invoke(run, Hook::OnLoad, vec![run.config.clone()])?;
+                    let state = inner.invoke(run, Hook::OnLoad, vec![run.loaded.config.clone()])?;
                     inner.freeze(state)
                 })
                 .await?
             } else {
                 Dynamic::UNIT
             };
-            Ok(Rc::new(Loaded { state, ..loaded }) as State)
+            Ok(Rc::new(Loaded { config, state }) as State)
         })
     }
 
@@ -98,8 +96,11 @@ impl Program for Compiled {
         state: &'a State,
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>> {
         Box::pin(async move {
+            if !self.inner.hooks.has(hook) {
+                return Ok(Decision::Continue);
+            }
             let refuse = |message: &str| report::plain(&self.inner.files, Fault::Runtime, message.to_owned(), hook);
-            let Some(loaded) = state.downcast_ref::<Loaded>() else {
+            let Ok(loaded) = state.clone().downcast::<Loaded>() else {
                 return Err(refuse("the state is not one of a Rhai script"));
             };
             let args = arguments(hook, &scope).ok_or_else(|| refuse("the hook was called outside of an exchange"))?;
@@ -143,16 +144,20 @@ async fn drive<T: 'static>(
     loop {
         let step = catch_unwind(AssertUnwindSafe(|| run.slice(|| fiber.resume(answer))));
         answer = match step {
-            Ok(Step::Done(result)) => return result,
+            Ok(Step::Done(result)) => {
+                if result.is_err() {
+                    fiber.discard_stack();
+                }
+                return result;
+            }
             Ok(Step::Suspended(Wish::GiveWay)) => {
                 tokio::task::yield_now().await;
                 Answer::Go
             }
             Ok(Step::Suspended(Wish::Wait(future))) => Answer::Value(wait(&run, future).await),
             Err(panic) => {
-                let why = panic.downcast_ref::<String>().map(String::as_str);
-                let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-                let message = format!("the gateway's own code panicked: {why}");
+                let why = panic_text(&*panic);
+                let message = format!("a host function failed: {why}");
                 return Err(report::plain(&inner.files, Fault::Runtime, message, hook));
             }
         };
@@ -163,8 +168,10 @@ async fn wait(
     run: &Run,
     future: LocalBoxFuture<'static, Result<crate::script::Value, Raise>>,
 ) -> Result<crate::script::Value, Raise> {
+    let future = AssertUnwindSafe(future).catch_unwind();
     match tokio::time::timeout_at((run.budget.deadline() + GRACE).into(), future).await {
-        Ok(value) => value,
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => Err(Raise::error(format!("a host function failed: {}", panic_text(&*panic)))),
         Err(_) => {
             run.budget.stop(Limit::Wall);
             Err(Raise::error("the exchange's time is over"))
@@ -172,12 +179,16 @@ async fn wait(
     }
 }
 
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
+
 impl Inner {
-    fn run(&self, scope: Rc<Scope>, loaded: &Loaded, deadline: Instant) -> Rc<Run> {
+    fn run(&self, scope: Rc<Scope>, loaded: Rc<Loaded>, deadline: Instant) -> Rc<Run> {
         let limits = &scope.instance.limits;
         let (budget, memory) = (Budget::new(limits, deadline), limits.memory);
-        let kept = (loaded.config.clone(), loaded.state.clone());
-        Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), kept)
+        Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), loaded)
     }
 
     /// Calls the hook's function; runs on the fiber.
@@ -189,13 +200,15 @@ impl Inner {
         let function = || self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len());
         // The first limit counts, whatever the script or Rhai made of it.
         if let Some(limit) = run.budget.hit() {
-            return Err(report::limit(&self.files, limit, Some(hook), function()));
+            return Err(report::limit(&self.files, (limit, run.memory()), Some(hook), function()));
         }
         match result {
             Ok(value) => Ok(Returned::Value(value.flatten())),
             Err(error) => match thrown_reply(&error) {
                 Some(reply) => Ok(Returned::Thrown(reply)),
-                None => Err(report::runtime(&self.files, *error, Some(hook), function(), &self.names())),
+                None => {
+                    Err(report::runtime(&self.files, self.files.main(), *error, Some(hook), function(), &self.names()))
+                }
             },
         }
     }
@@ -216,11 +229,11 @@ impl Inner {
         if let Some(Object::Reply(reply)) = Seen::new(&self.worker, value.clone()).object() {
             return Ok(Decision::Reply(Rc::unwrap_or_clone(reply)));
         }
-        let message = format!("`{}` returned {}: a reply or nothing is expected", hook.name(), json::type_name(value));
+        let message = format!("{} returned {}", hook.name(), json::type_name(value));
         let mut error = report::plain(&self.files, Fault::Returned, message, hook);
         report::locate(&mut error, &self.files, self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len()));
-        error.help =
-            Some("a function returns the value of its last expression: end it with `;` to return nothing".into());
+        let help = "return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`";
+        error.help = Some(help.into());
         Err(error)
     }
 
@@ -228,10 +241,15 @@ impl Inner {
     fn freeze(&self, returned: Returned) -> Result<Dynamic, ScriptError> {
         let refuse = |message: String| Err(report::plain(&self.files, Fault::Returned, message, Hook::OnLoad));
         match returned {
-            Returned::Thrown(_) => refuse("`on_load` threw a reply: there is no request yet".into()),
+            Returned::Thrown(reply) => match Seen::new(&self.worker, reply).object() {
+                Some(Object::Reply(reply)) => {
+                    refuse(format!("on_load can't reply, it replied {}", reply.status.as_u16()))
+                }
+                _ => refuse("on_load can't reply".into()),
+            },
             Returned::Value(mut value) => match detach(&mut value, 0) {
                 Ok(()) => Ok(value),
-                Err(why) => refuse(format!("`on_load` returned {why}")),
+                Err(why) => refuse(format!("on_load returned {why}")),
             },
         }
     }

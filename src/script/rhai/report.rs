@@ -34,6 +34,8 @@ impl Files {
     }
 }
 
+const DEPTH: &str = "stopped: calls nested too deep";
+
 /// The most calls that an error shows.
 const STACK: usize = 10;
 
@@ -82,7 +84,7 @@ pub fn syntax(_: &Files, source: &Source, error: &ParseError) -> ScriptError {
     };
     let mut made = at(source, error.1, Fault::Syntax, message);
     made.help = match &*error.0 {
-        ParseErrorType::VariableUndefined(name) if name == "nil" || name == "null" => {
+        ParseErrorType::Reserved(word) if matches!(word.as_str(), "nil" | "null" | "void") => {
             Some("nothing is written `()` in Rhai".into())
         }
         ParseErrorType::VariableUndefined(_) => {
@@ -98,37 +100,40 @@ pub fn syntax(_: &Files, source: &Source, error: &ParseError) -> ScriptError {
 
 pub fn limit(
     files: &Files,
-    limit: Limit,
+    (limit, memory): (Limit, usize),
     hook: Option<Hook>,
     function: Option<&::rhai::Shared<ScriptFuncDef>>,
 ) -> ScriptError {
     let message = match limit {
-        Limit::Cpu => "used more CPU time than it may",
-        Limit::Wall => "ran past the exchange's deadline",
-        Limit::Memory => "used more memory than it may",
-        Limit::Depth => "calls are nested too deeply",
+        Limit::Cpu => "stopped: it used up its CPU time".to_owned(),
+        Limit::Wall => "stopped: the deadline passed".to_owned(),
+        Limit::Memory => format!("stopped: it held more than its share of memory ({} MiB)", memory >> 20),
+        Limit::Depth => DEPTH.to_owned(),
     };
-    let mut error = at(files.main(), Position::NONE, Fault::Limit(limit), message.to_owned());
+    let mut error = at(files.main(), Position::NONE, Fault::Limit(limit), message);
     error.hook = hook;
     error.stack.extend(hook.map(|hook| hook.name().to_owned()));
     locate(&mut error, files, function);
     error
 }
 
-/// What a script threw, or Rhai did. `names` are those of the script's functions.
+/// What a script threw, or Rhai did. `main` is the file that was run, `names` are those of the script's functions.
 pub fn runtime(
     files: &Files,
+    main: &Source,
     error: EvalAltResult,
     hook: Option<Hook>,
     function: Option<&::rhai::Shared<ScriptFuncDef>>,
     names: &[String],
 ) -> ScriptError {
-    let (mut inner, mut source, mut stack) = (error, files.main(), Vec::new());
+    // From the outside in: each call with the place where it was made, which is in the function before it.
+    let (mut inner, mut source, mut stack) = (error, main, Vec::new());
+    let mut function_name = hook.map_or("the top level", Hook::name).to_owned();
     loop {
         inner = match inner {
-            EvalAltResult::ErrorInFunctionCall(name, file, next, _) => {
-                let anonymous = name.starts_with("anon$");
-                stack.insert(0, if anonymous { "a closure".to_owned() } else { name });
+            EvalAltResult::ErrorInFunctionCall(name, file, next, called) => {
+                stack.push(frame(source, called, &function_name));
+                function_name = if name.starts_with("anon$") { "a closure".to_owned() } else { name };
                 if !file.is_empty() {
                     source = files.named(&file);
                 }
@@ -142,22 +147,30 @@ pub fn runtime(
         };
     }
     let position = inner.take_position();
+    stack.push(frame(source, position, &function_name));
+    stack.reverse();
     let (fault, message, help) = describe(&inner, names);
     let mut made = at(source, position, fault, message);
-    stack.extend(hook.map(|hook| hook.name().to_owned()));
     stack.truncate(STACK);
     (made.hook, made.stack, made.help) = (hook, stack, help);
     locate(&mut made, files, function);
     made
 }
 
+fn frame(source: &Source, position: Position, function: &str) -> String {
+    match position.line() {
+        Some(line) => format!("{}:{line} in {function}", source.path.display()),
+        None => format!("{} in {function}", source.path.display()),
+    }
+}
+
 fn describe(error: &EvalAltResult, names: &[String]) -> (Fault, String, Option<String>) {
     let (message, help) = match error {
         EvalAltResult::ErrorStackOverflow(_) => {
-            return (Fault::Limit(Limit::Depth), "calls are nested too deeply".into(), None);
+            return (Fault::Limit(Limit::Depth), DEPTH.into(), None);
         }
         EvalAltResult::ErrorDataTooLarge(what, _) => {
-            return (Fault::Limit(Limit::Memory), format!("{} is too large", lower(what)), None);
+            return (Fault::Limit(Limit::Memory), format!("stopped: {} is too large", lower(what)), None);
         }
         EvalAltResult::ErrorTooManyVariables(_) | EvalAltResult::ErrorTooManyModules(_) => {
             return (Fault::Limit(Limit::Memory), lower(&error.to_string()), None);
@@ -186,10 +199,10 @@ fn describe(error: &EvalAltResult, names: &[String]) -> (Fault, String, Option<S
 fn thrown_text(thrown: &::rhai::Dynamic) -> String {
     match thrown.as_immutable_string_ref() {
         Ok(text) => text.to_string(),
-        Err(_) if thrown.is_unit() => "an error without a message was thrown".to_owned(),
+        Err(_) if thrown.is_unit() => "raised nothing".to_owned(),
         Err(_) => match super::json::encode(thrown, Way { shapes: &Default::default(), stops: &|| false }) {
-            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
-            Err(_) => format!("{} was thrown", super::json::type_name(thrown)),
+            Ok(text) => format!("raised {}", String::from_utf8_lossy(&text)),
+            Err(_) => format!("raised {}", super::json::type_name(thrown)),
         },
     }
 }
@@ -199,6 +212,11 @@ fn unknown_function(signature: &str, names: &[String]) -> (String, Option<String
         return (lower(signature), None);
     };
     let types = types.trim_end_matches(')').replace("&str | ImmutableString | String", "string");
+    let types =
+        types.replace("i64", "number").replace("f64", "number").replace("()", "nothing").replace("Fn", "function");
+    if !name.contains(char::is_alphanumeric) {
+        return (format!("`{name}` does not work with ({types})"), None);
+    }
     let of_modules = host::MODULES
         .iter()
         .flat_map(|module| module.functions.iter().map(move |function| format!("{}::{}", module.name, function.name)));

@@ -41,8 +41,6 @@ const HOST_STACK: usize = 256 << 10;
 pub struct Worker {
     pub fibers: Rc<Fibers>,
     pub shapes: RefCell<Shapes>,
-    /// The string that an object of the gateway gave out last.
-    pub last_read: RefCell<Option<LastRead>>,
     /// Modules while a script is compiled; later they are the run's.
     pub loading: RefCell<Imports>,
     run: RefCell<Option<Rc<Run>>>,
@@ -51,14 +49,22 @@ pub struct Worker {
     memory: isize,
 }
 
+/// What `ctx.config` and `ctx.state` give.
+#[derive(Default)]
+pub struct Loaded {
+    pub config: Dynamic,
+    pub state: Dynamic,
+}
+
 /// One call of a hook, over all its slices.
 pub struct Run {
     /// None while a script's top level is evaluated at compile time.
     pub scope: Option<Rc<Scope>>,
-    pub config: Dynamic,
-    pub state: Dynamic,
+    pub loaded: Rc<Loaded>,
     pub imports: Rc<Imports>,
     pub budget: Budget,
+    /// The string that an object of the gateway gave out last.
+    pub last_read: RefCell<Option<LastRead>>,
     worker: Rc<Worker>,
     memory: isize,
     /// Bytes held at the end of the last slice.
@@ -75,9 +81,8 @@ pub struct Run {
 impl Worker {
     pub fn new(memory: usize) -> Rc<Worker> {
         Rc::new(Worker {
-            fibers: Rc::default(),
+            fibers: Rc::new(Fibers::new(memory)),
             shapes: RefCell::default(),
-            last_read: RefCell::default(),
             loading: RefCell::default(),
             run: RefCell::default(),
             held: Cell::default(),
@@ -172,14 +177,14 @@ impl Run {
         budget: Budget,
         memory: usize,
         imports: Rc<Imports>,
-        (config, state): (Dynamic, Dynamic),
+        loaded: Rc<Loaded>,
     ) -> Rc<Run> {
         Rc::new(Run {
             scope,
-            config,
-            state,
+            loaded,
             imports,
             budget,
+            last_read: RefCell::default(),
             worker: worker.clone(),
             memory: memory as isize,
             held: Cell::default(),
@@ -189,6 +194,11 @@ impl Run {
             stride: Cell::new(1),
             looked: Cell::new(Instant::now()),
         })
+    }
+
+    /// The bytes that it may hold.
+    pub fn memory(&self) -> usize {
+        self.memory.min(self.worker.memory).unsigned_abs()
     }
 
     /// Runs one slice: `with` resumes the fiber.
@@ -209,7 +219,8 @@ impl Run {
         self.budget.enter();
         self.slice_start.set(memory::net_bytes_of_thread());
         self.alarm.set(self.slice_start.get() + BULK);
-        self.steps.set(0);
+        // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
+        self.steps.set(self.stride.get());
         self.looked.set(Instant::now());
         with()
     }

@@ -203,8 +203,8 @@ async fn config_and_state_are_the_instances_own() {
     };
     for _ in 0..2 {
         assert_eq!(told(call(Hook::OnRequest).await), "200 [16,2,5,3]");
-        assert_eq!(told(call(Hook::OnResponse).await), "test.rhai:8:56: `state` of context can't be set");
-        assert_eq!(told(call(Hook::OnLog).await), "test.rhai:9:43: `config` of context can't be set");
+        assert_eq!(told(call(Hook::OnResponse).await), "test.rhai:8:40: `state` of context can't be set");
+        assert_eq!(told(call(Hook::OnLog).await), "test.rhai:9:30: `config` of context can't be set");
     }
 }
 
@@ -272,5 +272,50 @@ async fn limits_of_an_instance_count() {
     let state = load(&program, "{}").await;
     let limits = Limits { cpu: std::time::Duration::from_millis(5), ..Limits::default() };
     let call = program.call(Hook::OnRequest, scope_with(Hook::OnRequest, Some(exchange("")), limits), &state);
-    assert_eq!(told(call.await), "test.rhai:1:4: used more CPU time than it may");
+    assert_eq!(told(call.await), "test.rhai:1:4: stopped: it used up its CPU time");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_language_is_whole() {
+    let program = compile_with(
+        &engine(),
+        r#"
+        private fn add(x) { this + x }
+        fn handle(req, ctx) {
+            import "lib/twice" as twice;
+            let base = 10;
+            let more = |x| x + base;
+            base = 20;
+            let n = switch req.method { "GET" => 1, _ => 2 };
+            let missing = ctx.vars.nothing?.at?.all;
+            let five = 2;
+            reply::json(200, [more.call(1), twice::of(4), n, `${req.method} ${n}`, missing, 3.add(five), #{ b: 1, a: 2 }, 'c'])
+        }
+        "#,
+        &[("lib/twice", "fn of(x) { x * 2 }")],
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    let state = load(&program, "{}").await;
+    let said = program.call(Hook::Handle, scope(Hook::Handle, Some(exchange(""))), &state).await;
+    assert_eq!(told(said), r#"200 [21,8,1,"GET 1",null,5,{"a":2,"b":1},"c"]"#);
+}
+
+/// Rhai reserves words; a function of the list must not be one.
+#[test]
+fn every_name_of_the_list_can_be_written() {
+    let mut text = String::from("fn all(x) {\n");
+    for module in crate::script::host::MODULES {
+        for function in module.functions {
+            text += &format!("{}::{}();\n", module.name, function.name);
+        }
+    }
+    for kind in crate::script::host::KINDS {
+        for name in kind.properties.iter().map(|property| property.name) {
+            text += &format!("x.{name}; x.{name} = 1;\n");
+        }
+        for method in kind.methods {
+            text += &format!("x.{}();\n", method.name);
+        }
+    }
+    compile(&(text + "}"));
 }

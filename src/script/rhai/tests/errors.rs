@@ -24,7 +24,7 @@ async fn failed(text: &str) -> ScriptError {
 
 #[test]
 fn what_can_be_said_without_a_request_is_said_when_compiling() {
-    assert_eq!(refused("fn on_request(req, ctx) {\n  let x = ;\n}"), "");
+    assert_eq!(refused("fn on_request(req, ctx) {\n  let x = ;\n}"), "test.rhai:2:11: unexpected ';'");
     assert_eq!(refused("fn on_request(req) { }"), "test.rhai:1:4: the hook `on_request` takes (req, ctx), not (req)");
     assert_eq!(
         refused("\nfn on_requst(req, ctx) { }"),
@@ -32,12 +32,15 @@ fn what_can_be_said_without_a_request_is_said_when_compiling() {
     );
     assert_eq!(refused("fn handel(req, ctx) { }"), "test.rhai:1:4: there is no hook `handel`, did you mean `handle`?");
     assert_eq!(refused("fn handler(x) { x }"), "it compiles");
-    assert_eq!(refused("fn on_log(ctx) { xy }"), "");
-    assert_eq!(refused("fn on_log(ctx) { htp::get(1) }"), "");
-    assert_eq!(refused("fn on_log(ctx) { eval(\"1\") }"), "");
-    assert_eq!(refused("let x = 1;\nthrow \"top\";"), "");
-    assert_eq!(refused("http::get(\"svc://a/b\");"), "");
-    assert_eq!(refused("loop { }"), "");
+    assert_eq!(refused("fn on_log(ctx) { xy }"), "test.rhai:1:18: `xy` is not defined");
+    assert_eq!(refused("fn on_log(ctx) { htp::get(1) }"), "test.rhai:1:18: there is no module `htp`");
+    assert_eq!(refused("fn on_log(ctx) { eval(\"1\") }"), "test.rhai:1:18: reserved keyword 'eval' is disabled");
+    assert_eq!(refused("let x = 1;\nthrow \"top\";"), "test.rhai:2:1: top");
+    assert_eq!(
+        refused("http::get(\"svc://a/b\");"),
+        "test.rhai:1:7: http::get: can't be called while a file is loaded: call it from on_load or another hook"
+    );
+    assert_eq!(refused("\n loop { }"), "test.rhai:2:2: stopped: it used up its CPU time");
 }
 
 #[test]
@@ -47,8 +50,14 @@ fn imports_are_checked_when_compiling() {
         refused_with("import \"a\" as a;", &[("a", "import \"b\" as b;"), ("b", "\nimport \"a\" as a;")]),
         "plugins/b.rhai:2:1: modules import each other: `a` → `b` → `a`"
     );
-    assert_eq!(refused_with("import \"a\" as a;", &[("a", "fn f() {\n  let = 1;\n}")]), "");
-    assert_eq!(refused("fn f(x) { import x as y; }"), "");
+    assert_eq!(
+        refused_with("import \"a\" as a;", &[("a", "fn f() {\n  let = 1;\n}")]),
+        "plugins/a.rhai:2:7: expecting name of a variable"
+    );
+    assert_eq!(
+        refused("fn f(x) { import x as y; }"),
+        "test.rhai:1:11: what is imported must be named by a string literal"
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -59,7 +68,7 @@ async fn errors_name_file_line_and_calls() {
     .await;
     assert_eq!(error.to_string(), "test.rhai:2:5: no key");
     assert_eq!(error.source_line, "    throw \"no \" + x;");
-    assert_eq!(error.stack, ["inner", "outer", "on_request"]);
+    assert_eq!(error.stack, ["test.rhai:2 in inner", "test.rhai:4 in outer", "test.rhai:5 in on_request"]);
     assert_eq!(error.hook, Some(Hook::OnRequest));
 }
 
@@ -75,7 +84,7 @@ async fn errors_in_modules_name_the_module() {
     let error = program.call(Hook::OnRequest, scope(Hook::OnRequest, Some(exchange(""))), &state).await.unwrap_err();
     assert_eq!(error.to_string(), "plugins/lib/x.rhai:3:3: deep");
     assert_eq!(error.source_line, "  throw \"deep\" }");
-    assert_eq!(error.stack, ["g", "f", "on_request"]);
+    assert_eq!(error.stack, ["plugins/lib/x.rhai:3 in g", "plugins/lib/x.rhai:4 in f", "test.rhai:2 in on_request"]);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -90,7 +99,7 @@ async fn messages_help() {
     assert_eq!(said("req.pth").await, "request has no `pth`, did you mean `path`?");
     assert_eq!(said("req.pth = 1").await, "request has no `pth`, did you mean `path`?");
     assert_eq!(said("req.jsn()").await, "request has no `jsn`, did you mean `json`?");
-    assert_eq!(said("req.hosts()").await, "");
+    assert_eq!(said("req.hosts()").await, "request has no `hosts`, did you mean `host`?");
     assert_eq!(said("req.host = \"x\"").await, "`host` of request can't be set");
     assert_eq!(said("req.headers = ctx.client").await, "`headers` of request can't be set");
     assert_eq!(said("req.params.id = 8").await, "`id` of params can't be set");
@@ -101,20 +110,37 @@ async fn messages_help() {
         "http::get: argument 2 (options): unknown entry `timout`, did you mean `timeout`?"
     );
     assert_eq!(said("http::get(\"a\", #{}, 3)").await, "http::get: takes at most 2 arguments, got 3");
-    assert_eq!(said("http::gte(\"a\")").await, "");
-    assert_eq!(said("helpr(1)").await, "");
-    assert_eq!(said("helper()").await, "");
-    assert_eq!(said("let x = (); x.y").await, "");
-    assert_eq!(said("let x = (); x[1]").await, "");
-    assert_eq!(said("1 + #{}").await, "");
-    assert_eq!(said("req.text().len()").await, "");
-    assert_eq!(said("req.headers[\"a b\"]").await, "");
-    assert_eq!(said("req.headers[\"a\"] = \"x\\r\\ny\"").await, "");
-    assert_eq!(said("req.method = 1").await, "");
-    assert_eq!(said("reply::json(200, #{ orders: [1, #{ x: |a| a }] })").await, "");
-    assert_eq!(said("throw #{ code: 7 }").await, "");
-    assert_eq!(said("for x in req { }").await, "");
-    assert_eq!(said("Fn(\"sleep\").call(1)").await, "");
-    assert_eq!(said("Fn(\"eval\").call(\"1\")").await, "");
-    assert_eq!(said("import \"x\" + 1 as y;").await, "");
+    assert_eq!(
+        said("http::gte(\"a\")").await,
+        "there is no function `http::gte` for (string) (did you mean `http::get`?)"
+    );
+    assert_eq!(said("helpr(1)").await, "there is no function `helpr` for (number) (did you mean `helper`?)");
+    assert_eq!(
+        said("helper()").await,
+        "there is no function `helper` for () (`helper` takes another number of arguments)"
+    );
+    assert_eq!(
+        said("let x = (); x.y").await,
+        "nothing has no `y` (the value before the dot is `()`; write `?.` where it may be)"
+    );
+    assert_eq!(said("let x = (); x[1]").await, "nothing can't be indexed (the value before the bracket is `()`)");
+    assert_eq!(said("1 + #{}").await, "`+` does not work with (number, map)");
+    assert_eq!(
+        said("req.text().len()").await,
+        "on_request returned a number (return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`)"
+    );
+    assert_eq!(said("req.headers[\"a b\"]").await, "headers[\"a b\"]: `a b` is not a header name");
+    assert_eq!(
+        said("req.headers[\"a\"] = \"x\\r\\ny\"").await,
+        "headers[\"a\"]: a header value has a control character in it"
+    );
+    assert_eq!(said("req.method = 1").await, "request.method: expected a string, got a number");
+    assert_eq!(
+        said("reply::json(200, #{ orders: [1, #{ x: |a| a }] })").await,
+        "reply::json: argument 2 (value): orders[1].x: a function can't be JSON"
+    );
+    assert_eq!(said("throw #{ code: 7 }").await, "raised {\"code\":7}");
+    assert_eq!(said("let n = 0; for x in req { n += 1; }").await, "a request has no items to go through");
+    assert_eq!(said("Fn(\"sleep\").call(1)").await, "there is no sleep in a gateway");
+    assert_eq!(said("Fn(\"eval\").call(\"1\")").await, "syntax error: 'eval' is a reserved keyword");
 }

@@ -146,6 +146,11 @@ impl Gateway {
         };
         let mut changes = watch::Changes::new(self.options.watch);
         changes.follow(&self.watch);
+        if self.options.watch {
+            // What was saved between the build and the watch would never be seen.
+            self.reload_if_changed().await;
+            changes.follow(&self.watch);
+        }
         if !self.options.dev {
             if let Some((address, _)) = &administration {
                 tracing::info!(%address, name = "admin", "listening");

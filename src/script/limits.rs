@@ -139,10 +139,12 @@ impl Budget {
 
     /// Whether CPU time is used up: as a whole, or of a slice that can't give way.
     fn is_over(&self, used: Duration, slice: Duration, can_yield: bool) -> bool {
+        // What came before was measured by the clock, and may have been a thread that stood still: no more of it counts than
+        // what makes a script suspect.
         let mut measured = self.measured.get().unwrap_or_else(|| Measured {
-            used: self.used.get(),
+            used: self.used.get().min(SUSPECT),
             start: thread_cpu(),
-            before: slice,
+            before: slice.min(SUSPECT),
             cpu_again: self.cpu,
             stuck_again: STUCK,
         });

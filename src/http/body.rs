@@ -121,6 +121,8 @@ impl Body {
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
         let of = match &mut self {
             Body::Empty => return Ok(Bytes::new()),
+            // A short answer of a target comes whole, and is held to the limit like a long one.
+            Body::Full(bytes) if bytes.len() > limit => return Err(BodyError::TooLarge { limit, of: Fault::Upstream }),
             Body::Full(bytes) => return Ok(std::mem::take(bytes)),
             Body::Incoming(_) => Fault::Client,
             Body::Streamed(_) => Fault::Upstream,

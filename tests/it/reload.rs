@@ -180,127 +180,160 @@ fn a_signal_and_the_administration_reload_as_well() {
     assert_eq!(ready.ok().json()["status"], "ready");
 }
 
-/// How a test saves a file: as some editor or tool does.
-const WAYS: [&str; 4] = ["replace", "in place", "delete and write", "symlink"];
+/// A gateway of which everything, its configuration and plugin folder included, lies in `set0`, behind the link `current`. As
+/// Kubernetes mounts a ConfigMap: one swap changes it all.
+fn linked() -> Gateway {
+    let gateway = gateway(&in_set(0)).file("current/placeholder.lua", "return {}");
+    let gateway = SET.iter().fold(gateway, |given, (path, text)| given.file(&format!("current/{path}"), &text(0))).start();
+    write_set(&gateway, 0);
+    gateway.files.write("set0/gateway.yaml", &in_set(0));
+    fs::rename(gateway.files.path("current"), gateway.files.path("first")).expect("a rename");
+    swap_to(&gateway, 0);
+    fs::remove_file(gateway.files.path("gateway.yaml")).expect("the file");
+    symlink("current/gateway.yaml", gateway.files.path("gateway.yaml")).expect("a link");
+    gateway
+}
 
-/// Saves the number in all files at once by swapping a symlink, or in one file in another way, valid or not.
-fn save(gateway: &Gateway, turn: usize) {
-    let file = ["current/handle.rhai", "current/request.lua", "plugins/mark.lua", "current/lib/number.lua"][turn % 4];
-    let good = fs::read_to_string(gateway.files.path(file)).expect("the file");
-    let is_bad = turn.is_multiple_of(3);
-    // What is saved means the same as before, so that every answer must still be of one number.
-    let text = if is_bad { format!("{good}\n)))") } else { format!("{good}\n") };
-    match WAYS[(turn / 4) % 4] {
-        "replace" => gateway.files.replace(file, &text),
-        "in place" => gateway.files.write(file, &text),
-        "delete and write" => {
-            gateway.files.remove(file);
-            gateway.files.write(file, &text);
-        }
-        _ => {
-            let beside = gateway.files.path(&format!("{file}.link~"));
-            let real = format!("{file}.real");
-            gateway.files.write(&real, &text);
-            let _ = fs::remove_file(&beside);
-            symlink(gateway.files.path(&real), &beside).expect("a link");
-            fs::rename(&beside, gateway.files.path(file)).expect("a rename");
-        }
+/// The files of a set, by their path in it.
+const SET: [(&str, fn(usize) -> String); 4] = [
+    ("request.lua", request_lua),
+    ("handle.rhai", handle_rhai),
+    ("lib/number.lua", library),
+    ("plugins/mark.lua", mark_lua),
+];
+
+fn in_set(number: usize) -> String {
+    format!("plugins_dir: current/plugins\n{}", yaml(number))
+}
+
+fn write_set(gateway: &Gateway, number: usize) {
+    for (path, text) in SET {
+        gateway.files.write(&format!("set{number}/{path}"), &text(number));
     }
-    if is_bad {
-        gateway.files.replace(file, &good);
+    gateway.files.write(&format!("set{number}/gateway.yaml"), &in_set(number));
+}
+
+fn swap_to(gateway: &Gateway, number: usize) {
+    symlink(format!("set{number}"), gateway.files.path("next")).expect("a link");
+    fs::rename(gateway.files.path("next"), gateway.files.path("current")).expect("a rename");
+}
+
+fn count(gateway: &Gateway, message: &str) -> usize {
+    gateway.log.lines().iter().filter(|line| line.contains(message)).count()
+}
+
+/// Clients that ask without a pause while `change` runs; every answer must be 200 and of one number throughout.
+fn under_load(gateway: &Gateway, change: impl FnOnce(&dyn Fn())) -> usize {
+    let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let ask = || {
+            let mut client = gateway.connect();
+            while !done.load(Ordering::Relaxed) {
+                let answer = client.send(&Request::get("/"));
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                let found = numbers(&answer.json());
+                assert!(found.len() == 6 && found.iter().all(|number| *number == found[0]), "two generations in one answer: {}", answer.text());
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        // Saves and requests mingle: the next save comes when clients were answered meanwhile.
+        change(&|| {
+            let before = answered.load(Ordering::Relaxed);
+            let failed = || clients.iter().any(|client| client.is_finished());
+            eventually("answers", || (answered.load(Ordering::Relaxed) >= before + 8 || failed()).then_some(()));
+            assert!(!failed(), "a client failed");
+        });
+        done.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().expect("a client");
+        }
+    });
+    answered.into_inner()
+}
+
+/// How a file is saved: as some editor or tool does.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Replace,
+    InPlace,
+    DeleteAndWrite,
+    Symlink,
+}
+
+const WAYS: [Way; 4] = [Way::Replace, Way::InPlace, Way::DeleteAndWrite, Way::Symlink];
+
+fn save(gateway: &Gateway, way: Way, path: &str, text: &str) {
+    match way {
+        Way::Replace => gateway.files.replace(path, text),
+        Way::InPlace => gateway.files.write(path, text),
+        Way::DeleteAndWrite => {
+            gateway.files.remove(path);
+            gateway.files.write(path, text);
+        }
+        Way::Symlink => {
+            let real = format!("{path}.{}", text.len());
+            gateway.files.replace(&real, text);
+            symlink(gateway.files.path(&real), gateway.files.path("link~")).expect("a link");
+            fs::rename(gateway.files.path("link~"), gateway.files.path(path)).expect("a rename");
+        }
     }
 }
 
 #[test]
 fn two_hundred_saves_under_load_lose_no_request_and_mix_no_generations() {
-    let gateway = started(1);
-    // Everything of one number lies in one folder; which one is current is a symlink's business.
-    write_all(&gateway, 1);
-    fs::rename(gateway.files.path("current"), gateway.files.path("first")).expect("a rename");
-    symlink("set1", gateway.files.path("current")).expect("a link");
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut client = gateway.connect();
-                    let mut seen = Vec::new();
-                    while !done.load(Ordering::Relaxed) {
-                        let answer = client.send(&Request::get("/"));
-                        assert_eq!(answer.status, 200, "{}", answer.text());
-                        seen.push(numbers(&answer.json()));
-                        asked.fetch_add(1, Ordering::Relaxed);
-                    }
-                    seen
-                })
-            })
-            .collect();
+    let gateway = linked();
+    let mut number = 0;
+    let mut refused = 0;
+    let answered = under_load(&gateway, |mingle| {
         for turn in 0..200 {
-            save(&gateway, turn);
-            // The next save comes when clients were answered meanwhile, so that saves and requests mingle.
-            let before = asked.load(Ordering::Relaxed);
-            eventually("answers", || (asked.load(Ordering::Relaxed) >= before + 8 || clients.iter().any(|c| c.is_finished())).then_some(()));
+            let way = WAYS[(turn / 5) % 4];
+            let (path, good) = match turn % 5 {
+                4 => ("gateway.yaml".to_owned(), in_set(number)),
+                file => (SET[file].0.to_owned(), SET[file].1(number)),
+            };
+            let path = format!("set{number}/{path}");
+            if turn % 4 == 3 {
+                // A broken save: told, and nothing changes.
+                let before = count(&gateway, "not reloaded");
+                save(&gateway, way, &path, &format!("{good}\n)))"));
+                gateway.log.counts("not reloaded", before + 1);
+                refused += 1;
+                mingle();
+                save(&gateway, Way::Replace, &path, &good);
+            } else if turn % 8 == 0 {
+                // Everything at once.
+                number += 1;
+                write_set(&gateway, number);
+                swap_to(&gateway, number);
+                eventually("the swap is live", || {
+                    mingle();
+                    (numbers(&gateway.get("/").json()).first() == Some(&(number as i64))).then_some(())
+                });
+            } else {
+                // The same in other words.
+                save(&gateway, way, &path, &format!("{good}\n"));
+                mingle();
+            }
         }
-        // At the end a new number for everything, in the one way that changes several files at once.
-        gateway.files.write("plugins/mark.lua", &mark_lua(2));
-        write_all(&gateway, 2);
-        symlink("set2", gateway.files.path("next")).expect("a link");
-        fs::rename(gateway.files.path("next"), gateway.files.path("current")).expect("a rename");
-        gateway.files.replace("gateway.yaml", &yaml(2));
-        eventually("the last save is live", || {
-            (numbers(&gateway.get("/").json()) == [2; 6] || clients.iter().any(|c| c.is_finished())).then_some(())
-        });
-        done.store(true, Ordering::Relaxed);
-        for client in clients {
-            let seen = client.join().expect("a client");
-            assert!(seen.len() > 200, "only {} answers", seen.len());
-            // Between the swap of the link and the save of the configuration a generation may have been built; within the
-            // saves of the same number there is only that number.
-            let mixed: Vec<_> = seen.iter().filter(|numbers| numbers.len() != 6 || numbers[0] != numbers[2]).collect();
-            assert!(mixed.is_empty(), "answers from two generations: {mixed:?}");
-        }
+        eventually("the last save is live", || (numbers(&gateway.get("/").json()) == [number as i64; 6]).then_some(()));
     });
-    let refused = gateway.log.lines().iter().filter(|line| line.contains("not reloaded")).count();
-    let reloaded = gateway.log.lines().iter().filter(|line| line.contains("\"reloaded\"")).count();
-    assert!(reloaded > 5, "{reloaded} reloads, {refused} refused");
+    assert_eq!((refused, number), (50, 25));
+    assert!(answered >= 1600, "{answered} answers");
+    assert!(count(&gateway, "\"reloaded\"") >= 25, "{} reloads", count(&gateway, "\"reloaded\""));
 }
 
-/// Scripts and configuration that are swapped together are never seen apart: each save changes the number everywhere.
 #[test]
-fn every_answer_is_of_one_generation_while_everything_changes() {
-    let gateway = started(0);
-    write_all(&gateway, 0);
-    fs::rename(gateway.files.path("current"), gateway.files.path("first")).expect("a rename");
-    symlink("set0", gateway.files.path("current")).expect("a link");
-    eventually("the link is live", || (gateway.get("/").status == 200).then_some(()));
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut client = gateway.connect();
-                    let mut answers = Vec::new();
-                    while !done.load(Ordering::Relaxed) {
-                        answers.push(numbers(&client.send(&Request::get("/")).ok().json()));
-                    }
-                    answers
-                })
-            })
-            .collect();
+fn every_answer_is_of_one_generation_while_everything_changes_at_once() {
+    let gateway = linked();
+    under_load(&gateway, |mingle| {
         for number in 1..=20 {
-            write_all(&gateway, number);
-            symlink(format!("set{number}"), gateway.files.path("next")).expect("a link");
-            fs::rename(gateway.files.path("next"), gateway.files.path("current")).expect("a rename");
+            write_set(&gateway, number);
+            swap_to(&gateway, number);
             eventually("the swap is live", || {
-                (numbers(&gateway.get("/").json()).first() == Some(&(number as i64)) || clients.iter().any(|c| c.is_finished())).then_some(())
+                mingle();
+                (numbers(&gateway.get("/").json()).first() == Some(&(number as i64))).then_some(())
             });
-        }
-        done.store(true, Ordering::Relaxed);
-        for client in clients {
-            for numbers in client.join().expect("a client") {
-                // handle, request and library come from the folder behind the link.
-                assert!(numbers[0] == numbers[2] && numbers[2] == numbers[4], "{numbers:?}");
-            }
         }
     });
 }

@@ -437,3 +437,18 @@ fn a_kong_file_runs_unmodified() {
     assert_eq!(accounts.request().header("host"), Some("eu.accounts.example.com"));
     gateway.send(request("example.com")).problem(404);
 }
+
+#[test]
+fn the_access_log_has_a_line_for_each_exchange() {
+    let upstream = Upstream::echo("it");
+    let yaml = "access_log: stdout\nservices: [{name: s, url: '${s}', routes: [{name: r, paths: [/a]}]}]";
+    let gateway = gateway(yaml).url("s", &upstream).start();
+    gateway.send(Request::get("/a/b?c=1").header("x-request-id", "first")).ok();
+    gateway.send(Request::get("/none").header("x-request-id", "second")).problem(404);
+    for (id, status, route) in [("first", 200, "r"), ("second", 404, "")] {
+        let line = gateway.output.contains(id);
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(entry["status"], status, "{line}");
+        assert_eq!(entry["route"].as_str().unwrap_or_default(), route, "{line}");
+    }
+}

@@ -39,13 +39,14 @@ fn is_json(message) {
 }
 
 fn on_request(req, ctx) {
+    ctx.vars.bodiless = req.method == "HEAD";
     if !is_json(req) { return; }
     let v2 = req.json();
     req.set_json(#{ userId: v2.id, emailAddress: v2.email, firstName: v2.name?.first, lastName: v2.name?.last });
 }
 
 fn on_response(res, ctx) {
-    if res.status != 200 || !is_json(res) { return; }
+    if res.status != 200 || ctx.vars.bodiless || !is_json(res) { return; }
     let v1 = res.json();
     res.set_json(#{
         id: v1.userId,

@@ -51,6 +51,8 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
             ["/object", "/list", "/delicate"].map(Request::get).into()
         }),
         case("transform", "{}", vec![Request::get("/object")]),
+        case("transform", "{response: $.list}", ["/object", "/list", "/delicate", "/empty-list"].map(Request::get).into()),
+        case("transform", "{response: [{a: $.firstName}, [], {}]}", ["/object", "/list", "/empty-list"].map(Request::get).into()),
     ]
 }
 
@@ -219,7 +221,7 @@ fn both_languages_answer_alike_byte_for_byte() {
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
     assert_eq!(ran, cases.iter().map(|case| case.requests.len()).sum::<usize>());
-    assert_eq!(ran, 64, "cases were added or lost: write down how many there are");
+    assert_eq!(ran, 70, "cases were added or lost: write down how many there are");
 }
 
 /// What a wrong configuration is told must not depend on the language either.

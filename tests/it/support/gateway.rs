@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// What a test's configuration begins with, where it says nothing else.
 const DEFAULTS: [(&str, &str); 3] = [("listen", "127.0.0.1:0"), ("admin", "off"), ("access_log", "off")];
 
+/// Lines of the log that a failed test shows.
+const SHOWN: usize = 30;
+
 /// A gateway that has not been started.
 pub struct Given {
     yaml: String,
@@ -209,7 +212,8 @@ impl Drop for Gateway {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() {
-            eprintln!("the gateway's log:\n{}", self.log.lines().join("\n"));
+            let lines = self.log.lines();
+            eprintln!("the end of the gateway's log:\n{}", lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
         }
     }
 }

@@ -4,24 +4,20 @@
 //! once; a method is a function that exists once for each kind.
 
 use super::{
-    convert::{self, Context, LuaValue, describe},
+    convert::{self, Context, LuaValue},
     fault,
     running::{Answer, Pending, Running, stopped},
-    vm::{Mark, OVER, Shared},
+    vm::{Mark, Shared},
 };
 use crate::script::{
     Raise, Value,
-    convert::{args, assigned, named, read_only, unknown_member},
+    convert::{args, named},
     host,
-    list::{Constant, ConstantValue, Kind, Outcome, Property, Type},
-    object::Object,
+    list::{Constant, ConstantValue, Kind, Outcome, Property},
     value::Args,
 };
 use ahash::AHashMap;
-use mlua::{
-    AnyUserData, Function, Lua, LuaString, MetaMethod, MultiValue, Table, UserDataFields, UserDataMethods,
-    UserDataRegistry, Value as Lv, chunk::ChunkMode,
-};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
 use std::{cell::RefCell, rc::Rc};
 
 /// What the machine knows of the list: members by kind.
@@ -29,7 +25,7 @@ pub struct Bound {
     kinds: AHashMap<usize, AHashMap<&'static str, Member>>,
 }
 
-enum Member {
+pub enum Member {
     Property(&'static Property),
     Method(Function),
 }
@@ -39,19 +35,26 @@ const PRELUDE: &str = include_str!("prelude.luau");
 /// Runs the prelude and binds the list; gives what the prelude exports.
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let host = host_table(lua, shared)?;
-    let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
-        host,
-        Lv::from(Mark::Wait),
-        Lv::from(Mark::Raised),
-        Lv::from(Mark::Done),
-    ))?;
+    let prelude: Table = lua
+        .load(PRELUDE)
+        .set_name("=gateway")
+        .set_mode(ChunkMode::Text)
+        .call((
+            host,
+            Lv::from(Mark::Wait),
+            Lv::from(Mark::Raised),
+            Lv::from(Mark::Done),
+        ))?;
     let bind: Function = prelude.get("bind")?;
     let globals = lua.globals();
     for module in host::MODULES {
         let table = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(function.name, bind.call::<Function>(host_function(lua, shared, name, function, None)?)?)?;
+            table.raw_set(
+                function.name,
+                bind.call::<Function>(host_function(lua, shared, name, function, None)?)?,
+            )?;
         }
         for Constant { name, value, .. } in module.constants {
             table.raw_set(
@@ -69,7 +72,11 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let mut kinds = AHashMap::new();
     for kind in host::KINDS {
         let mut members = AHashMap::new();
-        members.extend(kind.properties.iter().map(|property| (property.name, Member::Property(property))));
+        members.extend(
+            kind.properties
+                .iter()
+                .map(|property| (property.name, Member::Property(property))),
+        );
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
             let run = host_function(lua, shared, name, method, Some(kind))?;
@@ -78,24 +85,17 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
     let _ = shared.bound.set(Bound { kinds });
-    register_objects(lua, &prelude)?;
+    super::objects::register(lua, &prelude)?;
     Ok(prelude)
 }
 
-fn register_objects(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
-    let (index, newindex, iterate): (Function, Function, Function) =
-        (prelude.get("index")?, prelude.get("newindex")?, prelude.get("iterate")?);
-    lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
-        registry.add_meta_field(MetaMethod::Index, index);
-        registry.add_meta_field(MetaMethod::NewIndex, newindex);
-        registry.add_meta_field(MetaMethod::Iter, iterate);
-        registry.add_meta_method(MetaMethod::ToString, |_, object, ()| Ok(object.kind().name));
-    })
-}
-
 impl Shared {
-    fn member(&self, kind: &'static Kind, name: &str) -> Option<&Member> {
-        self.bound.get()?.kinds.get(&std::ptr::from_ref(kind).addr())?.get(name)
+    pub fn member(&self, kind: &'static Kind, name: &str) -> Option<&Member> {
+        self.bound
+            .get()?
+            .kinds
+            .get(&std::ptr::from_ref(kind).addr())?
+            .get(name)
     }
 
     /// Leaves what a host function raised for the prelude, or ends the hook.
@@ -113,7 +113,7 @@ impl Shared {
     }
 
     /// Makes the script's value of a result; what is raised carries the name of the `function`.
-    fn give(
+    pub fn give(
         &self,
         lua: &Lua,
         running: &Running,
@@ -144,13 +144,16 @@ fn host_function(
     lua.create_function(move |lua, mut given: MultiValue| {
         let running = shared.running()?;
         let Some(scope) = &running.scope else {
-            let why = "can't be called while a file is loaded: call it from on_load or another hook";
+            let why =
+                "can't be called while a file is loaded: call it from on_load or another hook";
             return shared.raise(&running, named(&name, Raise::error(why)));
         };
         let mut converted = Vec::with_capacity(function.params.len() + 1);
         if let Some(kind) = kind {
             match given.pop_front().as_ref().and_then(convert::object) {
-                Some(object) if std::ptr::eq(object.kind(), kind) => converted.push(Value::Object(object)),
+                Some(object) if std::ptr::eq(object.kind(), kind) => {
+                    converted.push(Value::Object(object))
+                }
                 _ => {
                     let why = format!("call it with a colon, on a {}", kind.name);
                     return shared.raise(&running, named(&name, Raise::error(why)));
@@ -158,7 +161,11 @@ fn host_function(
             }
         }
         let failed = RefCell::new(None);
-        let context = Context { shared: &shared, running: &running, failed: &failed };
+        let context = Context {
+            shared: &shared,
+            running: &running,
+            failed: &failed,
+        };
         let given = given.into_iter().map(|value| LuaValue { value, context });
         if let Err(raise) = args(function.params, function.variadic, given, &mut converted) {
             return match failed.take() {
@@ -170,7 +177,10 @@ fn host_function(
             Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
             Outcome::Wait(future) => {
                 running.answer.replace(None);
-                running.pending.replace(Some(Pending { future, function: name.clone() }));
+                running.pending.replace(Some(Pending {
+                    future,
+                    function: name.clone(),
+                }));
                 Ok(Mark::Wait.into())
             }
         }
@@ -180,75 +190,49 @@ fn host_function(
 /// What the prelude calls.
 fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let host = lua.create_table()?;
-    let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
-
-    let at = shared.clone();
-    set("get", lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| get(lua, &at, &object, &key)))?;
-    let at = shared.clone();
-    set(
-        "set",
-        lua.create_function(move |_, (object, key, value): (AnyUserData, Lv, Lv)| {
-            set_member(&at, &object, &key, value)
-        }),
-    )?;
-    let at = shared.clone();
-    set(
-        "item",
-        lua.create_function(move |lua, (object, key): (AnyUserData, LuaString)| {
-            let running = at.running()?;
-            let object = object.borrow_scoped::<Object, _>(Object::clone)?;
-            match &object.kind().index {
-                Some(index) => {
-                    let key = Value::Str(bytes::Bytes::copy_from_slice(&key.as_bytes()));
-                    let got = (index.get)(&Args(vec![object.clone().into(), key]));
-                    at.give(lua, &running, None, got)
-                }
-                None => Ok(Lv::Nil),
-            }
-        }),
-    )?;
-    let at = shared.clone();
-    set(
-        "names",
-        lua.create_function(move |lua, object: AnyUserData| {
-            let running = at.running()?;
-            let Ok(object) = object.borrow_scoped::<Object, _>(Object::clone) else {
-                return at.raise(&running, Raise::error("this value has no items to go through"));
-            };
-            let kind = object.kind();
-            let Some(index) = &kind.index else {
-                let why = format!("a {} has no items to go through", kind.name);
-                return at.raise(&running, Raise::error(why));
-            };
-            match (index.names)(&Args(vec![object.into()])) {
-                Ok(names) => Ok(Lv::Table(lua.create_sequence_from(names)?)),
-                Err(raise) => at.raise(&running, raise),
-            }
-        }),
-    )?;
+    super::objects::install(lua, shared, &host)?;
     waiting(lua, shared, &host)?;
     fault::install(lua, shared, &host)?;
-    super::program::install(lua, shared, &host)?;
+    super::modules::install(lua, shared, &host)?;
 
     let at = shared.clone();
     host.raw_set(
         "print",
         lua.create_function(move |_, text: LuaString| {
-            let plugin = at.running()?.scope.as_ref().map(|scope| scope.instance.plugin.clone());
-            tracing::info!(plugin = plugin.as_deref().unwrap_or_default(), "{}", text.to_string_lossy());
+            let plugin = at
+                .running()?
+                .scope
+                .as_ref()
+                .map(|scope| scope.instance.plugin.clone());
+            tracing::info!(
+                plugin = plugin.as_deref().unwrap_or_default(),
+                "{}",
+                text.to_string_lossy()
+            );
             Ok(())
         })?,
     )?;
     let at = shared.clone();
-    host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
+    host.raw_set(
+        "clone",
+        lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?,
+    )?;
     host.raw_set(
         "search",
         lua.create_function(|_, (text, wanted, init): (LuaString, LuaString, i64)| {
             let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
             // As string.find: from 1, negative from the end.
-            let from = if init < 0 { (text.len() as i64 + init).max(0) } else { (init - 1).max(0) } as usize;
-            let found = text.get(from..).and_then(|rest| memchr::memmem::find(rest, &wanted));
-            Ok(found.map_or((None, None), |at| (Some(from + at + 1), Some(from + at + wanted.len()))))
+            let from = if init < 0 {
+                (text.len() as i64 + init).max(0)
+            } else {
+                (init - 1).max(0)
+            } as usize;
+            let found = text
+                .get(from..)
+                .and_then(|rest| memchr::memmem::find(rest, &wanted));
+            Ok(found.map_or((None, None), |at| {
+                (Some(from + at + 1), Some(from + at + wanted.len()))
+            }))
         })?,
     )?;
     Ok(host)
@@ -270,100 +254,17 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
         let running = at.running()?;
         if let Some(pending) = running.pending.take() {
             let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
-            running.answer.replace(Some(Answer { result: Err(Raise::error(why)), function: pending.function }));
+            running.answer.replace(Some(Answer {
+                result: Err(Raise::error(why)),
+                function: pending.function,
+            }));
         }
         Ok(())
     })?;
     host.raw_set("forget", forget)?;
     let at = shared.clone();
-    let is_own = lua.create_function(move |lua, ()| Ok(at.running().is_ok_and(|running| running.is_own(lua))))?;
+    let is_own = lua.create_function(move |lua, ()| {
+        Ok(at.running().is_ok_and(|running| running.is_own(lua)))
+    })?;
     host.raw_set("is_own", is_own)
-}
-
-fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Result<Lv> {
-    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
-    let running = shared.running()?;
-    let kind = object.kind();
-    let name = match key {
-        Lv::String(name) => name,
-        other => {
-            let why = format!("a {} is read by a name, not {}", kind.name, describe(other));
-            return shared.raise(&running, Raise::error(why));
-        }
-    };
-    let name = name.as_bytes();
-    let text = std::str::from_utf8(&name).unwrap_or_default();
-    match shared.member(kind, text) {
-        Some(Member::Method(function)) => return Ok(Lv::Function(function.clone())),
-        Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
-        Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
-        Some(Member::Property(property)) => {
-            let got = running.guard(|| (property.get)(&Args(vec![object.into()])))?;
-            return shared.give(lua, &running, None, got);
-        }
-        None => {}
-    }
-    match &kind.index {
-        Some(index) => {
-            let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
-            let got = running.guard(|| (index.get)(&Args(vec![object.into(), key])))?;
-            shared.give(lua, &running, None, got)
-        }
-        None if is_over(&object) => shared.raise(&running, Raise::error(REQUEST_IS_OVER)),
-        None => shared.raise(&running, unknown_member(kind, &String::from_utf8_lossy(&name))),
-    }
-}
-
-const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
-
-fn is_over(object: &Object) -> bool {
-    matches!(object, Object::Opaque(name, _) if *name == OVER)
-}
-
-/// Nil when it was set, or the mark that something was raised.
-fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
-    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
-    let running = shared.running()?;
-    let kind = object.kind();
-    let name = match key {
-        Lv::String(name) => name.as_bytes(),
-        other => {
-            let why = format!("a {} is set by a name, not {}", kind.name, describe(other));
-            return shared.raise(&running, Raise::error(why));
-        }
-    };
-    let shown = String::from_utf8_lossy(&name);
-    let Some(scope) = &running.scope else {
-        return shared.raise(&running, Raise::error("nothing can be set while a file is loaded"));
-    };
-    let failed = RefCell::new(None);
-    let context = Context { shared, running: &running, failed: &failed };
-    let value = LuaValue { value, context };
-    let set = || match (shared.member(kind, &shown), &kind.index) {
-        (Some(Member::Property(property)), _) => match property.set {
-            Some(set) => assigned(&property.ty, &value)
-                .and_then(|value| set(scope, Args(vec![object.into(), value])))
-                .map_err(|raise| named(&format!("{}.{}", kind.name, property.name), raise)),
-            None => Err(read_only(kind, &shown)),
-        },
-        (Some(Member::Method(_)), _) => Err(read_only(kind, &shown)),
-        (None, Some(index)) => match index.set {
-            Some(set) => {
-                let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
-                // What is read as text may be written as a number or a boolean too.
-                let ty = if matches!(index.ty, Type::Maybe(Type::String)) { &Type::Scalar } else { &index.ty };
-                assigned(ty, &value)
-                    .and_then(|value| set(scope, Args(vec![object.into(), key, value])))
-                    .map_err(|raise| named(&format!("{}[\"{shown}\"]", kind.name), raise))
-            }
-            None => Err(read_only(kind, &shown)),
-        },
-        (None, None) if is_over(&object) => Err(Raise::error(REQUEST_IS_OVER)),
-        (None, None) => Err(unknown_member(kind, &shown)),
-    };
-    match (running.guard(set)?, failed.take()) {
-        (Ok(()), _) => Ok(Lv::Nil),
-        (Err(_), Some(error)) => Err(error),
-        (Err(raise), None) => shared.raise(&running, raise),
-    }
 }

@@ -1,7 +1,7 @@
 //! The Lua engine: Luau, one virtual machine for each worker and generation.
 //!
-//! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it,
-//! [`convert`] and [`json`] carry values across, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
+//! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it and [`objects`] the handles,
+//! [`convert`] and [`json`] carry values across, [`modules`] loads files, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
 //! A few lines of trusted Lua (`prelude.luau`) stand between scripts and the host functions.
 //!
 //! This is the only folder that names mlua. Deliberately absent: `debug`, `io`, bytecode, `getfenv`, `collectgarbage`, native
@@ -15,7 +15,9 @@ mod convert;
 mod drive;
 mod fault;
 mod json;
+mod modules;
 mod number;
+mod objects;
 mod program;
 mod running;
 #[cfg(test)]
@@ -34,12 +36,20 @@ impl LuaEngine {
     /// `memory`: bytes that the whole machine may hold, 64 MiB by default (§4 of the contract); one hook may grow it by
     /// half of that.
     pub fn new(memory: usize) -> Result<LuaEngine, ScriptError> {
-        Ok(LuaEngine { vm: vm::Vm::new(memory).map_err(fault::at_start)? })
+        Ok(LuaEngine {
+            vm: vm::Vm::new(memory).map_err(fault::at_start)?,
+        })
     }
 }
 
 impl Engine for LuaEngine {
-    fn compile(&self, source: &Source, modules: &Rc<dyn Modules>) -> Result<Rc<dyn Program>, ScriptError> {
-        Ok(Rc::new(program::LuaProgram::compile(&self.vm, source, modules)?))
+    fn compile(
+        &self,
+        source: &Source,
+        modules: &Rc<dyn Modules>,
+    ) -> Result<Rc<dyn Program>, ScriptError> {
+        Ok(Rc::new(program::LuaProgram::compile(
+            &self.vm, source, modules,
+        )?))
     }
 }

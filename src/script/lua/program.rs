@@ -4,18 +4,19 @@ use super::{
     convert, drive,
     fault::{self, Failure},
     json::{self, Undecoded},
+    modules::{load_file, seal},
     running::Running,
-    vm::{File, Shared, Vm},
+    vm::{Shared, Vm},
 };
 use crate::script::{
-    Decision, Hook, Hooks, Language, Modules, Program, Scope, ScriptError, Source, State,
+    Decision, Hook, Hooks, Modules, Program, Scope, ScriptError, Source, State,
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
     object::Object,
 };
 use futures_util::future::LocalBoxFuture;
-use mlua::{Function, Lua, MultiValue, Table, Value, chunk::ChunkMode};
+use mlua::{Function, MultiValue, Value};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -40,19 +41,38 @@ struct LuaState {
 }
 
 impl LuaProgram {
-    pub fn compile(vm: &Rc<Vm>, source: &Source, modules: &Rc<dyn Modules>) -> Result<LuaProgram, ScriptError> {
+    pub fn compile(
+        vm: &Rc<Vm>,
+        source: &Source,
+        modules: &Rc<dyn Modules>,
+    ) -> Result<LuaProgram, ScriptError> {
         vm.shared.modules.replace(Some(modules.clone()));
         let file = source.path.display().to_string();
         let chunk = load_file(&vm.lua, &vm.shared, source)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&file, 1))))?;
-        let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
+        let limits = Limits {
+            cpu: FILE_CPU,
+            ..Limits::default()
+        };
         let running = running(vm, None, (Value::Nil, Value::Nil), &limits);
         let returned = drive::run_now(vm, &running, &chunk).map_err(|failure| {
             let error = failed(vm, &running, None, failure);
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
-            if is_syntax { ScriptError { fault: Fault::Syntax, ..error } } else { error }
+            if is_syntax {
+                ScriptError {
+                    fault: Fault::Syntax,
+                    ..error
+                }
+            } else {
+                error
+            }
         });
-        let mut program = LuaProgram { vm: vm.clone(), file, hooks: Hooks::default(), functions: Default::default() };
+        let mut program = LuaProgram {
+            vm: vm.clone(),
+            file,
+            hooks: Hooks::default(),
+            functions: Default::default(),
+        };
         program.find_hooks(returned?)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
@@ -63,12 +83,16 @@ impl LuaProgram {
     fn find_hooks(&mut self, returned: Value) -> Result<(), ScriptError> {
         let Value::Table(table) = returned else {
             let got = convert::describe(&returned);
-            let mut error = self.error(format!("a script returns a table of hooks, this one returned {got}"));
-            error.help = Some("end it with `return { on_request = on_request }`, or `return M`".into());
+            let mut error = self.error(format!(
+                "a script returns a table of hooks, this one returned {got}"
+            ));
+            error.help =
+                Some("end it with `return { on_request = on_request }`, or `return M`".into());
             return Err(error);
         };
         for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
+            let (key, value) =
+                pair.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
             let Value::String(name) = key else { continue };
             let name = name.to_string_lossy();
             match (Hook::named(&name), value) {
@@ -77,11 +101,15 @@ impl LuaProgram {
                     self.functions[hook as usize] = Some(function);
                 }
                 (Some(_), other) => {
-                    return Err(self.error(format!("`{name}` must be a function, it is {}", convert::describe(&other))));
+                    return Err(self.error(format!(
+                        "`{name}` must be a function, it is {}",
+                        convert::describe(&other)
+                    )));
                 }
                 (None, Value::Function(function)) => {
                     if let Some(near) = nearest(&name, Hook::ALL.into_iter().map(Hook::name)) {
-                        let mut error = self.error(format!("there is no hook `{name}`, did you mean `{near}`?"));
+                        let mut error = self
+                            .error(format!("there is no hook `{name}`, did you mean `{near}`?"));
                         if let Some(line) = function.info().line_defined {
                             error = self.at_line(error, line);
                         }
@@ -96,13 +124,25 @@ impl LuaProgram {
 
     fn error(&self, message: String) -> ScriptError {
         let files = self.vm.shared.files.borrow();
-        let last = files.get(&self.file).map_or(1, |file| file.text.lines().count().max(1));
+        let last = files
+            .get(&self.file)
+            .map_or(1, |file| file.text.lines().count().max(1));
         drop(files);
-        fault::at(&self.vm.shared, Fault::Returned, &message, Some((&self.file, last)))
+        fault::at(
+            &self.vm.shared,
+            Fault::Returned,
+            &message,
+            Some((&self.file, last)),
+        )
     }
 
     fn at_line(&self, error: ScriptError, line: usize) -> ScriptError {
-        fault::at(&self.vm.shared, error.fault, &error.message, Some((&self.file, line)))
+        fault::at(
+            &self.vm.shared,
+            error.fault,
+            &error.message,
+            Some((&self.file, line)),
+        )
     }
 
     async fn run(
@@ -114,14 +154,23 @@ impl LuaProgram {
         let Some(function) = &self.functions[hook as usize] else {
             return Ok(Ok(Value::Nil));
         };
-        let _release = Release { running, shared: &self.vm.shared };
+        let _release = Release {
+            running,
+            shared: &self.vm.shared,
+        };
         let result = drive::run(&self.vm, running, function, args).await;
-        if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
+        if let Some(reply) = running
+            .ended
+            .take()
+            .filter(|_| running.budget.hit().is_none())
+        {
             return Ok(Err(reply));
         }
         match result {
             Ok(value) => Ok(Ok(value)),
-            Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
+            Err(Failure::Raised(value))
+                if running.budget.hit().is_none() && fault::reply(&value).is_some() =>
+            {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
             Err(failure) => Err(failed(&self.vm, running, Some(hook), failure)),
@@ -138,10 +187,20 @@ impl LuaProgram {
         freeze(&vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let limits = scope.instance.limits.clone();
         let running = running(vm, Some(scope), (config.clone(), Value::Nil), &limits);
-        let state = match self.run(Hook::OnLoad, &running, MultiValue::from_iter([config.clone()])).await? {
+        let state = match self
+            .run(
+                Hook::OnLoad,
+                &running,
+                MultiValue::from_iter([config.clone()]),
+            )
+            .await?
+        {
             Ok(state) => state,
             Err(reply) => {
-                let mut error = self.error(format!("on_load can't reply, it replied {}", reply.status.as_u16()));
+                let mut error = self.error(format!(
+                    "on_load can't reply, it replied {}",
+                    reply.status.as_u16()
+                ));
                 error.hook = Some(Hook::OnLoad);
                 return Err(error);
             }
@@ -151,21 +210,29 @@ impl LuaProgram {
         Ok(Rc::new(LuaState { config, state }))
     }
 
-    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
+    async fn call(
+        &self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &State,
+    ) -> Result<Decision, ScriptError> {
         if !self.hooks.has(hook) {
             return Ok(Decision::Continue);
         }
         let vm = &self.vm;
         let native = state
             .downcast_ref::<LuaState>()
-            .map_or((Value::Nil, Value::Nil), |state| (state.config.clone(), state.state.clone()));
+            .map_or((Value::Nil, Value::Nil), |state| {
+                (state.config.clone(), state.state.clone())
+            });
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
         let running = running(vm, Some(scope), native, &limits);
         let mut args = MultiValue::with_capacity(objects.len() + 1);
         for object in objects {
             let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
-            let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
+            let handle =
+                handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
             args.push_back(Value::UserData(handle));
         }
         let value = match self.run(hook, &running, args).await? {
@@ -178,11 +245,15 @@ impl LuaProgram {
             (other, None) => {
                 let got = convert::describe(other);
                 let mut error = self.error(format!("{} returned {got}", hook.name()));
-                if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
+                if let Some(line) = self.functions[hook as usize]
+                    .as_ref()
+                    .and_then(|f| f.info().line_defined)
+                {
                     error = self.at_line(error, line);
                 }
                 error.hook = Some(hook);
-                error.help = Some("return nothing, or a reply such as `reply.json(200, value)`".into());
+                error.help =
+                    Some("return nothing, or a reply such as `reply.json(200, value)`".into());
                 Err(error)
             }
         }
@@ -194,7 +265,11 @@ impl Program for LuaProgram {
         self.hooks
     }
 
-    fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
+    fn load<'a>(
+        &'a self,
+        scope: Rc<Scope>,
+        config: &'a str,
+    ) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
         Box::pin(self.load(scope, config))
     }
 
@@ -218,15 +293,27 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
         Hook::OnResponse => vec![Object::Response(exchange.clone()), context],
         Hook::OnError => {
             let failed = exchange.failed.borrow().clone();
-            failed.map(Object::Error).into_iter().chain([context]).collect()
+            failed
+                .map(Object::Error)
+                .into_iter()
+                .chain([context])
+                .collect()
         }
         Hook::OnLog | Hook::OnLoad => vec![context],
     }
 }
 
-fn running(vm: &Vm, scope: Option<Rc<Scope>>, native: (Value, Value), limits: &Limits) -> Rc<Running> {
+fn running(
+    vm: &Vm,
+    scope: Option<Rc<Scope>>,
+    native: (Value, Value),
+    limits: &Limits,
+) -> Rc<Running> {
     let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
-    let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.deadline.get());
+    let deadline = exchange.map_or_else(
+        || Instant::now() + LOAD_TIME,
+        |exchange| exchange.deadline.get(),
+    );
     vm.running(scope, native, Budget::new(limits, deadline), limits.memory)
 }
 
@@ -242,7 +329,8 @@ impl Drop for Release<'_> {
         let parts = self.running.handles.take().into_iter().flatten();
         for handle in parts.chain(self.running.answers.take()) {
             // A handle can't be in use: the script has ended.
-            let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
+            let _ =
+                handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
         }
     }
 }
@@ -262,7 +350,9 @@ fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
     let mut left = vec![value.clone()];
     while let Some(value) = left.pop() {
         let Value::Table(table) = value else { continue };
-        let foreign = table.metatable().is_some_and(|metatable| !shared.json.is_ours(&metatable));
+        let foreign = table
+            .metatable()
+            .is_some_and(|metatable| !shared.json.is_ours(&metatable));
         if foreign || table.is_readonly() {
             continue;
         }
@@ -273,109 +363,4 @@ fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Compiles a file in an environment of its own.
-fn load_file(lua: &Lua, shared: &Shared, source: &Source) -> mlua::Result<Function> {
-    let name = source.path.display().to_string();
-    let env = lua.create_table()?;
-    let fallback = lua.create_table()?;
-    fallback.raw_set("__index", &shared.globals)?;
-    env.set_metatable(Some(fallback))?;
-    // The globals behind it are frozen, so the compiler may bind them early.
-    env.set_safeenv(true);
-    let file = File { path: source.path.clone(), text: source.text.clone(), env: env.clone() };
-    shared.files.borrow_mut().insert(name.clone(), file);
-    lua.load(source.text.as_ref())
-        .set_name(format!("@{name}"))
-        .set_mode(ChunkMode::Text)
-        .set_environment(env)
-        .into_function()
-}
-
-/// From now on the file's globals can only be read: hooks of different requests would see each other's.
-fn seal(lua: &Lua, shared: &Shared, name: &str, new_global: &Function) -> mlua::Result<()> {
-    let Some(env) = shared.files.borrow().get(name).map(|file| file.env.clone()) else {
-        return Ok(());
-    };
-    let declared = lua.create_table()?;
-    env.for_each(|key: Value, value: Value| declared.raw_set(key, value))?;
-    env.clear()?;
-    let behind = lua.create_table()?;
-    behind.raw_set("__index", &shared.globals)?;
-    declared.set_metatable(Some(behind))?;
-    declared.set_readonly(true);
-    // With the declared globals behind it the environment is empty, so that assigning any name is noticed.
-    let metatable = lua.create_table()?;
-    metatable.raw_set("__index", declared)?;
-    metatable.raw_set("__newindex", new_global)?;
-    env.set_metatable(Some(metatable))
-}
-
-/// Levels for Lua's `error`: with the position of the caller in front, or without.
-const HERE: u8 = 2;
-const AS_IT_IS: u8 = 0;
-
-/// The host functions behind `require`.
-pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
-    let at = shared.clone();
-    let find = lua.create_function(move |lua, name: Value| {
-        let running = at.running()?;
-        let Value::String(name) = &name else {
-            let message = format!("require: expected the name of a module, got {}", convert::describe(&name));
-            return Ok(fault::mark_raised(&running, message));
-        };
-        let name = name.to_string_lossy();
-        let slashed = name.replace('.', "/");
-        let modules = at.modules.borrow().clone();
-        match modules.and_then(|modules| modules.find(Language::Lua, &slashed)) {
-            Some(source) => {
-                let path = source.path.display().to_string();
-                if !at.files.borrow().contains_key(&path) {
-                    at.found.borrow_mut().insert(path.clone(), source);
-                }
-                lua.create_string(path).map(Value::String)
-            }
-            None => Ok(fault::mark_raised(&running, format!("require: there is no module `{name}`"))),
-        }
-    })?;
-    host.raw_set("find", find)?;
-
-    let at = shared.clone();
-    let begin = lua.create_function(move |lua, path: String| {
-        let running = at.running()?;
-        let mut loading = running.loading.borrow_mut();
-        if let Some(first) = loading.iter().position(|other| *other == path) {
-            let cycle = [&loading[first..], std::slice::from_ref(&path)].concat().join(" → ");
-            let message = format!("require: a module requires itself: {cycle}");
-            return Ok((fault::mark_raised(&running, message), HERE));
-        }
-        let source = at.found.borrow_mut().remove(&path);
-        let source = source.or_else(|| {
-            let files = at.files.borrow();
-            files.get(&path).map(|file| Source { path: file.path.clone(), text: file.text.clone() })
-        });
-        let Some(source) = source else {
-            return Ok((fault::mark_raised(&running, format!("require: `{path}` is gone")), HERE));
-        };
-        match load_file(lua, &at, &source) {
-            Ok(chunk) => {
-                loading.push(path);
-                Ok((Value::Function(chunk), HERE))
-            }
-            Err(mlua::Error::SyntaxError { message, .. }) => {
-                at.broken.set(true);
-                Ok((fault::mark_raised(&running, message), AS_IT_IS))
-            }
-            Err(error) => Err(error),
-        }
-    })?;
-    host.raw_set("begin", begin)?;
-
-    let at = shared.clone();
-    let finish = lua.create_function(move |lua, (path, new_global): (String, Function)| {
-        at.running()?.loading.borrow_mut().pop();
-        seal(lua, &at, &path, &new_global)
-    })?;
-    host.raw_set("finish", finish)
 }

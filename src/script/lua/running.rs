@@ -7,7 +7,7 @@ use super::fault::{self, Frame};
 use crate::script::{
     Raise, Reply, Scope, Value,
     error::Limit,
-    limits::{Budget, Verdict},
+    limits::{Budget, SLICE, Verdict},
     object::Object,
 };
 use futures_util::future::LocalBoxFuture;
@@ -16,10 +16,13 @@ use std::{
     cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    time::Instant,
 };
 
 /// The interrupt looks at the clock at every so many steps, a quarter of what looking costs.
 const STRIDE: u32 = 8;
+/// Steps that a statement may spend in metamethods, as a row of `req.headers[…]` does, before it can give way.
+const VAIN_STEPS: u32 = 32;
 
 /// What a host function waits for, and its name for messages.
 pub struct Pending {
@@ -59,7 +62,8 @@ pub struct Running {
     /// The hook's own thread; only compared.
     pub thread: Cell<*const mlua::lua_State>,
     halted: Cell<bool>,
-    asked: Cell<bool>,
+    /// When the script was first asked to give way in this slice: the step and the time.
+    asked: Cell<Option<(u32, Instant)>>,
     steps: Cell<u32>,
     memory: Memory,
 }
@@ -99,15 +103,20 @@ impl Running {
             panicked: RefCell::default(),
             thread: Cell::new(std::ptr::null()),
             halted: Cell::new(false),
-            asked: Cell::new(false),
+            asked: Cell::default(),
             steps: Cell::new(0),
-            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle },
+            memory: Memory {
+                share,
+                grown: Cell::new(0),
+                slice_start: Cell::new(0),
+                idle,
+            },
         }
     }
 
     pub fn enter(&self, lua: &Lua) {
         self.budget.enter();
-        self.asked.set(false);
+        self.asked.set(None);
         self.memory.slice_start.set(lua.used_memory());
     }
 
@@ -118,7 +127,7 @@ impl Running {
 
     /// Whether the script was asked to give way in this slice.
     pub fn asked(&self) -> bool {
-        self.asked.get()
+        self.asked.get().is_some()
     }
 
     pub fn halted(&self) -> bool {
@@ -182,7 +191,11 @@ impl Running {
             return self.look(lua);
         }
         // Asked in vain, between the turns to look: a loop in step with them would never be asked where it can yield.
-        Ok(if self.asked.get() && self.is_own(lua) { VmState::Yield } else { VmState::Continue })
+        Ok(if self.asked() && self.is_own(lua) {
+            VmState::Yield
+        } else {
+            VmState::Continue
+        })
     }
 
     /// Whether the hook's own thread runs, and no coroutine of the script's.
@@ -190,21 +203,30 @@ impl Running {
         self.thread.get() == lua.exec_raw_lua(|raw| raw.state().cast_const())
     }
 
+    /// Luau ignores a yield inside a metamethod or a callback of the library, so having asked for a while without being
+    /// left counts as standing in one. A few steps may be inside a short one, and a thread that stood still took none.
+    fn asked_in_vain(&self) -> bool {
+        self.asked.get().is_some_and(|(step, time)| {
+            self.steps.get().wrapping_sub(step) >= VAIN_STEPS && time.elapsed() >= SLICE
+        })
+    }
+
     /// Looks at the clock and the memory.
     fn look(&self, lua: &Lua) -> mlua::Result<VmState> {
         if self.over_memory(lua) {
             return Err(self.stop_here(lua, Limit::Memory));
         }
-        // A yield inside a script's own coroutine would go to its resumer, which would take it for a result. Inside a
-        // callback of the library Luau ignores it: having asked in vain counts as being unable to.
+        // A yield inside a script's own coroutine would go to its resumer, which would take it for a result.
         let own = self.is_own(lua);
-        match self.budget.check(own && !self.asked.get()) {
+        match self.budget.check(own && !self.asked_in_vain()) {
             Verdict::Stop(limit) => Err(self.stop_here(lua, limit)),
             Verdict::Yield => {
-                self.asked.set(true);
+                if self.asked.get().is_none() {
+                    self.asked.set(Some((self.steps.get(), Instant::now())));
+                }
                 Ok(VmState::Yield)
             }
-            Verdict::Go if own && self.asked.get() => Ok(VmState::Yield),
+            Verdict::Go if own && self.asked() => Ok(VmState::Yield),
             Verdict::Go => Ok(VmState::Continue),
         }
     }

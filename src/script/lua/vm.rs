@@ -24,7 +24,9 @@ pub enum Mark {
 
 impl From<Mark> for mlua::Value {
     fn from(mark: Mark) -> mlua::Value {
-        mlua::Value::LightUserData(LightUserData(std::ptr::without_provenance_mut(mark as usize)))
+        mlua::Value::LightUserData(LightUserData(std::ptr::without_provenance_mut(
+            mark as usize,
+        )))
     }
 }
 
@@ -77,7 +79,10 @@ pub struct File {
 
 impl Shared {
     pub fn running(&self) -> mlua::Result<Rc<Running>> {
-        self.current.borrow().clone().ok_or_else(|| mlua::Error::runtime("no hook is running"))
+        self.current
+            .borrow()
+            .clone()
+            .ok_or_else(|| mlua::Error::runtime("no hook is running"))
     }
 }
 

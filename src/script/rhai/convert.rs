@@ -89,18 +89,21 @@ pub fn to_script(ty: &Type, value: Value, worker: &Worker) -> Result<Dynamic, Ra
         Value::List(items) => {
             let item = match inner {
                 Type::List(item) => item,
-                _ => &Type::Scalar,
+                _ => &Type::Any,
             };
             let items: Result<Array, Raise> = items.into_iter().map(|value| to_script(item, value, worker)).collect();
             Dynamic::from_array(items?)
         }
         Value::Map(entries) => {
-            let item = match inner {
+            let item = |name: &str| match inner {
                 Type::Map(item) => item,
-                _ => &Type::Scalar,
+                Type::Options(params) => params.iter().find(|param| param.name == name).map_or(&Type::Any, |it| &it.ty),
+                _ => &Type::Any,
             };
-            let entries: Result<Map, Raise> =
-                entries.into_iter().map(|(name, value)| Ok((name.into(), to_script(item, value, worker)?))).collect();
+            let entries: Result<Map, Raise> = entries
+                .into_iter()
+                .map(|(name, value)| Ok((name.as_str().into(), to_script(item(&name), value, worker)?)))
+                .collect();
             Dynamic::from_map(entries?)
         }
         Value::Object(object) => Dynamic::from(object),

@@ -1,0 +1,135 @@
+//! Files and their globals: what a script and the modules it requires run in.
+//!
+//! Each file has an environment of its own above the frozen libraries. It may declare globals while it is loaded; then it is sealed.
+//! `require` loads a file once for each machine; the prelude keeps what it returned.
+
+use super::{
+    convert, fault,
+    vm::{File, Shared},
+};
+use crate::script::{Language, Source};
+use mlua::{Function, Lua, Table, Value, chunk::ChunkMode};
+use std::rc::Rc;
+
+/// Compiles a file in an environment of its own.
+pub fn load_file(lua: &Lua, shared: &Shared, source: &Source) -> mlua::Result<Function> {
+    let name = source.path.display().to_string();
+    let env = lua.create_table()?;
+    let fallback = lua.create_table()?;
+    fallback.raw_set("__index", &shared.globals)?;
+    env.set_metatable(Some(fallback))?;
+    // The globals behind it are frozen, so the compiler may bind them early.
+    env.set_safeenv(true);
+    let file = File {
+        path: source.path.clone(),
+        text: source.text.clone(),
+        env: env.clone(),
+    };
+    shared.files.borrow_mut().insert(name.clone(), file);
+    lua.load(source.text.as_ref())
+        .set_name(format!("@{name}"))
+        .set_mode(ChunkMode::Text)
+        .set_environment(env)
+        .into_function()
+}
+
+/// From now on the file's globals can only be read: hooks of different requests would see each other's.
+pub fn seal(lua: &Lua, shared: &Shared, name: &str, new_global: &Function) -> mlua::Result<()> {
+    let Some(env) = shared.files.borrow().get(name).map(|file| file.env.clone()) else {
+        return Ok(());
+    };
+    let declared = lua.create_table()?;
+    env.for_each(|key: Value, value: Value| declared.raw_set(key, value))?;
+    env.clear()?;
+    let behind = lua.create_table()?;
+    behind.raw_set("__index", &shared.globals)?;
+    declared.set_metatable(Some(behind))?;
+    declared.set_readonly(true);
+    // With the declared globals behind it the environment is empty, so that assigning any name is noticed.
+    let metatable = lua.create_table()?;
+    metatable.raw_set("__index", declared)?;
+    metatable.raw_set("__newindex", new_global)?;
+    env.set_metatable(Some(metatable))
+}
+
+/// Levels for Lua's `error`: with the position of the caller in front, or without.
+const HERE: u8 = 2;
+const AS_IT_IS: u8 = 0;
+
+/// The host functions behind `require`.
+pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
+    let at = shared.clone();
+    let find = lua.create_function(move |lua, name: Value| {
+        let running = at.running()?;
+        let Value::String(name) = &name else {
+            let message = format!(
+                "require: expected the name of a module, got {}",
+                convert::describe(&name)
+            );
+            return Ok(fault::mark_raised(&running, message));
+        };
+        let name = name.to_string_lossy();
+        let slashed = name.replace('.', "/");
+        let modules = at.modules.borrow().clone();
+        match modules.and_then(|modules| modules.find(Language::Lua, &slashed)) {
+            Some(source) => {
+                let path = source.path.display().to_string();
+                if !at.files.borrow().contains_key(&path) {
+                    at.found.borrow_mut().insert(path.clone(), source);
+                }
+                lua.create_string(path).map(Value::String)
+            }
+            None => Ok(fault::mark_raised(
+                &running,
+                format!("require: there is no module `{name}`"),
+            )),
+        }
+    })?;
+    host.raw_set("find", find)?;
+
+    let at = shared.clone();
+    let begin = lua.create_function(move |lua, path: String| {
+        let running = at.running()?;
+        let mut loading = running.loading.borrow_mut();
+        if let Some(first) = loading.iter().position(|other| *other == path) {
+            let cycle = [&loading[first..], std::slice::from_ref(&path)]
+                .concat()
+                .join(" → ");
+            let message = format!("require: a module requires itself: {cycle}");
+            return Ok((fault::mark_raised(&running, message), HERE));
+        }
+        let source = at.found.borrow_mut().remove(&path);
+        let source = source.or_else(|| {
+            let files = at.files.borrow();
+            files.get(&path).map(|file| Source {
+                path: file.path.clone(),
+                text: file.text.clone(),
+            })
+        });
+        let Some(source) = source else {
+            return Ok((
+                fault::mark_raised(&running, format!("require: `{path}` is gone")),
+                HERE,
+            ));
+        };
+        match load_file(lua, &at, &source) {
+            Ok(chunk) => {
+                loading.push(path);
+                Ok((Value::Function(chunk), HERE))
+            }
+            Err(mlua::Error::SyntaxError { message, .. }) => {
+                at.broken.set(true);
+                Ok((fault::mark_raised(&running, message), AS_IT_IS))
+            }
+            Err(error) => Err(error),
+        }
+    })?;
+    host.raw_set("begin", begin)?;
+
+    let at = shared.clone();
+    let finish = lua.create_function(move |lua, (path, new_global): (String, Function)| {
+        at.running()?.loading.borrow_mut().pop();
+        seal(lua, &at, &path, &new_global)
+    })?;
+    host.raw_set("finish", finish)
+}

@@ -1,0 +1,204 @@
+//! Objects in the machine: one userdata type whose members are looked up by kind and name.
+//!
+//! Reading, setting and going through an object come here from the prelude's metamethods. What is raised stays with the hook for the
+//! prelude to raise.
+
+use super::{
+    bind::Member,
+    convert::{Context, LuaValue, describe},
+    vm::{OVER, Shared},
+};
+use crate::script::{
+    Raise, Value,
+    convert::{assigned, named, read_only, unknown_member},
+    list::{Property, Type},
+    object::Object,
+    value::Args,
+};
+use mlua::{
+    AnyUserData, Function, Lua, LuaString, MetaMethod, Table, UserDataFields, UserDataMethods,
+    UserDataRegistry, Value as Lv,
+};
+use std::{cell::RefCell, rc::Rc};
+
+pub fn register(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
+    let (index, newindex, iterate): (Function, Function, Function) = (
+        prelude.get("index")?,
+        prelude.get("newindex")?,
+        prelude.get("iterate")?,
+    );
+    lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
+        registry.add_meta_field(MetaMethod::Index, index);
+        registry.add_meta_field(MetaMethod::NewIndex, newindex);
+        registry.add_meta_field(MetaMethod::Iter, iterate);
+        registry.add_meta_method(MetaMethod::ToString, |_, object, ()| Ok(object.kind().name));
+    })
+}
+
+/// The host functions behind the metamethods.
+pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
+    let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
+
+    let at = shared.clone();
+    set(
+        "get",
+        lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| {
+            get(lua, &at, &object, &key)
+        }),
+    )?;
+    let at = shared.clone();
+    set(
+        "set",
+        lua.create_function(move |_, (object, key, value): (AnyUserData, Lv, Lv)| {
+            set_member(&at, &object, &key, value)
+        }),
+    )?;
+    let at = shared.clone();
+    set(
+        "item",
+        lua.create_function(move |lua, (object, key): (AnyUserData, LuaString)| {
+            let running = at.running()?;
+            let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+            match &object.kind().index {
+                Some(index) => {
+                    let key = Value::Str(bytes::Bytes::copy_from_slice(&key.as_bytes()));
+                    let got = (index.get)(&Args(vec![object.clone().into(), key]));
+                    at.give(lua, &running, None, got)
+                }
+                None => Ok(Lv::Nil),
+            }
+        }),
+    )?;
+    let at = shared.clone();
+    set(
+        "names",
+        lua.create_function(move |lua, object: AnyUserData| {
+            let running = at.running()?;
+            let Ok(object) = object.borrow_scoped::<Object, _>(Object::clone) else {
+                return at.raise(
+                    &running,
+                    Raise::error("this value has no items to go through"),
+                );
+            };
+            let kind = object.kind();
+            let Some(index) = &kind.index else {
+                let why = format!("a {} has no items to go through", kind.name);
+                return at.raise(&running, Raise::error(why));
+            };
+            match (index.names)(&Args(vec![object.into()])) {
+                Ok(names) => Ok(Lv::Table(lua.create_sequence_from(names)?)),
+                Err(raise) => at.raise(&running, raise),
+            }
+        }),
+    )?;
+    Ok(())
+}
+
+fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Result<Lv> {
+    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+    let running = shared.running()?;
+    let kind = object.kind();
+    let name = match key {
+        Lv::String(name) => name,
+        other => {
+            let why = format!("a {} is read by a name, not {}", kind.name, describe(other));
+            return shared.raise(&running, Raise::error(why));
+        }
+    };
+    let name = name.as_bytes();
+    let text = std::str::from_utf8(&name).unwrap_or_default();
+    match shared.member(kind, text) {
+        Some(Member::Method(function)) => return Ok(Lv::Function(function.clone())),
+        Some(Member::Property(Property {
+            name: "config",
+            ty: Type::Native,
+            ..
+        })) => return Ok(running.config.clone()),
+        Some(Member::Property(Property {
+            ty: Type::Native, ..
+        })) => return Ok(running.state.clone()),
+        Some(Member::Property(property)) => {
+            let got = running.guard(|| (property.get)(&Args(vec![object.into()])))?;
+            return shared.give(lua, &running, None, got);
+        }
+        None => {}
+    }
+    match &kind.index {
+        Some(index) => {
+            let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
+            let got = running.guard(|| (index.get)(&Args(vec![object.into(), key])))?;
+            shared.give(lua, &running, None, got)
+        }
+        None if is_over(&object) => shared.raise(&running, Raise::error(REQUEST_IS_OVER)),
+        None => shared.raise(
+            &running,
+            unknown_member(kind, &String::from_utf8_lossy(&name)),
+        ),
+    }
+}
+
+const REQUEST_IS_OVER: &str =
+    "the request of this object is over: keep what was read from it, not the object";
+
+fn is_over(object: &Object) -> bool {
+    matches!(object, Object::Opaque(name, _) if *name == OVER)
+}
+
+/// Nil when it was set, or the mark that something was raised.
+fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
+    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+    let running = shared.running()?;
+    let kind = object.kind();
+    let name = match key {
+        Lv::String(name) => name.as_bytes(),
+        other => {
+            let why = format!("a {} is set by a name, not {}", kind.name, describe(other));
+            return shared.raise(&running, Raise::error(why));
+        }
+    };
+    let shown = String::from_utf8_lossy(&name);
+    let Some(scope) = &running.scope else {
+        return shared.raise(
+            &running,
+            Raise::error("nothing can be set while a file is loaded"),
+        );
+    };
+    let failed = RefCell::new(None);
+    let context = Context {
+        shared,
+        running: &running,
+        failed: &failed,
+    };
+    let value = LuaValue { value, context };
+    let set = || match (shared.member(kind, &shown), &kind.index) {
+        (Some(Member::Property(property)), _) => match property.set {
+            Some(set) => assigned(&property.ty, &value)
+                .and_then(|value| set(scope, Args(vec![object.into(), value])))
+                .map_err(|raise| named(&format!("{}.{}", kind.name, property.name), raise)),
+            None => Err(read_only(kind, &shown)),
+        },
+        (Some(Member::Method(_)), _) => Err(read_only(kind, &shown)),
+        (None, Some(index)) => match index.set {
+            Some(set) => {
+                let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
+                // What is read as text may be written as a number or a boolean too.
+                let ty = if matches!(index.ty, Type::Maybe(Type::String)) {
+                    &Type::Scalar
+                } else {
+                    &index.ty
+                };
+                assigned(ty, &value)
+                    .and_then(|value| set(scope, Args(vec![object.into(), key, value])))
+                    .map_err(|raise| named(&format!("{}[\"{shown}\"]", kind.name), raise))
+            }
+            None => Err(read_only(kind, &shown)),
+        },
+        (None, None) if is_over(&object) => Err(Raise::error(REQUEST_IS_OVER)),
+        (None, None) => Err(unknown_member(kind, &shown)),
+    };
+    match (running.guard(set)?, failed.take()) {
+        (Ok(()), _) => Ok(Lv::Nil),
+        (Err(_), Some(error)) => Err(error),
+        (Err(raise), None) => shared.raise(&running, raise),
+    }
+}

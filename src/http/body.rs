@@ -268,6 +268,8 @@ mod tests {
         let body = Body::from("hello");
         assert_eq!(body.len(), Some(5));
         assert_eq!(Body::from("").len(), Some(0));
-        assert_eq!(body.collect(0).await.unwrap(), "hello");
+        assert_eq!(body.collect(5).await.unwrap(), "hello");
+        let error = Body::from("hello").collect(4).await.unwrap_err();
+        assert_eq!(error.to_string(), "the upstream body is longer than 4 bytes");
     }
 }

@@ -314,7 +314,8 @@ fn running(
         || Instant::now() + LOAD_TIME,
         |exchange| exchange.deadline.get(),
     );
-    vm.running(scope, native, Budget::new(limits, deadline), limits.memory)
+    let budget = Budget::new(limits, deadline, &vm.clock);
+    vm.running(scope, native, budget, limits.memory)
 }
 
 /// Empties the handles that a hook was given, also when it is cancelled: bodies are not to wait for the collector, which sees

@@ -118,7 +118,7 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
         case(
             "transform",
             "{response: {items: $., all: $, price: $$5, first: $.list.0, list: [$.a, $.none, 7, null]}}",
-            { ["/object", "/list", "/delicate"].map(Request::get).into() },
+            ["/object", "/list", "/delicate"].map(Request::get).into(),
         ),
         case("transform", "{}", vec![Request::get("/object")]),
         case(

@@ -109,20 +109,19 @@ services:
 fn scripts_see_the_parameters_of_the_path_and_of_a_regex() {
     let yaml = "
 routes:
-  - {name: p, paths: ['/users/{id}/orders/{order}'], plugins: [{script: p.lua}]}
-  - {name: r, paths: ['~/files/(?<name>[a-z]+)\\.txt$'], plugins: [{script: p.lua}]}
+  - {name: lua, paths: ['/lua/{id}/orders/{order}'], plugins: [{script: p.lua}]}
+  - {name: rhai, paths: ['/rhai/{id}/orders/{order}'], plugins: [{script: p.rhai}]}
+  - {name: regex, paths: ['~/files/(?<name>[a-z]+)\\.txt$'], plugins: [{script: p.lua}]}
 ";
-    let script = "return { handle = function(req) return reply.json(200, req.params) end }";
-    let gateway = gateway(yaml).file("p.lua", script).start();
-    let params = |target| gateway.get(target).ok().json();
-    assert_eq!(
-        params("/users/7/orders/a%20b"),
-        serde_json::json!({"id": "7", "order": "a b"})
-    );
-    assert_eq!(
-        params("/files/readme.txt"),
-        serde_json::json!({"name": "readme"})
-    );
+    let lua = "return { handle = function(req) return reply.json(200, req.params) end }";
+    let rhai = "fn handle(req, ctx) { reply::json(200, req.params) }";
+    let gateway = gateway(yaml).file("p.lua", lua).file("p.rhai", rhai).start();
+    let params = |target: &str| gateway.get(target).ok().json();
+    for language in ["lua", "rhai"] {
+        let got = params(&format!("/{language}/7/orders/a%20b"));
+        assert_eq!(got, serde_json::json!({ "id": "7", "order": "a b" }), "{language}");
+    }
+    assert_eq!(params("/files/readme.txt"), serde_json::json!({ "name": "readme" }));
     gateway.get("/files/README.txt").problem(404);
 }
 

@@ -11,7 +11,12 @@ use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use std::{convert::Infallible, io, net::{IpAddr, SocketAddr}, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -37,7 +42,11 @@ struct State {
 }
 
 /// Listens and answers until the returned task is aborted; gives the address that it bound as well.
-pub async fn listen(admin: &Admin, status: watch::Receiver<Status>, reload: Reload) -> io::Result<(SocketAddr, JoinHandle<()>)> {
+pub async fn listen(
+    admin: &Admin,
+    status: watch::Receiver<Status>,
+    reload: Reload,
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(admin.address).await?;
     let address = listener.local_addr()?;
     let token = admin.token.as_ref().map(|token| token.0.clone());
@@ -78,7 +87,9 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
             json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
         ),
         (&Method::POST, "/api/v1/reload") => reload(state).await,
-        (_, "/api/v1/status" | "/api/v1/reload") => reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
+        (_, "/api/v1/status" | "/api/v1/reload") => {
+            reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" }))
+        }
         (_, path) => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
     }
 }

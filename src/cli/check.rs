@@ -55,7 +55,12 @@ pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics
         let stores = Arc::new(Stores::new(Arc::new(SystemClock::new())));
         let store = WorkerStore::connect(None, stores)?;
         let outbound = Rc::new(Offline);
-        let services = Rc::new(Services { store, outbound, first_worker: false, caches: crate::script::cache::Caches::for_worker() });
+        let services = Rc::new(Services {
+            store,
+            outbound,
+            first_worker: false,
+            caches: crate::script::cache::Caches::for_worker(),
+        });
         anyhow::Ok(prepared::prepare(generation.clone(), services).await.map(drop))
     })?;
     Ok(match prepared {

@@ -12,7 +12,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
-#[command(name = "gatewright", version, about = "The API gateway whose policies are scripts", disable_version_flag = true)]
+#[command(
+    name = "gatewright",
+    version,
+    about = "The API gateway whose policies are scripts",
+    disable_version_flag = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -16,11 +16,7 @@ pub(super) fn check(config: &Config, diagnostics: &mut Diagnostics) {
     same_match(&config.routes, diagnostics);
 }
 
-fn distinct<'c>(
-    what: &str,
-    names: impl Iterator<Item = &'c Spanned<String>>,
-    diagnostics: &mut Diagnostics,
-) {
+fn distinct<'c>(what: &str, names: impl Iterator<Item = &'c Spanned<String>>, diagnostics: &mut Diagnostics) {
     let mut seen: HashMap<&str, &Span> = HashMap::new();
     for name in names {
         if let Some(first) = seen.get(name.as_str()) {
@@ -55,11 +51,8 @@ fn same_match(routes: &[Route], diagnostics: &mut Diagnostics) {
         let conditions = conditions(route);
         let paths = sorted(route.paths.iter().map(|path| path.identity()));
         if let Some(first) = whole.get(&format!("{conditions} paths {paths}")) {
-            let message = format!(
-                "the routes {} and {} match the same requests",
-                first.name.quoted(),
-                route.name.quoted()
-            );
+            let message =
+                format!("the routes {} and {} match the same requests", first.name.quoted(), route.name.quoted());
             let diagnostic = Diagnostic::error(&route.name.span, message)
                 .related(&first.name.span, "first here")
                 .help("make them differ in `hosts`, `paths`, `methods` or `headers`, or give one a `priority`");
@@ -93,14 +86,8 @@ fn conditions(route: &Route) -> String {
     let mut out = String::new();
     let listeners = route.listeners.iter().map(|name| name.to_string());
     let protocols = route.protocols.iter().map(|protocol| protocol.as_str());
-    let headers = route
-        .headers
-        .iter()
-        .map(|(n, v)| format!("{n:?}{}", sorted(v)));
-    let query = route
-        .query
-        .iter()
-        .map(|(n, v)| format!("{n:?}{}", sorted(v)));
+    let headers = route.headers.iter().map(|(n, v)| format!("{n:?}{}", sorted(v)));
+    let query = route.query.iter().map(|(n, v)| format!("{n:?}{}", sorted(v)));
     // Writing to a String can't fail.
     let _ = write!(
         out,

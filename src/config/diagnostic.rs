@@ -52,10 +52,7 @@ impl Diagnostic {
     }
 
     fn at(severity: Severity, span: &Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            span: Some(span.clone()),
-            ..Diagnostic::in_file(severity, span.path(), message)
-        }
+        Diagnostic { span: Some(span.clone()), ..Diagnostic::in_file(severity, span.path(), message) }
     }
 
     /// A problem with a file as a whole: it can't be read, say.
@@ -170,9 +167,7 @@ impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let range = |of: &Diagnostic| of.span.as_ref().map(Span::range);
         let same = |other: &Diagnostic| {
-            other.message == diagnostic.message
-                && other.file == diagnostic.file
-                && range(other) == range(&diagnostic)
+            other.message == diagnostic.message && other.file == diagnostic.file && range(other) == range(&diagnostic)
         };
         if !self.found.iter().any(same) {
             self.found.push(diagnostic);

@@ -36,11 +36,7 @@ impl Expander<'_> {
         }
         let mut failures = Vec::new();
         let expanded = self.text(text, 0, &mut failures);
-        Some(if failures.is_empty() {
-            Ok(expanded)
-        } else {
-            Err(failures)
-        })
+        Some(if failures.is_empty() { Ok(expanded) } else { Err(failures) })
     }
 
     fn text(&mut self, text: &str, depth: usize, failures: &mut Vec<Failure>) -> String {
@@ -55,11 +51,7 @@ impl Expander<'_> {
             }
             out.push_str(&rest[..at]);
             let Some(length) = expression_length(&rest[at..]) else {
-                failures.push(failure(
-                    &rest[at..],
-                    "`${` without its `}`",
-                    "write `$${` for a literal `${`",
-                ));
+                failures.push(failure(&rest[at..], "`${` without its `}`", "write `$${` for a literal `${`"));
                 return out;
             };
             let expression = &rest[at..at + length];
@@ -73,19 +65,12 @@ impl Expander<'_> {
         out
     }
 
-    fn expression(
-        &mut self,
-        expression: &str,
-        depth: usize,
-        failures: &mut Vec<Failure>,
-    ) -> Result<String, Failure> {
+    fn expression(&mut self, expression: &str, depth: usize, failures: &mut Vec<Failure>) -> Result<String, Failure> {
         let inner = &expression[2..expression.len() - 1];
         if let Some(path) = inner.strip_prefix("file:") {
             return self.file(expression, path);
         }
-        let length = inner
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(inner.len());
+        let length = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len());
         let (name, tail) = inner.split_at(length);
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(failure(
@@ -125,9 +110,7 @@ impl Expander<'_> {
         Err(failure(
             expression,
             format!("`{expression}` is not an expression"),
-            format!(
-                "write `${{{name}}}`, `${{{name}:-default}}`, `${{{name}:?message}}` or `${{file:/path}}`"
-            ),
+            format!("write `${{{name}}}`, `${{{name}:-default}}`, `${{{name}:?message}}` or `${{file:/path}}`"),
         ))
     }
 
@@ -147,8 +130,7 @@ impl Expander<'_> {
         if bytes.len() as u64 > MAX_FILE {
             return Err(fail("it is larger than 1 MiB".to_owned()));
         }
-        let mut text =
-            String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8 text".to_owned()))?;
+        let mut text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8 text".to_owned()))?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
@@ -211,19 +193,12 @@ mod tests {
             "TRICKY" => Some("${NAME}: {a}\nb: c".to_owned()),
             _ => None,
         };
-        let mut expander = Expander {
-            env: &env,
-            directory: Path::new("/nowhere"),
-            files: Vec::new(),
-        };
+        let mut expander = Expander { env: &env, directory: Path::new("/nowhere"), files: Vec::new() };
         match expander.expand(text) {
             None => "(nothing to expand)".to_owned(),
             Some(Ok(text)) => text,
             Some(Err(failures)) => {
-                let all: Vec<_> = failures
-                    .iter()
-                    .map(|f| format!("{} -> {}", f.expression, f.message))
-                    .collect();
+                let all: Vec<_> = failures.iter().map(|f| format!("{} -> {}", f.expression, f.message)).collect();
                 all.join("; ")
             }
         }
@@ -241,10 +216,7 @@ mod tests {
             ("${NONE:-${ALSO:-deep}}", "deep"),
             ("$${NAME} ${NAME}", "${NAME} ann"),
             ("${TRICKY}", "${NAME}: {a}\nb: c"),
-            (
-                "${NONE}",
-                "${NONE} -> the environment variable `NONE` is not set",
-            ),
+            ("${NONE}", "${NONE} -> the environment variable `NONE` is not set"),
             (
                 "${EMPTY:?set it} ${NONE:?}",
                 "${EMPTY:?set it} -> the environment variable `EMPTY` is not set: set it; \
@@ -252,15 +224,9 @@ mod tests {
             ),
             ("a ${NAME", "${NAME -> `${` without its `}`"),
             ("${}", "${} -> `${}` does not name an environment variable"),
-            (
-                "${1X}",
-                "${1X} -> `${1X}` does not name an environment variable",
-            ),
+            ("${1X}", "${1X} -> `${1X}` does not name an environment variable"),
             ("${NAME-x}", "${NAME-x} -> `${NAME-x}` is not an expression"),
-            (
-                "${file:secret}",
-                "${file:secret} -> cannot read `/nowhere/secret`: no such file or directory",
-            ),
+            ("${file:secret}", "${file:secret} -> cannot read `/nowhere/secret`: no such file or directory"),
         ];
         for (text, expected) in cases {
             assert_eq!(expand(text), expected, "{text}");
@@ -271,15 +237,8 @@ mod tests {
     fn files_lose_one_line_break_and_are_remembered() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("secret"), "two\nlines\r\n").expect("a file");
-        let mut expander = Expander {
-            env: &|_| None,
-            directory: directory.path(),
-            files: Vec::new(),
-        };
-        assert_eq!(
-            expander.expand("<${file:secret}>"),
-            Some(Ok("<two\nlines>".to_owned()))
-        );
+        let mut expander = Expander { env: &|_| None, directory: directory.path(), files: Vec::new() };
+        assert_eq!(expander.expand("<${file:secret}>"), Some(Ok("<two\nlines>".to_owned())));
         assert_eq!(expander.files, [directory.path().join("secret")]);
     }
 }

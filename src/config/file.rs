@@ -25,16 +25,9 @@ pub(super) struct File<'f> {
     pub guesses_regex: bool,
 }
 
-pub(super) fn config(
-    root: &Node,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> Option<Config> {
+pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Config> {
     let table = Table::open(root, &keys::FILE, diagnostics)?;
-    let file = File {
-        directory,
-        guesses_regex: is_before_kong_3(&table),
-    };
+    let file = File { directory, guesses_regex: is_before_kong_3(&table) };
     let listeners = listener::listeners(table.get("listen"), diagnostics);
     let (services, routes) = services_and_routes(&table, &file, diagnostics);
     let mut config = Config {
@@ -110,9 +103,7 @@ fn find_service(written: &mut Written, services: &[Service], diagnostics: &mut D
     let Some(wanted) = &written.service else {
         return;
     };
-    let found = services
-        .iter()
-        .position(|s| s.name.value == wanted.value || s.id.as_ref() == Some(&wanted.value));
+    let found = services.iter().position(|s| s.name.value == wanted.value || s.id.as_ref() == Some(&wanted.value));
     match found {
         Some(index) => {
             written.route.service = Some(index);
@@ -128,11 +119,8 @@ fn find_service(written: &mut Written, services: &[Service], diagnostics: &mut D
 
 /// Gives generated names that clash with others a further number; users' own names are left to the checks.
 fn named_apart(written: Vec<Written>) -> Vec<Route> {
-    let mut taken: std::collections::HashSet<String> = written
-        .iter()
-        .filter(|w| w.named)
-        .map(|w| w.route.name.value.clone())
-        .collect();
+    let mut taken: std::collections::HashSet<String> =
+        written.iter().filter(|w| w.named).map(|w| w.route.name.value.clone()).collect();
     let apart = |mut w: Written| {
         if !w.named {
             let base = w.route.name.value.clone();
@@ -148,19 +136,13 @@ fn named_apart(written: Vec<Written>) -> Vec<Route> {
 }
 
 /// Puts each entry of the list at the top where it belongs.
-fn place_plugins(
-    config: &mut Config,
-    scoped: Vec<(plugin_use::PluginUse, Scope)>,
-    diagnostics: &mut Diagnostics,
-) {
+fn place_plugins(config: &mut Config, scoped: Vec<(plugin_use::PluginUse, Scope)>, diagnostics: &mut Diagnostics) {
     for (plugin, scope) in scoped {
         match scope {
             Scope::Everywhere => config.plugins.push(plugin),
             Scope::Nowhere => {}
             Scope::Service(wanted) => {
-                let is_it = |s: &&mut Service| {
-                    s.name.value == wanted.value || s.id.as_ref() == Some(&wanted.value)
-                };
+                let is_it = |s: &&mut Service| s.name.value == wanted.value || s.id.as_ref() == Some(&wanted.value);
                 match config.services.iter_mut().find(is_it) {
                     Some(service) => service.plugins.push(plugin),
                     None => {
@@ -170,9 +152,7 @@ fn place_plugins(
                 }
             }
             Scope::Route(wanted) => {
-                let is_it = |r: &&mut Route| {
-                    r.name.value == wanted.value || r.id.as_ref() == Some(&wanted.value)
-                };
+                let is_it = |r: &&mut Route| r.name.value == wanted.value || r.id.as_ref() == Some(&wanted.value);
                 match config.routes.iter_mut().find(is_it) {
                     Some(route) => route.plugins.push(plugin),
                     None => {
@@ -200,11 +180,8 @@ fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Sec
         Some("redis" | "unix" | "redis+unix") => {
             return Some(Spanned::new(Secret(url.value), url.span));
         }
-        Some("rediss") => {
-            Diagnostic::error(&url.span, "TLS to Redis (`rediss://`) is not there yet")
-        }
-        _ => Diagnostic::error(&url.span, "not the URL of a Redis")
-            .help("write it like `redis://127.0.0.1:6379/0`"),
+        Some("rediss") => Diagnostic::error(&url.span, "TLS to Redis (`rediss://`) is not there yet"),
+        _ => Diagnostic::error(&url.span, "not the URL of a Redis").help("write it like `redis://127.0.0.1:6379/0`"),
     };
     diagnostics.push(diagnostic);
     None
@@ -212,20 +189,14 @@ fn redis(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Sec
 
 fn plugins_dir(table: &Table<'_>, directory: &Path, diagnostics: &mut Diagnostics) -> PluginsDir {
     let Some(text) = table.name("plugins_dir", diagnostics) else {
-        return PluginsDir {
-            path: directory.join("plugins"),
-            written: None,
-        };
+        return PluginsDir { path: directory.join("plugins"), written: None };
     };
     let path = directory.join(&text.value);
     if !path.is_dir() {
         let message = format!("the plugin folder {} does not exist", text.quoted());
         diagnostics.error(&text.span, message);
     }
-    PluginsDir {
-        path,
-        written: Some(text.span),
-    }
+    PluginsDir { path, written: Some(text.span) }
 }
 
 fn trusted_proxies(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<IpNet> {
@@ -243,12 +214,7 @@ fn identity_headers(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<Hea
     each(table.get("identity_headers"), diagnostics, |text| {
         HeaderName::from_bytes(text.as_bytes()).map_err(|_| "is not a header name".to_owned())
     })
-    .unwrap_or_else(|| {
-        vec![
-            HeaderName::from_static("x-user-id"),
-            HeaderName::from_static("x-user-email"),
-        ]
-    })
+    .unwrap_or_else(|| vec![HeaderName::from_static("x-user-id"), HeaderName::from_static("x-user-email")])
 }
 
 fn dev(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Dev> {
@@ -266,10 +232,7 @@ fn dev(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Dev> {
         };
         let (title, curl) = (text("title"), text("curl"));
         if let (Some(title), Some(curl)) = (title, curl) {
-            commands.push(Command {
-                title: title.value,
-                curl: curl.value,
-            });
+            commands.push(Command { title: title.value, curl: curl.value });
         }
     }
     Some(Dev { commands })

@@ -52,47 +52,24 @@ pub enum Support {
 
 impl Section {
     pub fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys
-            .iter()
-            .chain(self.kong)
-            .find(|key| key.name == name)
+        self.keys.iter().chain(self.kong).find(|key| key.name == name)
     }
 }
 
-const fn key(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        doc,
-        support: Support::Full,
-    }
+const fn key(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default, doc, support: Support::Full }
 }
 
 const fn harmless(name: &'static str) -> Key {
-    Key {
-        support: Support::Harmless,
-        ..key(name, "", "", "")
-    }
+    Key { support: Support::Harmless, ..key(name, "", "", "") }
 }
 
 const fn without(name: &'static str, why: &'static str) -> Key {
-    Key {
-        support: Support::Without(why),
-        ..key(name, "", "", "")
-    }
+    Key { support: Support::Without(why), ..key(name, "", "", "") }
 }
 
 const fn refused(name: &'static str, why: &'static str) -> Key {
-    Key {
-        support: Support::Refused(why),
-        ..key(name, "", "", "")
-    }
+    Key { support: Support::Refused(why), ..key(name, "", "", "") }
 }
 
 /// The reference of the keys of some sections, in Markdown.
@@ -100,41 +77,23 @@ pub fn reference(sections: &[&Section]) -> String {
     let mut out = String::new();
     for section in sections {
         // Writing to a String can't fail.
-        let _ = writeln!(
-            out,
-            "## {}\n\n`{}`. {}\n",
-            section.name, section.at, section.doc
-        );
+        let _ = writeln!(out, "## {}\n\n`{}`. {}\n", section.name, section.at, section.doc);
         let _ = writeln!(out, "| key | value | default | |\n|---|---|---|---|");
-        for key in section
-            .keys
-            .iter()
-            .filter(|key| key.support == Support::Full)
-        {
+        for key in section.keys.iter().filter(|key| key.support == Support::Full) {
             let default = match key.default {
                 "" => String::new(),
                 default => format!("`{default}`"),
             };
-            let _ = writeln!(
-                out,
-                "| `{}` | {} | {default} | {} |",
-                key.name, key.kind, key.doc
-            );
+            let _ = writeln!(out, "| `{}` | {} | {default} | {} |", key.name, key.kind, key.doc);
         }
         let names = |wanted: fn(Support) -> bool| {
             let all = section.keys.iter().chain(section.kong);
-            let names: Vec<_> = all
-                .filter(|key| wanted(key.support))
-                .map(|key| format!("`{}`", key.name))
-                .collect();
+            let names: Vec<_> = all.filter(|key| wanted(key.support)).map(|key| format!("`{}`", key.name)).collect();
             names.join(", ")
         };
         let harmless = names(|support| support == Support::Harmless);
         if !harmless.is_empty() {
-            let _ = writeln!(
-                out,
-                "\nAccepted from Kong's files, without effect: {harmless}."
-            );
+            let _ = writeln!(out, "\nAccepted from Kong's files, without effect: {harmless}.");
         }
         let without = names(|support| matches!(support, Support::Without(_)));
         if !without.is_empty() {

@@ -49,27 +49,15 @@ pub(super) fn limits(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Limi
             Some(size) if size >= least => *limit = size,
             Some(_) => {
                 if let Some(node) = table.get(key) {
-                    mismatch(
-                        node,
-                        &format!("a size of at least {least} bytes"),
-                        diagnostics,
-                    );
+                    mismatch(node, &format!("a size of at least {least} bytes"), diagnostics);
                 }
             }
             None => {}
         }
     };
-    size(
-        "max_header_bytes",
-        MIN_HEADER_BYTES,
-        &mut limits.max_header_bytes,
-    );
+    size("max_header_bytes", MIN_HEADER_BYTES, &mut limits.max_header_bytes);
     size("max_body_size", 0, &mut limits.max_body_size);
-    size(
-        "script_memory",
-        MIN_SCRIPT_MEMORY,
-        &mut limits.script_memory,
-    );
+    size("script_memory", MIN_SCRIPT_MEMORY, &mut limits.script_memory);
     let count = table.integer("max_header_count", 1..=10_000, diagnostics);
     if let Some(count) = count.and_then(|count| usize::try_from(count).ok()) {
         limits.max_header_count = count;

@@ -68,27 +68,17 @@ fn local(port: u16) -> SocketAddr {
 /// Decodes `listen`: an address, a mapping, or a list of either; 127.0.0.1:8080 when absent.
 pub(super) fn listeners(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Vec<Listener> {
     let Some(node) = node else {
-        return vec![Listener {
-            address: local(PROXY_PORT),
-            name: None,
-            span: None,
-        }];
+        return vec![Listener { address: local(PROXY_PORT), name: None, span: None }];
     };
     let items = match node.as_list() {
         Some([]) => {
-            diagnostics.error(
-                &node.span,
-                "`listen` is empty: there is nowhere to connect to",
-            );
+            diagnostics.error(&node.span, "`listen` is empty: there is nowhere to connect to");
             &[]
         }
         Some(items) => items,
         None => std::slice::from_ref(node),
     };
-    let listeners: Vec<_> = items
-        .iter()
-        .filter_map(|item| listener(item, diagnostics))
-        .collect();
+    let listeners: Vec<_> = items.iter().filter_map(|item| listener(item, diagnostics)).collect();
     check_distinct(&listeners, diagnostics);
     listeners
 }
@@ -105,16 +95,9 @@ fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
         };
         (text, name)
     } else {
-        (
-            text(node, "an address such as `127.0.0.1:8080`", diagnostics)?,
-            None,
-        )
+        (text(node, "an address such as `127.0.0.1:8080`", diagnostics)?, None)
     };
-    Some(Listener {
-        address: socket_address(&address, PROXY_PORT, diagnostics)?,
-        name,
-        span: Some(address.span),
-    })
+    Some(Listener { address: socket_address(&address, PROXY_PORT, diagnostics)?, name, span: Some(address.span) })
 }
 
 fn text(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
@@ -151,16 +134,12 @@ fn check_distinct(listeners: &[Listener], diagnostics: &mut Diagnostics) {
 
 /// Whether two sockets would take the same connections. `0.0.0.0` has every address of its family; port 0 has none.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_ip = a.ip() == b.ip()
-        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    let same_ip =
+        a.ip() == b.ip() || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() != 0 && a.port() == b.port() && same_ip
 }
 
-fn socket_address(
-    text: &Spanned<String>,
-    port: u16,
-    diagnostics: &mut Diagnostics,
-) -> Option<SocketAddr> {
+fn socket_address(text: &Spanned<String>, port: u16, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -180,10 +159,7 @@ fn socket_address(
 
 fn why_no_address(text: &str, port: u16) -> (&'static str, Option<String>) {
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return (
-            "the port is missing",
-            Some(SocketAddr::new(ip, port).to_string()),
-        );
+        return ("the port is missing", Some(SocketAddr::new(ip, port).to_string()));
     }
     let number = text.strip_prefix(':').unwrap_or(text);
     if let Ok(port) = number.parse::<u16>() {
@@ -191,32 +167,21 @@ fn why_no_address(text: &str, port: u16) -> (&'static str, Option<String>) {
         return (why, Some(format!("127.0.0.1:{port}")));
     }
     match text.rsplit_once(':') {
-        Some(("localhost", port)) if port.parse::<u16>().is_ok() => (
-            "it needs an IP address, not a name",
-            Some(format!("127.0.0.1:{port}")),
-        ),
+        Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
+            ("it needs an IP address, not a name", Some(format!("127.0.0.1:{port}")))
+        }
         Some((ip, _)) if ip.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => {
             ("the port is not a number from 0 to 65535", None)
         }
-        Some(("*", port)) if port.parse::<u16>().is_ok() => {
-            ("it needs an IP address", Some(format!("0.0.0.0:{port}")))
-        }
+        Some(("*", port)) if port.parse::<u16>().is_ok() => ("it needs an IP address", Some(format!("0.0.0.0:{port}"))),
         _ => ("it needs an IP address and a port", None),
     }
 }
 
 /// Decodes `admin`: an address, `off`, or a mapping with a token; 127.0.0.1:9080 when absent.
-pub(super) fn admin(
-    node: Option<&Node>,
-    listeners: &[Listener],
-    diagnostics: &mut Diagnostics,
-) -> Option<Admin> {
+pub(super) fn admin(node: Option<&Node>, listeners: &[Listener], diagnostics: &mut Diagnostics) -> Option<Admin> {
     let admin = match node {
-        None => Admin {
-            address: local(ADMIN_PORT),
-            token: None,
-            span: None,
-        },
+        None => Admin { address: local(ADMIN_PORT), token: None, span: None },
         // `off` of YAML 1.1 may reach us as false.
         Some(node) if node.as_str() == Some("off") || node.as_bool() == Some(false) => return None,
         Some(node) => written_admin(node, diagnostics)?,
@@ -227,15 +192,11 @@ pub(super) fn admin(
     {
         let address = span.quote(admin.address);
         let message = format!("the admin API on {address} is open to others and has no token");
-        let help =
-            "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
+        let help = "write `admin: {address: …, token: \"${ADMIN_TOKEN:?}\"}`, or listen on 127.0.0.1";
         diagnostics.push(Diagnostic::error(span, message).help(help));
     }
     if let Some(taken) = listeners.iter().find(|l| overlap(l.address, admin.address)) {
-        let message = format!(
-            "admin and a listener are both on port {}",
-            admin.address.port()
-        );
+        let message = format!("admin and a listener are both on port {}", admin.address.port());
         if let Some(span) = admin.span.as_ref().or(taken.span.as_ref()) {
             diagnostics.push(Diagnostic::error(span, message));
         }
@@ -258,11 +219,7 @@ fn written_admin(node: &Node, diagnostics: &mut Diagnostics) -> Option<Admin> {
         Some(text) => (socket_address(&text, ADMIN_PORT, diagnostics)?, text.span),
         None => (local(ADMIN_PORT), node.span.clone()),
     };
-    Some(Admin {
-        address,
-        token: token.map(|token| Secret(token.value)),
-        span: Some(span),
-    })
+    Some(Admin { address, token: token.map(|token| Secret(token.value)), span: Some(span) })
 }
 
 pub(super) fn workers(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Workers {
@@ -270,10 +227,7 @@ pub(super) fn workers(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Wor
         return Workers::Auto;
     };
     let number = node.as_i64().and_then(|n| usize::try_from(n).ok());
-    match number
-        .and_then(NonZeroUsize::new)
-        .filter(|n| n.get() <= 1024)
-    {
+    match number.and_then(NonZeroUsize::new).filter(|n| n.get() <= 1024) {
         Some(number) => Workers::Exactly(number),
         None => {
             mismatch(node, "`auto` or a number from 1 to 1024", diagnostics);
@@ -282,11 +236,7 @@ pub(super) fn workers(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Wor
     }
 }
 
-pub(super) fn access_log(
-    node: Option<&Node>,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> AccessLog {
+pub(super) fn access_log(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> AccessLog {
     let Some(node) = node else {
         return AccessLog::Stdout;
     };

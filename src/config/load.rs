@@ -27,11 +27,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     match read(path, &mut diagnostics) {
         Some(source) => load_source(&source, env),
-        None => Loaded {
-            config: None,
-            diagnostics,
-            files: vec![path.to_owned()],
-        },
+        None => Loaded { config: None, diagnostics, files: vec![path.to_owned()] },
     }
 }
 
@@ -39,11 +35,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
 pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let directory = source.path().parent().unwrap_or(Path::new(""));
-    let mut expander = Expander {
-        env,
-        directory,
-        files: vec![source.path().to_owned()],
-    };
+    let mut expander = Expander { env, directory, files: vec![source.path().to_owned()] };
     let root = yaml::parse(source, &mut expander, &mut diagnostics);
     let config = match root.filter(|root| !root.is_null()) {
         Some(root) => file::config(&root, directory, &mut diagnostics),
@@ -54,11 +46,7 @@ pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -
             None
         }
     };
-    Loaded {
-        config,
-        diagnostics,
-        files: expander.files,
-    }
+    Loaded { config, diagnostics, files: expander.files }
 }
 
 fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<Source>> {
@@ -84,8 +72,7 @@ fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<Source>> {
             let at = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let source = Source::new(path, text);
-            let diagnostic =
-                Diagnostic::error(&source.span(at..at + 3), "the file is not UTF-8 text");
+            let diagnostic = Diagnostic::error(&source.span(at..at + 3), "the file is not UTF-8 text");
             diagnostics.push(diagnostic.help("save it as UTF-8"));
             None
         }
@@ -102,20 +89,14 @@ const SYSTEM: &str = "/etc/gatewright/gateway.yaml";
 
 /// The configuration file to use: `explicit` (`-c`), `$GATEWRIGHT_CONFIG`, `./gateway.yaml`,
 /// `/etc/gatewright/gateway.yaml`, the first that is given or there. One that is given is never passed over.
-pub fn find(
-    explicit: Option<&Path>,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<PathBuf, NotFound> {
+pub fn find(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, NotFound> {
     if let Some(path) = explicit {
         return given(path, "given with -c");
     }
     if let Some(path) = env("GATEWRIGHT_CONFIG").filter(|path| !path.is_empty()) {
         return given(Path::new(&path), "named by $GATEWRIGHT_CONFIG");
     }
-    let found = [HERE, SYSTEM]
-        .map(Path::new)
-        .into_iter()
-        .find(|path| path.exists());
+    let found = [HERE, SYSTEM].map(Path::new).into_iter().find(|path| path.exists());
     found.map(Path::to_owned).ok_or_else(|| {
         NotFound(format!(
             "no configuration: -c is not given, $GATEWRIGHT_CONFIG is not set, and neither ./{HERE} nor {SYSTEM} exists"
@@ -126,10 +107,7 @@ pub fn find(
 fn given(path: &Path, how: &str) -> Result<PathBuf, NotFound> {
     // try_exists: a file that may not be read is reported as such by `load`.
     match path.try_exists() {
-        Ok(false) => Err(NotFound(format!(
-            "the configuration `{}`, {how}, does not exist",
-            path.display()
-        ))),
+        Ok(false) => Err(NotFound(format!("the configuration `{}`, {how}, does not exist", path.display()))),
         _ => Ok(path.to_owned()),
     }
 }

@@ -46,9 +46,7 @@ impl HostPattern {
         match self {
             HostPattern::Exact(exact) => host == exact,
             HostPattern::Suffix(end) => host.len() > end.len() && host.ends_with(end.as_str()),
-            HostPattern::Prefix(start) => {
-                host.len() > start.len() && host.starts_with(start.as_str())
-            }
+            HostPattern::Prefix(start) => host.len() > start.len() && host.starts_with(start.as_str()),
         }
     }
 }
@@ -69,13 +67,8 @@ impl ValueMatch {
         let Some(source) = text.strip_prefix("~*") else {
             return Ok(ValueMatch::Exact(text.to_owned()));
         };
-        let regex = regex::RegexBuilder::new(source)
-            .case_insensitive(true)
-            .build();
-        Ok(ValueMatch::Regex {
-            source: source.to_owned(),
-            regex: regex.map_err(|e| regex_reason(&e))?,
-        })
+        let regex = regex::RegexBuilder::new(source).case_insensitive(true).build();
+        Ok(ValueMatch::Regex { source: source.to_owned(), regex: regex.map_err(|e| regex_reason(&e))? })
     }
 
     /// Whether a header's value matches; case does not count, as in Kong.
@@ -152,11 +145,7 @@ mod tests {
 
     #[test]
     fn header_values_are_compared_as_kong_does() {
-        let cases = [
-            ("v2", "V2", true),
-            ("v2", "v21", false),
-            ("~*^v\\d$", "V2", true),
-        ];
+        let cases = [("v2", "V2", true), ("v2", "v21", false), ("~*^v\\d$", "V2", true)];
         for (pattern, value, expected) in cases {
             let parsed = ValueMatch::parse(pattern).expect(pattern);
             assert_eq!(parsed.matches_header(value), expected, "{pattern} {value}");

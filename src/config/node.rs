@@ -42,11 +42,7 @@ pub struct Entry {
 
 impl Node {
     pub fn new(value: Value, span: Span) -> Node {
-        Node {
-            value,
-            span,
-            expanded: None,
-        }
+        Node { value, span, expanded: None }
     }
 
     /// An empty mapping at `span`: the config of a plugin that was given none.
@@ -124,17 +120,14 @@ impl Node {
         if pointer.is_empty() {
             return Some(self);
         }
-        pointer
-            .strip_prefix('/')?
-            .split('/')
-            .try_fold(self, |node, token| {
-                let token = token.replace("~1", "/").replace("~0", "~");
-                match &node.value {
-                    Value::Map(map) => map.get(&token).map(|entry| &entry.node),
-                    Value::List(items) => items.get(token.parse::<usize>().ok()?),
-                    _ => None,
-                }
-            })
+        pointer.strip_prefix('/')?.split('/').try_fold(self, |node, token| {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            match &node.value {
+                Value::Map(map) => map.get(&token).map(|entry| &entry.node),
+                Value::List(items) => items.get(token.parse::<usize>().ok()?),
+                _ => None,
+            }
+        })
     }
 
     /// The place of what a JSON pointer names, or of the nearest thing around it that is there.
@@ -156,11 +149,9 @@ impl Node {
             Value::Number(value) => serde_json::Value::Number(value.clone()),
             Value::String(value) => value.as_str().into(),
             Value::List(items) => items.iter().map(Node::to_json).collect(),
-            Value::Map(map) => serde_json::Value::Object(
-                map.iter()
-                    .map(|(key, entry)| (key.clone(), entry.node.to_json()))
-                    .collect(),
-            ),
+            Value::Map(map) => {
+                serde_json::Value::Object(map.iter().map(|(key, entry)| (key.clone(), entry.node.to_json())).collect())
+            }
         }
     }
 

@@ -35,12 +35,10 @@ impl std::fmt::Display for PathPattern {
         match self {
             PathPattern::Exact(path) => write!(f, "={path}"),
             PathPattern::Prefix(path) => f.write_str(path),
-            PathPattern::Template(segments) => {
-                segments.iter().try_for_each(|segment| match segment {
-                    Segment::Literal(text) => write!(f, "/{text}"),
-                    Segment::Parameter(name) => write!(f, "/{{{name}}}"),
-                })
-            }
+            PathPattern::Template(segments) => segments.iter().try_for_each(|segment| match segment {
+                Segment::Literal(text) => write!(f, "/{text}"),
+                Segment::Parameter(name) => write!(f, "/{{{name}}}"),
+            }),
             PathPattern::Regex { source, .. } => write!(f, "~{source}"),
         }
     }
@@ -66,10 +64,7 @@ impl PathPattern {
         Regex::new(source).map_err(|e| regex_reason(&e))?;
         // The group keeps an alternative, `/a|/b`, behind the anchor.
         let regex = Regex::new(&format!("^(?:{source})")).map_err(|e| regex_reason(&e))?;
-        Ok(PathPattern::Regex {
-            source: source.to_owned(),
-            regex,
-        })
+        Ok(PathPattern::Regex { source: source.to_owned(), regex })
     }
 
     /// What makes two patterns match the same: the names of parameters don't count.
@@ -122,9 +117,7 @@ fn template(text: &str) -> Result<Vec<Segment>, String> {
 /// The path as a normalised request would have it, or why none has it.
 fn normal_path(path: &str) -> Result<String, String> {
     if !path.starts_with('/') {
-        return Err(
-            "a path begins with `/`, or with `~` when it is a regular expression".to_owned(),
-        );
+        return Err("a path begins with `/`, or with `~` when it is a regular expression".to_owned());
     }
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -138,10 +131,7 @@ fn normal_path(path: &str) -> Result<String, String> {
                 return Err("a path has no `*`: it matches all below it anyway".to_owned());
             }
             b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'|' => {
-                return Err(format!(
-                    "`{}` must be percent-encoded in a path",
-                    byte as char
-                ));
+                return Err(format!("`{}` must be percent-encoded in a path", byte as char));
             }
             _ if byte.is_ascii_graphic() => out.push(byte as char),
             _ => {
@@ -151,12 +141,7 @@ fn normal_path(path: &str) -> Result<String, String> {
     }
     // After decoding: `%2e%2e` is `..` as well.
     let inner = out.strip_suffix('/').unwrap_or(&out);
-    if out == "//"
-        || inner
-            .split('/')
-            .skip(1)
-            .any(|s| matches!(s, "" | "." | ".."))
-    {
+    if out == "//" || inner.split('/').skip(1).any(|s| matches!(s, "" | "." | "..")) {
         return Err("a path has no empty segments and no `.` or `..`".to_owned());
     }
     Ok(out)
@@ -171,9 +156,7 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<String, String> {
     // Two hexadecimal digits fit into a byte.
     let byte = (high * 16 + low) as u8;
     match byte {
-        b'/' | b'\\' | 0 => {
-            Err("an encoded slash, backslash or NUL never reaches a route".to_owned())
-        }
+        b'/' | b'\\' | 0 => Err("an encoded slash, backslash or NUL never reaches a route".to_owned()),
         b'-' | b'.' | b'_' | b'~' => Ok((byte as char).to_string()),
         _ if byte.is_ascii_alphanumeric() => Ok((byte as char).to_string()),
         _ => Ok(format!("%{byte:02X}")),
@@ -195,51 +178,24 @@ mod tests {
             ("/users/{id}", "template /users/{id}"),
             ("/users/{id}/", "template /users/{id}/"),
             (r"~/users/(?<id>\d+)$", r"regex ~/users/(?<id>\d+)$"),
-            (
-                "api",
-                "a path begins with `/`, or with `~` when it is a regular expression",
-            ),
-            (
-                "",
-                "a path begins with `/`, or with `~` when it is a regular expression",
-            ),
+            ("api", "a path begins with `/`, or with `~` when it is a regular expression"),
+            ("", "a path begins with `/`, or with `~` when it is a regular expression"),
             ("//", "a path has no empty segments and no `.` or `..`"),
             ("/a//b", "a path has no empty segments and no `.` or `..`"),
-            (
-                "/a/%2E%2e/b",
-                "a path has no empty segments and no `.` or `..`",
-            ),
+            ("/a/%2E%2e/b", "a path has no empty segments and no `.` or `..`"),
             ("/a//{b}", "a path has no empty segments"),
             ("~/a)|(/b", "unopened group"),
             ("/a/../b", "a path has no empty segments and no `.` or `..`"),
-            (
-                "/a?b",
-                "a path has no `?` or `#`; use `query` for parameters",
-            ),
+            ("/a?b", "a path has no `?` or `#`; use `query` for parameters"),
             ("/a/*", "a path has no `*`: it matches all below it anyway"),
-            (
-                "/a b",
-                "spaces and letters beyond ASCII must be percent-encoded",
-            ),
-            (
-                "/a%2fb",
-                "an encoded slash, backslash or NUL never reaches a route",
-            ),
+            ("/a b", "spaces and letters beyond ASCII must be percent-encoded"),
+            ("/a%2fb", "an encoded slash, backslash or NUL never reaches a route"),
             ("/a%2", "`%` is followed by two hexadecimal digits"),
-            (
-                "/u/{id}.json",
-                "a parameter takes a whole segment, as in `/users/{id}`",
-            ),
-            (
-                "/u/{}",
-                "a parameter is `{name}`, of letters, digits and `_`",
-            ),
+            ("/u/{id}.json", "a parameter takes a whole segment, as in `/users/{id}`"),
+            ("/u/{}", "a parameter is `{name}`, of letters, digits and `_`"),
             ("/{a}/{a}", "two parameters have one name"),
             ("~/a(", "unclosed group"),
-            (
-                "~/a(?=b)",
-                "look-around, including look-ahead and look-behind, is not supported",
-            ),
+            ("~/a(?=b)", "look-around, including look-ahead and look-behind, is not supported"),
         ];
         for (text, expected) in cases {
             let found = match PathPattern::parse(text) {

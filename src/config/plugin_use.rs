@@ -52,11 +52,7 @@ pub(super) enum Scope {
 }
 
 /// The entries of a list below a service or a route.
-pub(super) fn plugins(
-    node: Option<&Node>,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> Vec<PluginUse> {
+pub(super) fn plugins(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> Vec<PluginUse> {
     let mut all = Vec::new();
     for (plugin, scope) in scoped(node, directory, diagnostics) {
         match scope {
@@ -74,24 +70,12 @@ pub(super) fn plugins(
 }
 
 /// The entries of the list at the top, each with the scope that it names.
-pub(super) fn scoped(
-    node: Option<&Node>,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> Vec<(PluginUse, Scope)> {
+pub(super) fn scoped(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> Vec<(PluginUse, Scope)> {
     let items = node.and_then(|node| list(node, diagnostics));
-    items
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|item| plugin(item, directory, diagnostics))
-        .collect()
+    items.unwrap_or_default().iter().filter_map(|item| plugin(item, directory, diagnostics)).collect()
 }
 
-fn plugin(
-    node: &Node,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> Option<(PluginUse, Scope)> {
+fn plugin(node: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<(PluginUse, Scope)> {
     if let Some(name) = node.as_str() {
         let fix = format!("{{name: {name}}}");
         let message = format!("expected a plugin entry, found {}", node.describe());
@@ -116,11 +100,7 @@ fn plugin(
     Some((plugin, scope(&table, diagnostics)))
 }
 
-fn kind(
-    table: &Table<'_>,
-    directory: &Path,
-    diagnostics: &mut Diagnostics,
-) -> Option<(PluginKind, Span)> {
+fn kind(table: &Table<'_>, directory: &Path, diagnostics: &mut Diagnostics) -> Option<(PluginKind, Span)> {
     let both = table.get("name").is_some() && table.get("script").is_some();
     let neither = table.get("name").is_none() && table.get("script").is_none();
     if both {
@@ -167,10 +147,7 @@ fn on_error(table: &Table<'_>, diagnostics: &mut Diagnostics) -> OnError {
 }
 
 fn scope(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Scope {
-    if let Some(span) = table
-        .key_span("consumer")
-        .or(table.key_span("consumer_group"))
-    {
+    if let Some(span) = table.key_span("consumer").or(table.key_span("consumer_group")) {
         let message = "this plugin is for a consumer: there are none, so it never runs";
         diagnostics.warning(span, message);
         return Scope::Nowhere;
@@ -199,9 +176,7 @@ pub(super) fn reference(node: &Node, diagnostics: &mut Diagnostics) -> Option<Sp
 pub(super) fn check_distinct(plugins: &[PluginUse], diagnostics: &mut Diagnostics) {
     for (index, plugin) in plugins.iter().enumerate() {
         let id = |of: &PluginUse| of.id.as_ref().map(|id| id.value.clone());
-        let twin = plugins[..index]
-            .iter()
-            .find(|other| other.kind == plugin.kind && id(other) == id(plugin));
+        let twin = plugins[..index].iter().find(|other| other.kind == plugin.kind && id(other) == id(plugin));
         if let Some(twin) = twin {
             let name = plugin.span.quote(plugin.span.text());
             let message = format!("the plugin {name} is listed twice");

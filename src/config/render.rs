@@ -2,9 +2,7 @@
 
 use std::io::IsTerminal;
 
-use annotate_snippets::{
-    AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
-};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::source::Span;
@@ -20,11 +18,7 @@ impl Style {
     /// Coloured when `output` is a terminal and `NO_COLOR` (no-color.org) is not set.
     pub fn of(output: &impl IsTerminal, env: &dyn Fn(&str) -> Option<String>) -> Style {
         let refused = env("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if output.is_terminal() && !refused {
-            Style::Coloured
-        } else {
-            Style::Plain
-        }
+        if output.is_terminal() && !refused { Style::Coloured } else { Style::Plain }
     }
 }
 
@@ -62,16 +56,11 @@ impl Diagnostic {
         let here = |of: &Span| std::sync::Arc::ptr_eq(of.source(), span.source());
         let (same, elsewhere): (Vec<_>, Vec<_>) = self.related.iter().partition(|(s, _)| here(s));
         let primary = AnnotationKind::Primary.span(caret(span));
-        let context = same.into_iter().map(|(place, label)| {
-            AnnotationKind::Context
-                .span(caret(place))
-                .label(label.as_str())
-        });
+        let context =
+            same.into_iter().map(|(place, label)| AnnotationKind::Context.span(caret(place)).label(label.as_str()));
         group = group.element(snippet(span).annotation(primary).annotations(context));
         for (place, label) in elsewhere {
-            let mark = AnnotationKind::Context
-                .span(caret(place))
-                .label(label.as_str());
+            let mark = AnnotationKind::Context.span(caret(place)).label(label.as_str());
             group = group.element(snippet(place).annotation(mark));
         }
         group

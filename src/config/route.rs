@@ -92,9 +92,7 @@ pub(super) fn route(
     check_conditions(&table, diagnostics);
     Some(Written {
         route,
-        service: table
-            .get("service")
-            .and_then(|node| reference(node, diagnostics)),
+        service: table.get("service").and_then(|node| reference(node, diagnostics)),
         preserve_host,
         named: name.is_some(),
     })
@@ -105,18 +103,14 @@ fn check_conditions(table: &Table<'_>, diagnostics: &mut Diagnostics) {
     let conditions = ["hosts", "paths", "methods", "headers", "query", "listeners"];
     let written = |key: &&str| {
         let empty = |node: &Node| {
-            node.as_list().is_some_and(|list| list.is_empty())
-                || node.as_map().is_some_and(|map| map.is_empty())
+            node.as_list().is_some_and(|list| list.is_empty()) || node.as_map().is_some_and(|map| map.is_empty())
         };
         table.get(key).is_some_and(|node| !empty(node))
     };
     if !conditions.iter().any(written) {
         let message = "a route without conditions would match every request";
         let help = "give it `paths`, `hosts` or `methods`; `paths: [/]` matches everything";
-        table.lacks(
-            Diagnostic::error(table.span(), message).help(help),
-            diagnostics,
-        );
+        table.lacks(Diagnostic::error(table.span(), message).help(help), diagnostics);
     }
 }
 
@@ -127,17 +121,10 @@ fn hosts(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<HostPattern> {
     .unwrap_or_default()
 }
 
-fn paths(
-    table: &Table<'_>,
-    file: &File<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Spanned<PathPattern>> {
+fn paths(table: &Table<'_>, file: &File<'_>, diagnostics: &mut Diagnostics) -> Vec<Spanned<PathPattern>> {
     each(table.get("paths"), diagnostics, |text| {
-        let pattern = if file.guesses_regex && is_old_regex(text) {
-            PathPattern::regex(text)
-        } else {
-            PathPattern::parse(text)
-        };
+        let pattern =
+            if file.guesses_regex && is_old_regex(text) { PathPattern::regex(text) } else { PathPattern::parse(text) };
         match pattern {
             Ok(pattern) => Ok(Spanned::new(pattern, text.span.clone())),
             Err(why) if text.starts_with('~') => Err(format!("is not a regular expression: {why}")),
@@ -190,10 +177,7 @@ fn headers(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<(HeaderName,
             let message = "`host` is not matched as a header";
             diagnostics.push(Diagnostic::error(&entry.key, message).help(help));
         } else if headers.iter().any(|(other, _)| *other == header) {
-            diagnostics.error(
-                &entry.key,
-                format!("the header `{header}` is written twice"),
-            );
+            diagnostics.error(&entry.key, format!("the header `{header}` is written twice"));
         } else {
             headers.push((header, values(entry, diagnostics)));
         }
@@ -252,8 +236,7 @@ fn protocols(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<Scheme> {
     if !protocols.contains(&Scheme::Http)
         && let Some(span) = table.key_span("protocols")
     {
-        let message =
-            "this route answers over https only, and no listener has TLS: it is never matched";
+        let message = "this route answers over https only, and no listener has TLS: it is never matched";
         diagnostics.warning(span, message);
     }
     protocols

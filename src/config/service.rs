@@ -91,10 +91,7 @@ pub(super) fn service(
 
 /// The targets of a service, from whichever of `url`, `targets` and `host` it has.
 fn targets(table: &Table<'_>, upstreams: &Upstreams, diagnostics: &mut Diagnostics) -> Vec<Target> {
-    let ways: Vec<_> = ["url", "targets", "host"]
-        .into_iter()
-        .filter(|key| table.get(key).is_some())
-        .collect();
+    let ways: Vec<_> = ["url", "targets", "host"].into_iter().filter(|key| table.get(key).is_some()).collect();
     if let [first, second, ..] = ways[..]
         && let Some(span) = table.key_span(second)
     {
@@ -156,11 +153,7 @@ fn from_host(
         return Vec::new();
     };
     if let Some(upstream) = upstreams.get(&host) {
-        let of_upstream = |target: &Target| Target {
-            scheme,
-            path: base.to_owned(),
-            ..target.clone()
-        };
+        let of_upstream = |target: &Target| Target { scheme, path: base.to_owned(), ..target.clone() };
         let targets: Vec<_> = upstream.targets.iter().map(of_upstream).collect();
         if targets.is_empty() {
             let message = format!("the upstream {} has no targets", host.quoted());

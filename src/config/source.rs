@@ -20,14 +20,8 @@ impl Source {
     /// Takes `text` as the content of `path`. The path is only for display.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Source> {
         let text = text.into();
-        let line_starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Arc::new(Source {
-            path: path.into(),
-            text,
-            line_starts,
-        })
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Arc::new(Source { path: path.into(), text, line_starts })
     }
 
     pub fn path(&self) -> &Path {
@@ -54,12 +48,7 @@ impl Source {
     /// The place `range` (bytes), cut to the file.
     pub fn span(self: &Arc<Self>, range: Range<usize>) -> Span {
         let start = self.clamp(range.start);
-        Span {
-            source: self.clone(),
-            start,
-            end: self.clamp(range.end).max(start),
-            expanded: false,
-        }
+        Span { source: self.clone(), start, end: self.clamp(range.end).max(start), expanded: false }
     }
 
     /// The place of `length` characters at a line and column (both from 1), as compilers report them.
@@ -82,16 +71,10 @@ impl Source {
     }
 
     fn line_range(&self, line: usize) -> Range<usize> {
-        let Some(start) = line
-            .checked_sub(1)
-            .and_then(|index| self.line_starts.get(index))
-        else {
+        let Some(start) = line.checked_sub(1).and_then(|index| self.line_starts.get(index)) else {
             return self.text.len()..self.text.len();
         };
-        let end = self
-            .line_starts
-            .get(line)
-            .map_or(self.text.len(), |e| e - 1);
+        let end = self.line_starts.get(line).map_or(self.text.len(), |e| e - 1);
         let text = &self.text[*start..end];
         *start..*start + text.trim_end_matches('\r').len()
     }
@@ -156,11 +139,7 @@ impl Span {
     ///
     /// A value that came out of `${…}` may be a secret: the expression is shown in its place.
     pub fn quote(&self, value: impl fmt::Display) -> String {
-        if self.expanded {
-            format!("`{}`", &self.source.text[self.first_line()])
-        } else {
-            format!("`{value}`")
-        }
+        if self.expanded { format!("`{}`", &self.source.text[self.first_line()]) } else { format!("`{value}`") }
     }
 
     /// Whether the value here came out of a `${…}`.

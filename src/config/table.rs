@@ -24,22 +24,13 @@ pub(super) struct Table<'n> {
 
 impl<'n> Table<'n> {
     /// Checks that `node` is a mapping with no keys but the section's.
-    pub fn open(
-        node: &'n Node,
-        section: &'static Section,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Table<'n>> {
+    pub fn open(node: &'n Node, section: &'static Section, diagnostics: &mut Diagnostics) -> Option<Table<'n>> {
         let Some(map) = node.as_map() else {
             mismatch(node, &format!("a mapping ({})", section.name), diagnostics);
             return None;
         };
         let strange = map.keys().any(|name| section.key(name).is_none());
-        let table = Table {
-            node,
-            map,
-            section,
-            strange,
-        };
+        let table = Table { node, map, section, strange };
         for (name, entry) in map {
             table.check_key(name, entry, diagnostics);
         }
@@ -119,12 +110,7 @@ impl<'n> Table<'n> {
         boolean(self.get(key)?, diagnostics)
     }
 
-    pub fn integer(
-        &self,
-        key: &str,
-        range: RangeInclusive<i64>,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<i64> {
+    pub fn integer(&self, key: &str, range: RangeInclusive<i64>, diagnostics: &mut Diagnostics) -> Option<i64> {
         integer(self.get(key)?, range, diagnostics)
     }
 
@@ -145,17 +131,12 @@ impl<'n> Table<'n> {
 
     /// The items of a list; none when the key is absent or no list.
     pub fn list(&self, key: &str, diagnostics: &mut Diagnostics) -> &'n [Node] {
-        self.get(key)
-            .and_then(|node| list(node, diagnostics))
-            .unwrap_or_default()
+        self.get(key).and_then(|node| list(node, diagnostics)).unwrap_or_default()
     }
 
     /// A list of strings.
     pub fn strings(&self, key: &str, diagnostics: &mut Diagnostics) -> Vec<Spanned<String>> {
-        self.list(key, diagnostics)
-            .iter()
-            .filter_map(|item| string(item, diagnostics))
-            .collect()
+        self.list(key, diagnostics).iter().filter_map(|item| string(item, diagnostics)).collect()
     }
 
     /// The entries of a mapping with keys of the user's own.
@@ -212,20 +193,14 @@ pub(super) fn boolean(node: &Node, diagnostics: &mut Diagnostics) -> Option<bool
     };
     match meant {
         Some(meant) => diagnostics.push(
-            wrong_type(node, "true or false")
-                .help(format!("write `{meant}`: what is written is a string"))
-                .fix(meant),
+            wrong_type(node, "true or false").help(format!("write `{meant}`: what is written is a string")).fix(meant),
         ),
         None => mismatch(node, "true or false", diagnostics),
     }
     None
 }
 
-pub(super) fn integer(
-    node: &Node,
-    range: RangeInclusive<i64>,
-    diagnostics: &mut Diagnostics,
-) -> Option<i64> {
+pub(super) fn integer(node: &Node, range: RangeInclusive<i64>, diagnostics: &mut Diagnostics) -> Option<i64> {
     let Some(value) = node.as_i64() else {
         mismatch(node, "a whole number", diagnostics);
         return None;
@@ -248,11 +223,7 @@ pub(super) fn duration(node: &Node, diagnostics: &mut Diagnostics) -> Option<Dur
         None => node.as_str().and_then(units::parse_duration),
     };
     if parsed.is_none() {
-        mismatch(
-            node,
-            "a duration such as `500ms`, `5s` or `1m` (a bare number is milliseconds)",
-            diagnostics,
-        );
+        mismatch(node, "a duration such as `500ms`, `5s` or `1m` (a bare number is milliseconds)", diagnostics);
     }
     parsed
 }
@@ -263,11 +234,7 @@ pub(super) fn size(node: &Node, diagnostics: &mut Diagnostics) -> Option<u64> {
         None => node.as_str().and_then(units::parse_size),
     };
     if parsed.is_none() {
-        mismatch(
-            node,
-            "a size such as `64KB` or `8MiB` (a bare number is bytes)",
-            diagnostics,
-        );
+        mismatch(node, "a size such as `64KB` or `8MiB` (a bare number is bytes)", diagnostics);
     }
     parsed
 }

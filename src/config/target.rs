@@ -90,10 +90,7 @@ pub(super) struct NotAUrl {
 }
 
 fn not(why: impl Into<String>) -> NotAUrl {
-    NotAUrl {
-        why: why.into(),
-        fix: None,
-    }
+    NotAUrl { why: why.into(), fix: None }
 }
 
 impl Url {
@@ -120,12 +117,7 @@ impl Url {
             return Err(not("it must not have a user or a password"));
         }
         let (host, port) = host_and_port(authority, scheme.default_port()).map_err(not)?;
-        Ok(Url {
-            scheme,
-            host,
-            port,
-            path: base_path(path).map_err(not)?,
-        })
+        Ok(Url { scheme, host, port, path: base_path(path).map_err(not)? })
     }
 }
 
@@ -134,8 +126,7 @@ pub(super) fn host_and_port(text: &str, default: u16) -> Result<(String, u16), &
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("`[` without its `]`")?;
-            host.parse::<Ipv6Addr>()
-                .map_err(|_| "it has no IPv6 address between its brackets")?;
+            host.parse::<Ipv6Addr>().map_err(|_| "it has no IPv6 address between its brackets")?;
             let port = match rest.strip_prefix(':') {
                 Some(port) => Some(port),
                 None if rest.is_empty() => None,
@@ -197,8 +188,7 @@ pub(super) fn url(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Opti
     match Url::parse(text) {
         Ok(url) => {
             if url.scheme == Scheme::Https {
-                let message =
-                    "TLS to backends is not there yet: requests for this one fail with 502";
+                let message = "TLS to backends is not there yet: requests for this one fail with 502";
                 diagnostics.warning(&text.span, message);
             }
             Some(url)
@@ -221,10 +211,7 @@ pub(super) fn url(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Opti
 
 /// The `targets` of a service.
 pub(super) fn targets(nodes: &[Node], base: &str, diagnostics: &mut Diagnostics) -> Vec<Target> {
-    nodes
-        .iter()
-        .filter_map(|node| target(node, base, diagnostics))
-        .collect()
+    nodes.iter().filter_map(|node| target(node, base, diagnostics)).collect()
 }
 
 fn target(node: &Node, base: &str, diagnostics: &mut Diagnostics) -> Option<Target> {
@@ -252,10 +239,7 @@ fn target(node: &Node, base: &str, diagnostics: &mut Diagnostics) -> Option<Targ
 }
 
 pub(super) fn weight(table: &Table<'_>, default: u32, diagnostics: &mut Diagnostics) -> u32 {
-    table
-        .integer("weight", 0..=65_535, diagnostics)
-        .and_then(|weight| u32::try_from(weight).ok())
-        .unwrap_or(default)
+    table.integer("weight", 0..=65_535, diagnostics).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(default)
 }
 
 #[cfg(test)]
@@ -266,16 +250,10 @@ mod tests {
     fn urls_are_taken_apart() {
         let cases = [
             ("http://127.0.0.1:9001", "http 127.0.0.1 9001 []"),
-            (
-                "HTTP://Users.internal/api/",
-                "http users.internal 80 [/api]",
-            ),
+            ("HTTP://Users.internal/api/", "http users.internal 80 [/api]"),
             ("https://h", "https h 443 []"),
             ("http://[::1]:8080/x", "http ::1 8080 [/x]"),
-            (
-                "127.0.0.1:9001/x",
-                "it has no scheme; fix http://127.0.0.1:9001/x",
-            ),
+            ("127.0.0.1:9001/x", "it has no scheme; fix http://127.0.0.1:9001/x"),
             ("users", "it has no scheme; fix http://users"),
             ("", "it has no scheme"),
             ("ftp://h", "only http and https are supported"),
@@ -287,16 +265,10 @@ mod tests {
             ("http://a:b:1", "its port is not a number from 1 to 65535"),
             ("http://u:p@h", "it must not have a user or a password"),
             ("http://h/?a=b", "it must not have a query or a fragment"),
-            (
-                "http://h/a b",
-                "its path has characters that must be percent-encoded",
-            ),
+            ("http://h/a b", "its path has characters that must be percent-encoded"),
             ("http://10.0.0.256", "that is not an IP address"),
             ("http://[::1", "`[` without its `]`"),
-            (
-                "http://[x]:1",
-                "it has no IPv6 address between its brackets",
-            ),
+            ("http://[x]:1", "it has no IPv6 address between its brackets"),
             ("http://[::1]x", "only a port may follow `]`"),
         ];
         for (text, expected) in cases {
@@ -306,10 +278,7 @@ mod tests {
                     format!("{scheme} {} {} [{}]", url.host, url.port, url.path)
                 }
                 Err(NotAUrl { why, fix: None }) => why,
-                Err(NotAUrl {
-                    why,
-                    fix: Some(fix),
-                }) => format!("{why}; fix {fix}"),
+                Err(NotAUrl { why, fix: Some(fix) }) => format!("{why}; fix {fix}"),
             };
             assert_eq!(found, expected, "{text}");
         }

@@ -12,15 +12,8 @@ use super::node::{Entry, Map, Node, Value};
 use super::source::{Source, Span};
 
 /// The document in `range` of `source`. Every mistake of grammar is reported, and what is sound is read nevertheless.
-pub(super) fn parse(
-    source: &Arc<Source>,
-    range: Range<usize>,
-    diagnostics: &mut Diagnostics,
-) -> Node {
-    let reader = Reader {
-        source,
-        offset: range.start,
-    };
+pub(super) fn parse(source: &Arc<Source>, range: Range<usize>, diagnostics: &mut Diagnostics) -> Node {
+    let reader = Reader { source, offset: range.start };
     let whole = source.span(range.clone());
     let (table, errors) = DeTable::parse_recoverable(&source.text()[range]);
     for error in errors {
@@ -38,8 +31,7 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn span(&self, range: Range<usize>) -> Span {
-        self.source
-            .span(self.offset + range.start..self.offset + range.end)
+        self.source.span(self.offset + range.start..self.offset + range.end)
     }
 
     fn table(&self, table: &DeTable<'_>) -> Map {
@@ -48,10 +40,7 @@ impl Reader<'_> {
         entries.sort_by_key(|(key, _)| key.span().start);
         let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
             let name: &std::borrow::Cow<'_, str> = key.get_ref();
-            let entry = Entry {
-                key: self.span(key.span()),
-                node: self.node(value),
-            };
+            let entry = Entry { key: self.span(key.span()), node: self.node(value) };
             (name.clone().into_owned(), entry)
         };
         entries.into_iter().map(entry).collect()
@@ -62,18 +51,13 @@ impl Reader<'_> {
             DeValue::String(text) => Value::String(text.clone().into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Broken, |number| Value::Number(number.into())),
-            DeValue::Float(number) => number
-                .as_str()
-                .parse()
-                .ok()
-                .and_then(serde_json::Number::from_f64)
-                .map_or(Value::Broken, Value::Number),
+            DeValue::Float(number) => {
+                number.as_str().parse().ok().and_then(serde_json::Number::from_f64).map_or(Value::Broken, Value::Number)
+            }
             DeValue::Boolean(value) => Value::Bool(*value),
             // No field is a date: as a string it is reported where it stands, if it is not wanted.
             DeValue::Datetime(date) => Value::String(date.to_string()),
-            DeValue::Array(items) => {
-                Value::List(items.iter().map(|item| self.node(item)).collect())
-            }
+            DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item)).collect()),
             DeValue::Table(table) => Value::Map(self.table(table)),
         };
         Node::new(node, self.span(value.span()))

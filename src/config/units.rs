@@ -54,9 +54,7 @@ pub fn show_duration(duration: Duration) -> String {
 /// A decimal number and what follows it. No signs or exponents: `1e3s` is nobody's duration.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     if !number.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -113,8 +111,7 @@ mod tests {
 
     #[test]
     fn durations_are_shown_as_written() {
-        let shown =
-            [0, 50, 1500, 60_000, 7_200_000].map(|ms| show_duration(Duration::from_millis(ms)));
+        let shown = [0, 50, 1500, 60_000, 7_200_000].map(|ms| show_duration(Duration::from_millis(ms)));
         assert_eq!(shown, ["0s", "50ms", "1500ms", "1m", "2h"]);
     }
 }

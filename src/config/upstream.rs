@@ -68,17 +68,11 @@ fn upstream(node: &Node, diagnostics: &mut Diagnostics) -> Option<Upstream> {
     if let Some(algorithm) = table.string("algorithm", diagnostics)
         && algorithm.value != "round-robin"
     {
-        let message = format!(
-            "{} has no effect: targets take turns by weight",
-            algorithm.quoted()
-        );
+        let message = format!("{} has no effect: targets take turns by weight", algorithm.quoted());
         diagnostics.warning(&algorithm.span, message);
     }
     let mut targets = Vec::new();
-    if let Some(items) = table
-        .get("targets")
-        .and_then(|node| list(node, diagnostics))
-    {
+    if let Some(items) = table.get("targets").and_then(|node| list(node, diagnostics)) {
         for item in items {
             if let Some(table) = Table::open(item, &keys::UPSTREAM_TARGET, diagnostics) {
                 targets.extend(host_target(&table, diagnostics));
@@ -89,10 +83,7 @@ fn upstream(node: &Node, diagnostics: &mut Diagnostics) -> Option<Upstream> {
     if name.is_none() && table.get("name").is_none() {
         table.missing("an upstream needs a `name`", diagnostics);
     }
-    Some(Upstream {
-        name: name?,
-        targets,
-    })
+    Some(Upstream { name: name?, targets })
 }
 
 fn owned_target(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Target, Spanned<String>)> {
@@ -115,14 +106,9 @@ fn host_target(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Targe
         return None;
     };
     match target::host_and_port(&text, DEFAULT_PORT) {
-        Ok((host, port)) => Some(Target {
-            scheme: Scheme::Http,
-            host,
-            port,
-            path: String::new(),
-            weight,
-            span: text.span,
-        }),
+        Ok((host, port)) => {
+            Some(Target { scheme: Scheme::Http, host, port, path: String::new(), weight, span: text.span })
+        }
         Err(why) => {
             let message = format!("{} is not `host:port`: {why}", text.quoted());
             diagnostics.error(&text.span, message);

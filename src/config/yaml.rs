@@ -21,11 +21,7 @@ const MAX_COPIED: usize = 100_000;
 const MAX_DEPTH: usize = 64;
 
 /// The document in `source`; `None` when it has none or breaks YAML's grammar, which is then reported.
-pub(super) fn parse(
-    source: &Arc<Source>,
-    expander: &mut Expander<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Node> {
+pub(super) fn parse(source: &Arc<Source>, expander: &mut Expander<'_>, diagnostics: &mut Diagnostics) -> Option<Node> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -261,11 +257,7 @@ impl<'s> Builder<'s, '_, '_> {
             }
         };
         let expanded = span.is_expanded().then_some(text);
-        Node {
-            value,
-            span,
-            expanded,
-        }
+        Node { value, span, expanded }
     }
 
     /// Points at each expression inside the scalar; at the whole of it where quoting hides the expression.

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     config::{
-        self, Config,
-        Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
+        self, Config, Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
         manifest::{Kind, Manifest},
     },
     script::{Language, Modules, scope::Permissions},
@@ -103,12 +102,15 @@ impl Watch {
 
     /// The folders to watch: those of all files, and the plugin folder.
     pub fn folders(&self) -> Vec<PathBuf> {
-        let parent = |file: &PathBuf| file.parent().map(|p| if p == Path::new("") { PathBuf::from(".") } else { p.to_owned() });
+        let parent =
+            |file: &PathBuf| file.parent().map(|p| if p == Path::new("") { PathBuf::from(".") } else { p.to_owned() });
         let mut folders: Vec<PathBuf> = self.files.iter().filter_map(parent).collect();
         folders.push(self.plugins_dir.clone());
         folders.extend(self.plugins_dir.parent().map(Path::to_owned));
         // A symlinked file changes in the folder it points to, or by a swap of a folder on the way (Kubernetes).
-        folders.extend(self.files.iter().filter_map(|file| std::fs::canonicalize(file).ok()).filter_map(|file| parent(&file)));
+        folders.extend(
+            self.files.iter().filter_map(|file| std::fs::canonicalize(file).ok()).filter_map(|file| parent(&file)),
+        );
         folders.retain(|folder| folder.is_dir());
         folders.sort();
         folders.dedup();
@@ -169,8 +171,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
-    let generation =
-        Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    let generation = Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
     Built { generation: Some(generation), diagnostics, watch, files }
 }
 

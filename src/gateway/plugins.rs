@@ -5,10 +5,7 @@
 
 use super::files::{Files, Missing};
 use crate::{
-    config::{
-        Diagnostic, Diagnostics, Severity, Source,
-        manifest::Manifest,
-    },
+    config::{Diagnostic, Diagnostics, Severity, Source, manifest::Manifest},
     script::Language,
 };
 use std::{
@@ -66,7 +63,8 @@ impl Catalog {
         }
         match std::fs::read_dir(folder) {
             Ok(entries) => {
-                let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+                let mut paths: Vec<PathBuf> =
+                    entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
                 paths.sort();
                 for path in paths {
                     catalog.add_path(&path, files, diagnostics);

@@ -7,7 +7,8 @@ use super::generation::{Generation, Libraries, Place, diagnostic, script_source}
 use crate::{
     config::{Diagnostic, Diagnostics, OnError, Severity},
     script::{
-        Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, State, limits::Limits, lua, rhai,
+        Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, State, limits::Limits, lua,
+        rhai,
     },
 };
 use ahash::AHashMap;
@@ -89,7 +90,8 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
 fn check_answered(generation: &Generation, chains: &[Rc<Chain>], diagnostics: &mut Diagnostics) {
     for (route, chain) in generation.router.routes().iter().zip(chains) {
         if route.service.is_none() && chain.handle.is_none() {
-            let message = format!("route `{}`: none of its scripts has `handle`, so nothing answers it", route.name.value);
+            let message =
+                format!("route `{}`: none of its scripts has `handle`, so nothing answers it", route.name.value);
             let help = "put it below a service, or give a script of it a `handle(req, ctx)`";
             diagnostics.push(Diagnostic::error(&route.span, message).help(help));
         }
@@ -117,8 +119,14 @@ async fn prepare_place(
         memory: generation.config.limits.script_memory,
         ..Limits::default()
     };
-    let instance = Rc::new(Instance { plugin: place.name.clone(), place: place.label.clone(), permissions: place.permissions.clone(), limits });
-    let scope = Rc::new(Scope { hook: Hook::OnLoad, instance: instance.clone(), exchange: None, services: services.clone() });
+    let instance = Rc::new(Instance {
+        plugin: place.name.clone(),
+        place: place.label.clone(),
+        permissions: place.permissions.clone(),
+        limits,
+    });
+    let scope =
+        Rc::new(Scope { hook: Hook::OnLoad, instance: instance.clone(), exchange: None, services: services.clone() });
     match program.load(scope, &place.config).await {
         Ok(state) => Some(Rc::new(Plugin { instance, program, state, on_error: place.on_error })),
         Err(error) => {

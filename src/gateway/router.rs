@@ -200,7 +200,11 @@ impl Router {
             return Verdict::Differs(why);
         }
         let best_of = |route: usize| {
-            self.entries.iter().filter(|e| e.route == route && path_fits(self.pattern(e), subject.path)).map(|e| e.rank).max()
+            self.entries
+                .iter()
+                .filter(|e| e.route == route && path_fits(self.pattern(e), subject.path))
+                .map(|e| e.rank)
+                .max()
         };
         match (winner.and_then(best_of), fitting.iter().map(|e| e.rank).max()) {
             (Some(best), Some(own)) => Verdict::Outranked(outranked(&best, &own)),

@@ -64,16 +64,9 @@ impl BodyError {
     /// The status to answer with while the response head is not yet sent.
     pub fn status(&self) -> StatusCode {
         match self {
-            BodyError::TooLarge {
-                of: Fault::Client, ..
-            } => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::TooLarge {
-                of: Fault::Upstream,
-                ..
-            } => StatusCode::BAD_GATEWAY,
-            BodyError::TooLarge {
-                of: Fault::Gateway, ..
-            } => StatusCode::INTERNAL_SERVER_ERROR,
+            BodyError::TooLarge { of: Fault::Client, .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooLarge { of: Fault::Upstream, .. } => StatusCode::BAD_GATEWAY,
+            BodyError::TooLarge { of: Fault::Gateway, .. } => StatusCode::INTERNAL_SERVER_ERROR,
             BodyError::Client(error) if error.is_timeout() => StatusCode::REQUEST_TIMEOUT,
             BodyError::Client(_) => StatusCode::BAD_REQUEST,
             BodyError::Upstream(_) => StatusCode::BAD_GATEWAY,
@@ -86,20 +79,12 @@ impl Body {
     /// A body of these bytes; `Empty` when there are none.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        if bytes.is_empty() {
-            Body::Empty
-        } else {
-            Body::Full(bytes)
-        }
+        if bytes.is_empty() { Body::Empty } else { Body::Full(bytes) }
     }
 
     /// The client's request body; `Empty` at once when the head announced none.
     pub fn incoming(body: Incoming) -> Body {
-        if body.is_end_stream() {
-            Body::Empty
-        } else {
-            Body::Incoming(body)
-        }
+        if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) }
     }
 
     /// The number of bytes, when it is known.
@@ -151,11 +136,7 @@ impl Body {
             }
             joined.extend_from_slice(&data);
         }
-        Ok(if joined.is_empty() {
-            first
-        } else {
-            joined.freeze()
-        })
+        Ok(if joined.is_empty() { first } else { joined.freeze() })
     }
 }
 
@@ -163,10 +144,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Body::Empty => Poll::Ready(None),
             full @ Body::Full(_) => match std::mem::take(full) {
@@ -239,12 +217,8 @@ mod tests {
     use http_body_util::StreamBody;
 
     fn streamed(pieces: &'static [&'static str]) -> Body {
-        let frames = pieces
-            .iter()
-            .map(|piece| Ok::<_, BodyError>(Frame::data(Bytes::from_static(piece.as_bytes()))));
-        Body::Streamed(Box::new(StreamBody::new(futures_util::stream::iter(
-            frames,
-        ))))
+        let frames = pieces.iter().map(|piece| Ok::<_, BodyError>(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        Body::Streamed(Box::new(StreamBody::new(futures_util::stream::iter(frames))))
     }
 
     #[tokio::test]
@@ -256,10 +230,7 @@ mod tests {
     #[tokio::test]
     async fn one_byte_over_the_limit_is_refused() {
         let error = streamed(&["abc", "de", "f"]).collect(5).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the upstream body is longer than 5 bytes"
-        );
+        assert_eq!(error.to_string(), "the upstream body is longer than 5 bytes");
         assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
     }
 

@@ -4,8 +4,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, HeaderValue,
-    TRAILER, TRANSFER_ENCODING,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, HeaderValue, TRAILER,
+    TRANSFER_ENCODING,
 };
 
 /// Describes the bytes of the body that was, and would be untrue of another: RFC 9530 (digests), its forerunners, and
@@ -49,18 +49,9 @@ mod tests {
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert("last-modified", HeaderValue::from_static("x"));
         replaced(&mut headers, 42);
-        let mut left: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
+        let mut left: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         left.sort();
-        assert_eq!(
-            left,
-            [
-                "content-length: 42",
-                "content-type: application/json",
-                "last-modified: x"
-            ]
-        );
+        assert_eq!(left, ["content-length: 42", "content-type: application/json", "last-modified: x"]);
     }
 }

@@ -114,19 +114,12 @@ async fn undo(coding: Coding, body: &[u8], limit: usize) -> Result<Bytes, Decode
     }
 }
 
-async fn read(
-    coding: Coding,
-    mut decoder: impl AsyncRead + Unpin,
-    limit: usize,
-) -> Result<Bytes, DecodeError> {
+async fn read(coding: Coding, mut decoder: impl AsyncRead + Unpin, limit: usize) -> Result<Bytes, DecodeError> {
     let mut decoded = BytesMut::new();
     loop {
         decoded.reserve(TURN.min(limit.saturating_add(1) - decoded.len()));
         let read = decoder.read_buf(&mut decoded).await;
-        let count = read.map_err(|source| DecodeError::Corrupt {
-            coding: coding.name(),
-            source,
-        })?;
+        let count = read.map_err(|source| DecodeError::Corrupt { coding: coding.name(), source })?;
         if count == 0 {
             return Ok(decoded.freeze());
         }
@@ -178,26 +171,10 @@ mod tests {
     async fn bombs_and_rubbish_are_refused() {
         let bomb = all(GzipEncoder::new(&vec![0u8; 1 << 22][..])).await;
         for (value, body, expected) in [
-            (
-                "gzip",
-                &bomb[..],
-                "the decoded body is longer than 1000 bytes",
-            ),
-            (
-                "compress",
-                b"x",
-                "the content-encoding `compress` is not supported",
-            ),
-            (
-                "br, br, br, br",
-                b"x",
-                "the body has 4 content-encodings, at most 3 are undone",
-            ),
-            (
-                "gzip",
-                &bomb[..100],
-                "the body is not valid gzip: unexpected end of file",
-            ),
+            ("gzip", &bomb[..], "the decoded body is longer than 1000 bytes"),
+            ("compress", b"x", "the content-encoding `compress` is not supported"),
+            ("br, br, br, br", b"x", "the body has 4 content-encodings, at most 3 are undone"),
+            ("gzip", &bomb[..100], "the body is not valid gzip: unexpected end of file"),
         ] {
             let limit = if body.len() == 100 { 1 << 23 } else { 1000 };
             let decoded = decode(&headers(value), Bytes::copy_from_slice(body), limit).await;

@@ -38,8 +38,7 @@ impl Connection {
         Connection {
             peer,
             peer_value: display_value(&peer),
-            proto: HeaderValue::from_str(scheme.as_str())
-                .unwrap_or_else(|_| HeaderValue::from_static("http")),
+            proto: HeaderValue::from_str(scheme.as_str()).unwrap_or_else(|_| HeaderValue::from_static("http")),
             port: HeaderValue::from(local.port()),
         }
     }
@@ -71,9 +70,7 @@ impl Connection {
     pub fn apply(&self, headers: &mut HeaderMap, uri: &Uri, trusted: &[IpNet]) {
         let host = match headers.get(HOST) {
             Some(host) => Some(host.clone()),
-            None => uri
-                .authority()
-                .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()),
+            None => uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()),
         };
         if !is_trusted(self.peer, trusted) {
             strip_where(headers, is_claim);
@@ -88,12 +85,8 @@ impl Connection {
         // SECURITY: proxies rewrite the canonical names and pass other spellings on, so even here they are the client's.
         strip_where(headers, |name| is_claim(name) && !is_canonical(name));
         self.append_for(headers);
-        headers
-            .entry(X_FORWARDED_PROTO)
-            .or_insert_with(|| self.proto.clone());
-        headers
-            .entry(X_FORWARDED_PORT)
-            .or_insert_with(|| self.port.clone());
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
+        headers.entry(X_FORWARDED_PORT).or_insert_with(|| self.port.clone());
         if let Some(host) = host {
             headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
@@ -117,8 +110,7 @@ impl Connection {
             joined.put_slice(b", ");
         }
         joined.put_slice(self.peer_value.as_bytes());
-        let joined = HeaderValue::from_maybe_shared(joined.freeze())
-            .unwrap_or_else(|_| self.peer_value.clone());
+        let joined = HeaderValue::from_maybe_shared(joined.freeze()).unwrap_or_else(|_| self.peer_value.clone());
         headers.insert(X_FORWARDED_FOR, joined);
     }
 }
@@ -139,8 +131,7 @@ fn is_claim(name: &str) -> bool {
 
 /// Whether a lower-case name uses only hyphens between its words.
 fn is_canonical(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// An entry of `X-Forwarded-For`: an address, also with a port, also an IPv6 address in brackets.
@@ -156,8 +147,7 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 }
 
 fn display_value(address: &IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&address.to_string())
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    HeaderValue::from_str(&address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
@@ -165,11 +155,7 @@ mod tests {
     use super::*;
 
     fn connection(peer: &str) -> Connection {
-        Connection::new(
-            SocketAddr::new(peer.parse().unwrap(), 50000),
-            "10.0.0.9:8080".parse().unwrap(),
-            &Scheme::HTTP,
-        )
+        Connection::new(SocketAddr::new(peer.parse().unwrap(), 50000), "10.0.0.9:8080".parse().unwrap(), &Scheme::HTTP)
     }
 
     fn nets(nets: &[&str]) -> Vec<IpNet> {
@@ -190,43 +176,15 @@ mod tests {
             ("9.9.9.9", &["1.1.1.1"], &[], "9.9.9.9"),
             ("9.9.9.9", &["1.1.1.1"], &["10.0.0.0/8"], "9.9.9.9"),
             ("10.0.0.1", &["1.1.1.1"], &["10.0.0.0/8"], "1.1.1.1"),
-            (
-                "10.0.0.1",
-                &["6.6.6.6, 1.1.1.1, 10.2.2.2"],
-                &["10.0.0.0/8"],
-                "1.1.1.1",
-            ),
-            (
-                "10.0.0.1",
-                &["6.6.6.6", "1.1.1.1", "10.2.2.2"],
-                &["10.0.0.0/8"],
-                "1.1.1.1",
-            ),
-            (
-                "10.0.0.1",
-                &["6.6.6.6, bogus, 10.2.2.2"],
-                &["10.0.0.0/8"],
-                "10.2.2.2",
-            ),
+            ("10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.2.2.2"], &["10.0.0.0/8"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6", "1.1.1.1", "10.2.2.2"], &["10.0.0.0/8"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6, bogus, 10.2.2.2"], &["10.0.0.0/8"], "10.2.2.2"),
             ("10.0.0.1", &["10.1.1.1"], &["10.0.0.0/8"], "10.1.1.1"),
-            (
-                "10.0.0.1",
-                &["[2001:db8::1]:443"],
-                &["10.0.0.0/8"],
-                "2001:db8::1",
-            ),
-            (
-                "::ffff:10.0.0.1",
-                &["1.1.1.1:80"],
-                &["10.0.0.0/8"],
-                "1.1.1.1",
-            ),
+            ("10.0.0.1", &["[2001:db8::1]:443"], &["10.0.0.0/8"], "2001:db8::1"),
+            ("::ffff:10.0.0.1", &["1.1.1.1:80"], &["10.0.0.0/8"], "1.1.1.1"),
         ];
         for (peer, lines, trusted, expected) in cases {
-            let fields: Vec<_> = lines
-                .iter()
-                .map(|line| ("x-forwarded-for", *line))
-                .collect();
+            let fields: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
             let client = connection(peer).client(&headers(&fields), &nets(trusted));
             assert_eq!(client.to_string(), expected, "{peer} {lines:?} {trusted:?}");
         }
@@ -244,10 +202,8 @@ mod tests {
             ("x-forwarder", "stays"),
         ]);
         connection("9.9.9.9").apply(&mut map, &Uri::from_static("/"), &[]);
-        let mut lines: Vec<String> = map
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
+        let mut lines: Vec<String> =
+            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();
         assert_eq!(
             lines,

@@ -6,8 +6,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -81,21 +81,12 @@ fn strip(headers: &mut HeaderMap) {
 
 /// The elements of a comma-separated list field; a value that is not text has none.
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value
-        .to_str()
-        .unwrap_or("")
-        .split(',')
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
+    value.to_str().unwrap_or("").split(',').map(str::trim).filter(|token| !token.is_empty())
 }
 
 fn may_be_named(name: &str) -> bool {
-    let protected = END_TO_END
-        .iter()
-        .any(|kept| kept.eq_ignore_ascii_case(name));
-    let forwarded = name
-        .get(..12)
-        .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"));
+    let protected = END_TO_END.iter().any(|kept| kept.eq_ignore_ascii_case(name));
+    let forwarded = name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"));
     !protected && !forwarded
 }
 
@@ -107,10 +98,7 @@ mod tests {
         fields
             .iter()
             .map(|(name, value)| {
-                (
-                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                    HeaderValue::from_str(value).unwrap(),
-                )
+                (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
             })
             .collect()
     }
@@ -143,10 +131,7 @@ mod tests {
     #[test]
     fn connection_cannot_take_away_what_others_rely_on() {
         let mut headers = map(&[
-            (
-                "connection",
-                "Host, content-length, X-Forwarded-For, authorization, cookie, forwarded",
-            ),
+            ("connection", "Host, content-length, X-Forwarded-For, authorization, cookie, forwarded"),
             ("host", "a"),
             ("content-length", "3"),
             ("x-forwarded-for", "1.2.3.4"),
@@ -157,14 +142,7 @@ mod tests {
         strip_request(&mut headers);
         assert_eq!(
             names(&headers),
-            [
-                "authorization",
-                "content-length",
-                "cookie",
-                "forwarded",
-                "host",
-                "x-forwarded-for"
-            ]
+            ["authorization", "content-length", "cookie", "forwarded", "host", "x-forwarded-for"]
         );
     }
 

@@ -30,11 +30,7 @@ impl IdentityHeaders {
 
     /// Whether `name` is one of them, in any spelling.
     pub fn contains(&self, name: &str) -> bool {
-        self.lengths & length_bit(name.len()) != 0
-            && self
-                .names
-                .iter()
-                .any(|folded| folds_to(name.as_bytes(), folded))
+        self.lengths & length_bit(name.len()) != 0 && self.names.iter().any(|folded| folds_to(name.as_bytes(), folded))
     }
 
     /// Removes every spelling of every name, and tells how many names were removed. Allocates only when it finds one.
@@ -74,11 +70,7 @@ pub(super) fn folds_to(name: &[u8], folded: &[u8]) -> bool {
 
 /// What CGI-like servers make of a byte of a name: letters lose their case, all else but digits becomes one character.
 fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() {
-        byte.to_ascii_lowercase()
-    } else {
-        b'-'
-    }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 fn length_bit(length: usize) -> u64 {

@@ -70,11 +70,7 @@ impl NormalPath {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        if let Some(bad) = query
-            .unwrap_or("")
-            .chars()
-            .find(|c| *c == '#' || c.is_control())
-        {
+        if let Some(bad) = query.unwrap_or("").chars().find(|c| *c == '#' || c.is_control()) {
             return Err(BadPath::Character(bad));
         }
         let path = normalise(path)?;
@@ -116,10 +112,7 @@ fn rewrite(path: &str, query: Option<&str>) -> Form {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    Form::Rewritten {
-        target: target.into_boxed_str(),
-        path_end: path.len(),
-    }
+    Form::Rewritten { target: target.into_boxed_str(), path_end: path.len() }
 }
 
 /// Normalises a path without a query; borrows when there was nothing to do.
@@ -143,11 +136,7 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
             Dots::Parent => return Err(BadPath::DotSegment(segment.to_owned())),
         }
     }
-    if removed {
-        Ok(Cow::Owned(without_current(&decoded)))
-    } else {
-        Ok(decoded)
-    }
+    if removed { Ok(Cow::Owned(without_current(&decoded))) } else { Ok(decoded) }
 }
 
 enum Dots {
@@ -188,19 +177,7 @@ fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
-            b'/' | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
+            b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
         )
 }
 
@@ -223,9 +200,7 @@ fn decode(path: &str, first: usize) -> Result<String, BadPath> {
                     .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
                     .and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 let Some(byte) = byte else {
-                    return Err(BadPath::Malformed(
-                        path[triplet..].chars().take(3).collect(),
-                    ));
+                    return Err(BadPath::Malformed(path[triplet..].chars().take(3).collect()));
                 };
                 rest.next();
                 rest.next();
@@ -287,9 +262,7 @@ mod tests {
 
     fn uri(target: &str) -> Result<String, String> {
         let uri: Uri = target.parse().map_err(|error| format!("{error}"))?;
-        NormalPath::parse(&uri)
-            .map(|path| path.as_str().to_owned())
-            .map_err(|error| error.to_string())
+        NormalPath::parse(&uri).map(|path| path.as_str().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -322,52 +295,19 @@ mod tests {
     #[test]
     fn ambiguous_targets_are_refused() {
         for (sent, expected) in [
-            (
-                "/a%2fb",
-                "the path contains an encoded slash or backslash `%2f`",
-            ),
-            (
-                "/a%2Fb",
-                "the path contains an encoded slash or backslash `%2F`",
-            ),
-            (
-                "/a%5cb",
-                "the path contains an encoded slash or backslash `%5c`",
-            ),
+            ("/a%2fb", "the path contains an encoded slash or backslash `%2f`"),
+            ("/a%2Fb", "the path contains an encoded slash or backslash `%2F`"),
+            ("/a%5cb", "the path contains an encoded slash or backslash `%5c`"),
             ("/a\\b", "the path contains the character '\\\\'"),
-            (
-                "/a%00",
-                "the path contains the encoded control character `%00`",
-            ),
+            ("/a%00", "the path contains the encoded control character `%00`"),
             ("/a%0d%0aX: y", "invalid uri character"),
-            (
-                "/a%0d%0aX",
-                "the path contains the encoded control character `%0d`",
-            ),
-            (
-                "/a%7f",
-                "the path contains the encoded control character `%7f`",
-            ),
-            (
-                "/a%",
-                "the path contains the malformed percent-encoding `%`",
-            ),
-            (
-                "/a%4",
-                "the path contains the malformed percent-encoding `%4`",
-            ),
-            (
-                "/a%+1",
-                "the path contains the malformed percent-encoding `%+1`",
-            ),
-            (
-                "/a%zzb",
-                "the path contains the malformed percent-encoding `%zz`",
-            ),
-            (
-                "/a%é",
-                "the path contains the malformed percent-encoding `%é`",
-            ),
+            ("/a%0d%0aX", "the path contains the encoded control character `%0d`"),
+            ("/a%7f", "the path contains the encoded control character `%7f`"),
+            ("/a%", "the path contains the malformed percent-encoding `%`"),
+            ("/a%4", "the path contains the malformed percent-encoding `%4`"),
+            ("/a%+1", "the path contains the malformed percent-encoding `%+1`"),
+            ("/a%zzb", "the path contains the malformed percent-encoding `%zz`"),
+            ("/a%é", "the path contains the malformed percent-encoding `%é`"),
             ("/a/../b", "the path contains the dot segment `..`"),
             ("/..", "the path contains the dot segment `..`"),
             ("/a/%2e%2E/b", "the path contains the dot segment `..`"),
@@ -399,10 +339,7 @@ mod tests {
         let path = NormalPath::parse_str("/a?").unwrap();
         assert_eq!((path.path(), path.query()), ("/a", Some("")));
         let path = NormalPath::parse_str("/a").unwrap();
-        assert_eq!(
-            (path.path(), path.query(), path.as_str()),
-            ("/a", None, "/a")
-        );
+        assert_eq!((path.path(), path.query(), path.as_str()), ("/a", None, "/a"));
     }
 
     #[test]

@@ -27,10 +27,7 @@ impl Refusal {
     pub const ALLOW: &'static str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
     fn bad(reason: &'static str) -> Refusal {
-        Refusal {
-            status: StatusCode::BAD_REQUEST,
-            reason,
-        }
+        Refusal { status: StatusCode::BAD_REQUEST, reason }
     }
 }
 
@@ -55,10 +52,7 @@ pub fn must_close(headers: &HeaderMap) -> bool {
 }
 
 fn check_method(head: &Parts) -> Result<(), Refusal> {
-    let not_allowed = |reason| Refusal {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        reason,
-    };
+    let not_allowed = |reason| Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason };
     // A gateway is no tunnel; and TRACE would echo credentials that were added on the way (RFC 9110 §9.3.8).
     if head.method == Method::CONNECT {
         return Err(not_allowed("the method CONNECT is not allowed"));
@@ -92,11 +86,7 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
         }
     }
     let Some(host) = host else {
-        return if head.version == Version::HTTP_11 {
-            Err(Refusal::bad("no host header"))
-        } else {
-            Ok(())
-        };
+        return if head.version == Version::HTTP_11 { Err(Refusal::bad("no host header")) } else { Ok(()) };
     };
     let host = host.as_bytes();
     if host.is_empty() {
@@ -109,9 +99,7 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
     if let Some(target) = target
         && !target.as_str().as_bytes().eq_ignore_ascii_case(host)
     {
-        return Err(Refusal::bad(
-            "the host header does not match the request target",
-        ));
+        return Err(Refusal::bad("the host header does not match the request target"));
     }
     Ok(())
 }
@@ -130,12 +118,8 @@ fn is_host(host: &[u8]) -> bool {
     };
     let name_is_fine = match name {
         [] => false,
-        [b'[', address @ .., b']'] => {
-            std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
-        }
-        name => name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+        [b'[', address @ .., b']'] => std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+        name => name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
     };
     port_is_fine && name_is_fine
 }
@@ -195,10 +179,7 @@ mod tests {
     use http::Request;
 
     fn verdict(method: &str, target: &str, version: Version, fields: &[(&str, &str)]) -> String {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(target)
-            .version(version);
+        let mut request = Request::builder().method(method).uri(target).version(version);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -221,21 +202,9 @@ mod tests {
             ("TRACE", "/", "405 the method TRACE is not allowed"),
             ("GET", "http://a/", "fine"),
             ("GET", "http://A/", "fine"),
-            (
-                "GET",
-                "http://b/",
-                "400 the host header does not match the request target",
-            ),
-            (
-                "GET",
-                "http://u@a/",
-                "400 user information in the request target",
-            ),
-            (
-                "GET",
-                "ftp://a/",
-                "400 the scheme of the request target is not http",
-            ),
+            ("GET", "http://b/", "400 the host header does not match the request target"),
+            ("GET", "http://u@a/", "400 user information in the request target"),
+            ("GET", "ftp://a/", "400 the scheme of the request target is not http"),
         ] {
             let verdict = verdict(method, target, Version::HTTP_11, &host);
             assert_eq!(verdict, expected, "{method} {target}");
@@ -265,14 +234,8 @@ mod tests {
             assert_eq!(verdict, expected, "{host}");
         }
         let two = [("host", "a"), ("host", "a")];
-        assert_eq!(
-            verdict("GET", "/", Version::HTTP_11, &two),
-            "400 more than one host header"
-        );
-        assert_eq!(
-            verdict("GET", "/", Version::HTTP_11, &[]),
-            "400 no host header"
-        );
+        assert_eq!(verdict("GET", "/", Version::HTTP_11, &two), "400 more than one host header");
+        assert_eq!(verdict("GET", "/", Version::HTTP_11, &[]), "400 no host header");
         assert_eq!(verdict("GET", "/", Version::HTTP_10, &[]), "fine");
     }
 
@@ -280,45 +243,23 @@ mod tests {
     fn framing() {
         let cases: [(&[(&str, &str)], &str); 8] = [
             (&[("content-length", "5")], "fine"),
-            (
-                &[("content-length", "+5")],
-                "400 the content-length is not one number",
-            ),
-            (
-                &[("content-length", "5"), ("content-length", "5")],
-                "400 the content-length is not one number",
-            ),
+            (&[("content-length", "+5")], "400 the content-length is not one number"),
+            (&[("content-length", "5"), ("content-length", "5")], "400 the content-length is not one number"),
             (&[("transfer-encoding", "Chunked")], "fine"),
-            (
-                &[("transfer-encoding", "gzip, chunked")],
-                "501 the transfer-encoding is not `chunked` alone",
-            ),
+            (&[("transfer-encoding", "gzip, chunked")], "501 the transfer-encoding is not `chunked` alone"),
             (
                 &[("transfer-encoding", "chunked"), ("content-length", "5")],
                 "400 both content-length and transfer-encoding",
             ),
-            (
-                &[("content_length", "5")],
-                "400 a framing header in another spelling",
-            ),
-            (
-                &[("transfer.encoding", "chunked")],
-                "400 a framing header in another spelling",
-            ),
+            (&[("content_length", "5")], "400 a framing header in another spelling"),
+            (&[("transfer.encoding", "chunked")], "400 a framing header in another spelling"),
         ];
         for (fields, expected) in cases {
             let mut all = vec![("host", "a")];
             all.extend_from_slice(fields);
-            assert_eq!(
-                verdict("POST", "/", Version::HTTP_11, &all),
-                expected,
-                "{fields:?}"
-            );
+            assert_eq!(verdict("POST", "/", Version::HTTP_11, &all), expected, "{fields:?}");
         }
         let old = [("transfer-encoding", "chunked")];
-        assert_eq!(
-            verdict("POST", "/", Version::HTTP_10, &old),
-            "400 transfer-encoding in http/1.0"
-        );
+        assert_eq!(verdict("POST", "/", Version::HTTP_10, &old), "400 transfer-encoding in http/1.0");
     }
 }

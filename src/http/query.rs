@@ -7,12 +7,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What is written as it is: letters, digits, `*-._`; a space becomes `+`.
-const FORM: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'*')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b' ');
+const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
 
 /// The decoded pairs of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +18,7 @@ pub struct Query {
 impl Query {
     /// Reads a query without its `?`. Malformed triplets stay as they are, and bytes that are not UTF-8 are replaced.
     pub fn parse(query: &str) -> Query {
-        let pairs = pairs(query)
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
+        let pairs = pairs(query).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         Query { pairs }
     }
 
@@ -36,10 +29,7 @@ impl Query {
 
     /// All values of `name`, in order.
     pub fn all<'q>(&'q self, name: &str) -> impl Iterator<Item = &'q str> {
-        self.pairs
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// All pairs, in order.
@@ -94,13 +84,10 @@ impl Query {
 
 /// The decoded pairs of a query, allocating only for those that hold `+` or `%`.
 pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    })
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
@@ -132,15 +119,7 @@ mod tests {
         let all: Vec<_> = query.iter().collect();
         assert_eq!(
             all,
-            [
-                ("b", "1"),
-                ("a", "x y"),
-                ("b", "ü"),
-                ("flag", ""),
-                ("", "v"),
-                ("bad", "%zz"),
-                ("u", "\u{fffd}")
-            ]
+            [("b", "1"), ("a", "x y"), ("b", "ü"), ("flag", ""), ("", "v"), ("bad", "%zz"), ("u", "\u{fffd}")]
         );
         assert_eq!(query.get("b"), Some("1"));
         assert_eq!(query.all("b").collect::<Vec<_>>(), ["1", "ü"]);

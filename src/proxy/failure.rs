@@ -52,7 +52,9 @@ impl Failure {
             },
             Failure::Script(error) => match &error.fault {
                 script::error::Fault::Limit(_) => "script_limit",
-                script::error::Fault::Syntax | script::error::Fault::Runtime | script::error::Fault::Returned => "script",
+                script::error::Fault::Syntax | script::error::Fault::Runtime | script::error::Fault::Returned => {
+                    "script"
+                }
             },
             Failure::Deadline => "timeout",
         }

@@ -11,12 +11,12 @@ use super::{
     worker::{Ready, Worker},
 };
 use crate::{
+    config::{OnError, Scheme},
     gateway::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
     http::{Body, NormalPath, forwarded, hop, police},
-    config::{OnError, Scheme},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
@@ -41,7 +41,11 @@ pub struct Connection {
 /// The deadline of what has no service of its own.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
-pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: hyper::Request<Incoming>) -> http::Response<Sent> {
+pub async fn serve(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: hyper::Request<Incoming>,
+) -> http::Response<Sent> {
     let ready = worker.ready();
     let close = police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
@@ -309,4 +313,3 @@ pub async fn log(ready: Rc<Ready>, exchange: Rc<Exchange>, chain: Rc<Chain>) {
         }
     }
 }
-

@@ -163,7 +163,9 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     match command {
         Command::Prepare { generation, reply } => {
             let store = worker.store.borrow_mut().take();
-            let made = make_ready(generation, &worker.pool, &worker.client, &worker.shared, worker.first, store.as_ref()).await;
+            let made =
+                make_ready(generation, &worker.pool, &worker.client, &worker.shared, worker.first, store.as_ref())
+                    .await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
                 worker.waiting.borrow_mut().push(Rc::new(ready));
@@ -202,7 +204,12 @@ async fn make_ready(
         max_body: generation.config.limits.max_body_size,
         client: client.clone(),
     });
-    let services = Rc::new(Services { store: scripts, outbound, first_worker: first, caches: crate::script::cache::Caches::for_worker() });
+    let services = Rc::new(Services {
+        store: scripts,
+        outbound,
+        first_worker: first,
+        caches: crate::script::cache::Caches::for_worker(),
+    });
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(&generation.config.identity_headers);

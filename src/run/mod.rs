@@ -88,7 +88,10 @@ impl Gateway {
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
-            access_log: access_log(&generation.config.access_log, if options.dev { Form::Readable } else { Form::Json })?,
+            access_log: access_log(
+                &generation.config.access_log,
+                if options.dev { Form::Readable } else { Form::Json },
+            )?,
             open: options.dev,
             drain,
         });
@@ -125,7 +128,14 @@ impl Gateway {
     /// Where clients connect, with the names of the listeners.
     pub fn addresses(&self) -> Vec<(SocketAddr, Option<String>)> {
         let listeners = self.current.config.listeners.iter();
-        listeners.map(|l| (self.listening.get(&l.address).copied().unwrap_or(l.address), l.name.as_ref().map(|name| name.value.clone()))).collect()
+        listeners
+            .map(|l| {
+                (
+                    self.listening.get(&l.address).copied().unwrap_or(l.address),
+                    l.name.as_ref().map(|name| name.value.clone()),
+                )
+            })
+            .collect()
     }
 
     fn listen(&mut self, sockets: Vec<(Listener, Vec<TcpListener>)>) {
@@ -141,7 +151,11 @@ impl Gateway {
         let (ask, mut asked) = mpsc::channel(16);
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
-            Some(admin) => Some(admin::listen(admin, self.status.subscribe(), ask.clone()).await.map_err(|why| RunError::Bind { address: admin.address, why })?),
+            Some(admin) => Some(
+                admin::listen(admin, self.status.subscribe(), ask.clone())
+                    .await
+                    .map_err(|why| RunError::Bind { address: admin.address, why })?,
+            ),
             None => None,
         };
         let mut changes = watch::Changes::new(self.options.watch);
@@ -220,7 +234,11 @@ impl Gateway {
                     show(&diagnostics);
                     tracing::error!(generation, "not reloaded: the last good generation keeps serving");
                 } else {
-                    tracing::error!(generation, diagnostics = text, "not reloaded: the last good generation keeps serving");
+                    tracing::error!(
+                        generation,
+                        diagnostics = text,
+                        "not reloaded: the last good generation keeps serving"
+                    );
                 }
                 self.status.send_modify(|status| status.last_error = Some(text.clone()));
                 Reloaded::Kept { generation, diagnostics: text }

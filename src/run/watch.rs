@@ -103,11 +103,14 @@ impl Matters {
     /// or is renamed may be a link on the way to a file that matters.
     fn is_about(&self, event: &notify::Event) -> bool {
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
                 event.paths.iter().any(|path| self.files.contains(path) || path.starts_with(&self.plugins_dir))
             }
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(MetadataKind::AccessTime)) => false,
-            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
+                true
+            }
         }
     }
 }

@@ -5,9 +5,7 @@
 
 use super::Raise;
 use crate::{
-    crypto::{
-        jwt::{Signer, Verifier},
-    },
+    crypto::jwt::{Signer, Verifier},
     script::host::regex::Pattern,
     store::RedisScript,
 };

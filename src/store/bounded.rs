@@ -59,10 +59,7 @@ impl Key {
 
 impl From<KeyRef<'_>> for Key {
     fn from(key: KeyRef<'_>) -> Self {
-        Key {
-            scope_len: key.scope.len(),
-            bytes: [key.scope, key.key].concat().into(),
-        }
+        Key { scope_len: key.scope.len(), bytes: [key.scope, key.key].concat().into() }
     }
 }
 
@@ -95,15 +92,10 @@ pub(super) struct BoundedMap<V> {
 
 impl<V: Resident> BoundedMap<V> {
     pub fn new(bounds: Bounds) -> Self {
-        let share = Bounds {
-            entries: (bounds.entries / SHARDS).max(1),
-            bytes: (bounds.bytes / SHARDS).max(1),
-        };
+        let share = Bounds { entries: (bounds.entries / SHARDS).max(1), bytes: (bounds.bytes / SHARDS).max(1) };
         // SECURITY: seeded at random, or clients who choose their keys could put them all into one bucket.
         let hasher = RandomState::new();
-        let shards = (0..SHARDS)
-            .map(|_| Mutex::new(Shard::new(share, hasher.clone())))
-            .collect();
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(share, hasher.clone()))).collect();
         BoundedMap { shards, hasher }
     }
 
@@ -113,9 +105,7 @@ impl<V: Resident> BoundedMap<V> {
         // The map inside uses the low and the topmost bits of the same hash.
         let shard = (hash >> 32) as usize % SHARDS;
         // Nothing in a critical section leaves a shard half-changed, so a panic elsewhere doesn't spoil it.
-        self.shards[shard]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn len(&self) -> usize {
@@ -127,10 +117,7 @@ impl<V: Resident> BoundedMap<V> {
     }
 
     fn sum(&self, of: impl Fn(&Shard<V>) -> usize) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| of(&shard.lock().unwrap_or_else(PoisonError::into_inner)))
-            .sum()
+        self.shards.iter().map(|shard| of(&shard.lock().unwrap_or_else(PoisonError::into_inner))).sum()
     }
 }
 
@@ -143,12 +130,7 @@ pub(super) struct Shard<V> {
 
 impl<V: Resident> Shard<V> {
     fn new(bounds: Bounds, hasher: RandomState) -> Self {
-        Shard {
-            entries: IndexMap::with_hasher(hasher),
-            bytes: 0,
-            bounds,
-            cursor: 0,
-        }
+        Shard { entries: IndexMap::with_hasher(hasher), bytes: 0, bounds, cursor: 0 }
     }
 
     /// The largest key and value together that fit.
@@ -227,9 +209,7 @@ impl<V: Resident> Shard<V> {
     /// Evicts until `weight` more fits. `keep` is the index of an entry that must stay: the one that has just grown.
     fn make_room(&mut self, weight: usize, now: u64, mut keep: Option<usize>) {
         let new = usize::from(keep.is_none());
-        while self.bytes + weight > self.bounds.bytes
-            || self.entries.len() + new > self.bounds.entries
-        {
+        while self.bytes + weight > self.bounds.bytes || self.entries.len() + new > self.bounds.entries {
             let Some(victim) = self.victim(now, keep) else {
                 return;
             };

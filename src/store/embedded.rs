@@ -17,16 +17,10 @@ pub struct EmbeddedLimiter {
 
 impl EmbeddedLimiter {
     /// 64 MiB hold 600,000 clients that come now and then, or 8,000 that each use up an exact limit of 1000.
-    pub const DEFAULT_BOUNDS: Bounds = Bounds {
-        entries: 600_000,
-        bytes: 64 << 20,
-    };
+    pub const DEFAULT_BOUNDS: Bounds = Bounds { entries: 600_000, bytes: 64 << 20 };
 
     pub fn new(bounds: Bounds, clock: Arc<dyn Clock>) -> Self {
-        EmbeddedLimiter {
-            map: BoundedMap::new(bounds),
-            clock,
-        }
+        EmbeddedLimiter { map: BoundedMap::new(bounds), clock }
     }
 
     pub fn decide(&self, key: &[u8], rule: &Rule, cost: u32) -> Decision {
@@ -36,9 +30,7 @@ impl EmbeddedLimiter {
         // Read under the lock, so that the times of one key never go back.
         let now = self.clock.now();
         let fresh = || State::new(rule, now);
-        shard.update(key, now, fresh, |state| {
-            state.check(rule, now, u64::from(cost))
-        })
+        shard.update(key, now, fresh, |state| state.check(rule, now, u64::from(cost)))
     }
 
     /// Keys now held, expired ones that have not been swept yet included.
@@ -86,15 +78,11 @@ mod tests {
         let (limiter, _) = limiter(EmbeddedLimiter::DEFAULT_BOUNDS);
         let passed: usize = std::thread::scope(|scope| {
             let one = || {
-                let allowed =
-                    (0..500).filter(|_| limiter.decide(b"k", &per_minute(100), 1).allowed);
+                let allowed = (0..500).filter(|_| limiter.decide(b"k", &per_minute(100), 1).allowed);
                 allowed.count()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(passed, 100);
     }
@@ -113,10 +101,7 @@ mod tests {
     #[test]
     fn a_flood_of_keys_stays_in_bounds_and_frees_nobody_who_is_limited() {
         // Given a client at its limit
-        let bounds = Bounds {
-            entries: 64 * 20,
-            bytes: 64 * 8000,
-        };
+        let bounds = Bounds { entries: 64 * 20, bytes: 64 * 8000 };
         let (limiter, clock) = limiter(bounds);
         while limiter.decide(b"limited", &per_minute(100), 1).allowed {}
         // When a hundred thousand others come
@@ -131,10 +116,7 @@ mod tests {
 
     #[test]
     fn growing_logs_stay_in_bounds() {
-        let bounds = Bounds {
-            entries: 10_000,
-            bytes: 64 * 20_000,
-        };
+        let bounds = Bounds { entries: 10_000, bytes: 64 * 20_000 };
         let (limiter, _) = limiter(bounds);
         for i in 0..300_u32 {
             for _ in 0..1000 {

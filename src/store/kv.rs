@@ -37,16 +37,10 @@ pub struct Kv {
 
 impl Kv {
     /// 64 MiB and a million entries: enough for a cache of sessions, little beside 64 MiB for each VM.
-    pub const DEFAULT_BOUNDS: Bounds = Bounds {
-        entries: 1_000_000,
-        bytes: 64 << 20,
-    };
+    pub const DEFAULT_BOUNDS: Bounds = Bounds { entries: 1_000_000, bytes: 64 << 20 };
 
     pub fn new(bounds: Bounds, clock: Arc<dyn Clock>) -> Self {
-        Kv {
-            map: BoundedMap::new(bounds),
-            clock,
-        }
+        Kv { map: BoundedMap::new(bounds), clock }
     }
 
     pub fn get(&self, namespace: &str, key: &[u8]) -> Option<KvValue> {
@@ -59,13 +53,7 @@ impl Kv {
     }
 
     /// Stores `value`, for `ttl` when there is one. An older value and its time to live are gone.
-    pub fn set(
-        &self,
-        namespace: &str,
-        key: &[u8],
-        value: KvValue,
-        ttl: Option<Duration>,
-    ) -> Result<(), KvError> {
+    pub fn set(&self, namespace: &str, key: &[u8], value: KvValue, ttl: Option<Duration>) -> Result<(), KvError> {
         let key = scoped(namespace, key);
         let now = self.clock.now();
         let entry = Entry::new(value, now, ttl);
@@ -81,13 +69,7 @@ impl Kv {
 
     /// Adds `by` and returns the sum; an absent key counts from 0. `ttl` starts when the key is created and is not
     /// renewed by later calls, so that a counter with a time to live is a fixed window.
-    pub fn incr(
-        &self,
-        namespace: &str,
-        key: &[u8],
-        by: i64,
-        ttl: Option<Duration>,
-    ) -> Result<i64, KvError> {
+    pub fn incr(&self, namespace: &str, key: &[u8], by: i64, ttl: Option<Duration>) -> Result<i64, KvError> {
         let scoped = scoped(namespace, key);
         let now = self.clock.now();
         let name = || String::from_utf8_lossy(key).into_owned();
@@ -103,11 +85,7 @@ impl Kv {
                 return Err(KvError::NotAnInteger { key: name() });
             };
             let key = name;
-            let sum = value.checked_add(by).ok_or_else(|| KvError::Overflow {
-                key: key(),
-                value,
-                by,
-            })?;
+            let sum = value.checked_add(by).ok_or_else(|| KvError::Overflow { key: key(), value, by })?;
             entry.value = KvValue::Int(sum);
             entry.used_at = now;
             Ok(sum)
@@ -150,11 +128,7 @@ impl Entry {
             KvValue::Bytes(bytes) => KvValue::Bytes(Bytes::copy_from_slice(&bytes)),
             KvValue::Int(int) => KvValue::Int(int),
         };
-        Entry {
-            value,
-            expires_at: ttl.map_or(u64::MAX, |ttl| now.saturating_add(micros(ttl))),
-            used_at: now,
-        }
+        Entry { value, expires_at: ttl.map_or(u64::MAX, |ttl| now.saturating_add(micros(ttl))), used_at: now }
     }
 }
 
@@ -176,10 +150,7 @@ impl Resident for Entry {
 }
 
 fn scoped<'a>(namespace: &'a str, key: &'a [u8]) -> KeyRef<'a> {
-    KeyRef {
-        scope: namespace.as_bytes(),
-        key,
-    }
+    KeyRef { scope: namespace.as_bytes(), key }
 }
 
 #[cfg(test)]
@@ -199,8 +170,7 @@ mod tests {
     #[test]
     fn a_value_lives_for_its_ttl_and_no_longer() {
         let (kv, clock) = kv(1000, 1 << 20);
-        kv.set("p", b"k", text("v"), Some(Duration::from_secs(5)))
-            .unwrap();
+        kv.set("p", b"k", text("v"), Some(Duration::from_secs(5))).unwrap();
         clock.advance(Duration::from_micros(4_999_999));
         assert_eq!(kv.get("p", b"k"), Some(text("v")));
         clock.advance(Duration::from_micros(1));
@@ -238,10 +208,7 @@ mod tests {
         assert_eq!(error.to_string(), "kv: `t` holds bytes, not an integer");
         kv.set("p", b"n", KvValue::Int(i64::MAX), None).unwrap();
         let error = kv.incr("p", b"n", 1, None).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "kv: `n` is 9223372036854775807; adding 1 leaves the 64-bit integers"
-        );
+        assert_eq!(error.to_string(), "kv: `n` is 9223372036854775807; adding 1 leaves the 64-bit integers");
         assert_eq!(kv.get("p", b"n"), Some(KvValue::Int(i64::MAX)));
     }
 
@@ -261,10 +228,7 @@ mod tests {
     fn an_entry_that_can_never_fit_is_refused() {
         let (kv, _) = kv(64, 64 * 1000);
         let error = kv.set("p", b"k", text(&"x".repeat(2000)), None);
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "kv: an entry of 2002 bytes is over the limit of 904"
-        );
+        assert_eq!(error.unwrap_err().to_string(), "kv: an entry of 2002 bytes is over the limit of 904");
         assert!(kv.is_empty());
     }
 
@@ -278,8 +242,7 @@ mod tests {
         }
         let live = |kv: &Kv| {
             let odd = (0..512_u32).filter(|i| i % 2 == 1);
-            odd.filter(|i| kv.get("p", &i.to_be_bytes()).is_some())
-                .count()
+            odd.filter(|i| kv.get("p", &i.to_be_bytes()).is_some()).count()
         };
         let before = live(&kv);
         clock.advance(Duration::from_secs(1));
@@ -295,8 +258,7 @@ mod tests {
         kv.set("p", b"hot", KvValue::Int(1), None).unwrap();
         for i in 0..50_000_u32 {
             clock.advance(Duration::from_micros(1));
-            kv.set("p", &i.to_be_bytes(), KvValue::Int(1), None)
-                .unwrap();
+            kv.set("p", &i.to_be_bytes(), KvValue::Int(1), None).unwrap();
             assert_eq!(kv.get("p", b"hot"), Some(KvValue::Int(1)));
         }
     }

@@ -20,8 +20,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use embedded::EmbeddedLimiter;
 pub use kv::{Kv, KvError, KvValue};
 pub use limit::{
-    Answer, AnsweredBy, Check, Decision, EXACT_UP_TO, LimitRequest, Limiter, OnStoreError, Rule,
-    RuleError,
+    Answer, AnsweredBy, Check, Decision, EXACT_UP_TO, LimitRequest, Limiter, OnStoreError, Rule, RuleError,
 };
 pub use redis::{RedisClient, RedisLimiter, RedisOptions, RedisScript, RedisValue};
 
@@ -61,16 +60,9 @@ impl WorkerStore {
         WorkerStore::connect_with(url, RedisOptions::default(), shared)
     }
 
-    pub fn connect_with(
-        url: Option<&str>,
-        options: RedisOptions,
-        shared: Arc<Stores>,
-    ) -> Result<Self, StoreError> {
+    pub fn connect_with(url: Option<&str>, options: RedisOptions, shared: Arc<Stores>) -> Result<Self, StoreError> {
         let Some(url) = url.filter(|url| !url.is_empty()) else {
-            return Ok(WorkerStore {
-                shared,
-                redis: None,
-            });
+            return Ok(WorkerStore { shared, redis: None });
         };
         let client = RedisClient::connect(url, options)?;
         let redis = WorkerRedis {
@@ -79,20 +71,16 @@ impl WorkerStore {
             limiter: RedisLimiter::new(client.clone(), shared.limits.clone()),
             client,
         };
-        Ok(WorkerStore {
-            shared,
-            redis: Some(Rc::new(redis)),
-        })
+        Ok(WorkerStore { shared, redis: Some(Rc::new(redis)) })
     }
 
     /// The store for the next generation's configuration. With the same URL and options it shares this one's connection, and
     /// what its breaker has learnt.
     pub fn next(&self, url: Option<&str>, options: RedisOptions) -> Result<Self, StoreError> {
         match &self.redis {
-            Some(redis) if url == Some(&redis.url) && options == redis.options => Ok(WorkerStore {
-                shared: self.shared.clone(),
-                redis: Some(redis.clone()),
-            }),
+            Some(redis) if url == Some(&redis.url) && options == redis.options => {
+                Ok(WorkerStore { shared: self.shared.clone(), redis: Some(redis.clone()) })
+            }
             _ => WorkerStore::connect_with(url, options, self.shared.clone()),
         }
     }
@@ -131,8 +119,5 @@ pub enum StoreError {
     Refused { code: String, detail: String },
     /// A command that would change or block the connection that all of a worker's exchanges share.
     #[error("redis: {command} is not available to scripts: {reason}")]
-    Forbidden {
-        command: String,
-        reason: &'static str,
-    },
+    Forbidden { command: String, reason: &'static str },
 }

@@ -32,20 +32,11 @@ enum Model {
 impl State {
     pub fn new(rule: &Rule, now: u64) -> Self {
         let model = match *rule {
-            Rule::SlidingWindow { limit, .. } if limit <= EXACT_UP_TO => {
-                Model::Log(VecDeque::new())
-            }
+            Rule::SlidingWindow { limit, .. } if limit <= EXACT_UP_TO => Model::Log(VecDeque::new()),
             Rule::SlidingWindow { .. } => Model::Counters(Counters::default()),
-            Rule::TokenBucket { burst, .. } => Model::Bucket(Bucket {
-                tokens: burst as f64,
-                at: now,
-            }),
+            Rule::TokenBucket { burst, .. } => Model::Bucket(Bucket { tokens: burst as f64, at: now }),
         };
-        State {
-            model,
-            expires_at: now,
-            at_limit: false,
-        }
+        State { model, expires_at: now, at_limit: false }
     }
 
     /// `rule` must have the tag of the rule that made the state; other limits of the same tag are fine.
@@ -152,23 +143,14 @@ impl Counters {
     }
 
     /// The decision that follows from counters that already include the request, if it was allowed.
-    pub fn decision(
-        &self,
-        allowed: bool,
-        elapsed: u64,
-        limit: u64,
-        window: u64,
-        need: u64,
-    ) -> Decision {
+    pub fn decision(&self, allowed: bool, elapsed: u64, limit: u64, window: u64, need: u64) -> Decision {
         let used = self.used(elapsed, window);
         let retry_after = match (allowed, limit.checked_sub(need)) {
             (true, _) => 0,
             (false, Some(target)) => self.time_until(target, elapsed, window),
             (false, None) => self.time_until(0, elapsed, window).max(window),
         };
-        let reset_after = used
-            .checked_sub(1)
-            .map_or(0, |target| self.time_until(target, elapsed, window));
+        let reset_after = used.checked_sub(1).map_or(0, |target| self.time_until(target, elapsed, window));
         Decision {
             allowed,
             limit,
@@ -243,11 +225,7 @@ impl Bucket {
     pub fn decision(&self, allowed: bool, rate: f64, burst: u64, need: u64) -> Decision {
         let whole = (self.tokens + GRACE).floor();
         let full = burst as f64;
-        let reset_after = if whole >= full {
-            0
-        } else {
-            time_to_gain(whole + 1.0 - self.tokens, rate)
-        };
+        let reset_after = if whole >= full { 0 } else { time_to_gain(whole + 1.0 - self.tokens, rate) };
         let retry_after = match allowed {
             true => 0,
             false if need > burst => time_to_gain(full, rate),
@@ -309,45 +287,21 @@ mod tests {
         let accepted = answers.iter().filter(|(_, _, decision)| decision.allowed);
         let accepted: Vec<_> = accepted.map(|&(at, cost, _)| (at, cost)).collect();
         let within = |from: u64| {
-            let inside = accepted
-                .iter()
-                .filter(move |(at, _)| (from..from + window).contains(at));
+            let inside = accepted.iter().filter(move |(at, _)| (from..from + window).contains(at));
             inside.map(|(_, cost)| cost).sum()
         };
-        accepted
-            .iter()
-            .map(|&(from, _)| within(from))
-            .max()
-            .unwrap_or(0)
+        accepted.iter().map(|&(from, _)| within(from)).max().unwrap_or(0)
     }
 
     #[test]
     fn a_log_says_what_remains_and_when_it_grows() {
         let rule = window(2, 10 * SECOND);
-        let answers = run(
-            &rule,
-            &[(0, 1), (3 * SECOND, 1), (SECOND, 1), (6 * SECOND, 1)],
-        );
+        let answers = run(&rule, &[(0, 1), (3 * SECOND, 1), (SECOND, 1), (6 * SECOND, 1)]);
         let shown: Vec<_> = answers
             .iter()
-            .map(|(_, _, d)| {
-                (
-                    d.allowed,
-                    d.remaining,
-                    d.reset_after.as_secs(),
-                    d.retry_after.as_secs(),
-                )
-            })
+            .map(|(_, _, d)| (d.allowed, d.remaining, d.reset_after.as_secs(), d.retry_after.as_secs()))
             .collect();
-        assert_eq!(
-            shown,
-            [
-                (true, 1, 10, 0),
-                (true, 0, 7, 0),
-                (false, 0, 6, 6),
-                (true, 0, 3, 0)
-            ]
-        );
+        assert_eq!(shown, [(true, 1, 10, 0), (true, 0, 7, 0), (false, 0, 6, 6), (true, 0, 3, 0)]);
     }
 
     #[test]
@@ -366,10 +320,7 @@ mod tests {
         }
         let decision = state.check(&window(2, SECOND), SECOND - 1, 1);
         assert!(!decision.allowed);
-        assert_eq!(
-            (decision.remaining, decision.retry_after),
-            (0, Duration::from_micros(1))
-        );
+        assert_eq!((decision.remaining, decision.retry_after), (0, Duration::from_micros(1)));
     }
 
     #[test]
@@ -380,10 +331,7 @@ mod tests {
             assert_eq!(answers[0].2.retry_after, Duration::from_secs(1));
             assert_eq!(answers[0].2.remaining, limit);
         }
-        let bucket = Rule::TokenBucket {
-            rate: 2.0,
-            burst: 4,
-        };
+        let bucket = Rule::TokenBucket { rate: 2.0, burst: 4 };
         let answers = run(&bucket, &[(0, 5)]);
         assert!(!answers[0].2.allowed);
         assert_eq!(answers[0].2.retry_after, Duration::from_secs(2));
@@ -392,21 +340,13 @@ mod tests {
     #[test]
     fn a_limit_of_zero_lets_nothing_through() {
         let answers = run(&window(0, SECOND), &[(0, 1), (9 * SECOND, 1)]);
-        assert!(
-            answers
-                .iter()
-                .all(|(_, _, d)| !d.allowed && d.retry_after == Duration::from_secs(1))
-        );
+        assert!(answers.iter().all(|(_, _, d)| !d.allowed && d.retry_after == Duration::from_secs(1)));
     }
 
     #[test]
     fn two_counters_weigh_the_window_before() {
         // 8 in the last window, a quarter of this one gone: 6 of them still weigh.
-        let counters = Counters {
-            index: 5,
-            current: 1,
-            previous: 8,
-        };
+        let counters = Counters { index: 5, current: 1, previous: 8 };
         let decision = counters.decision(true, 250, 10, 1000, 1);
         assert_eq!(decision.remaining, 3);
         // 5 of 8 weigh from 375 on.
@@ -415,23 +355,10 @@ mod tests {
 
     #[test]
     fn a_bucket_refills_by_fractions() {
-        let bucket = Rule::TokenBucket {
-            rate: 0.5,
-            burst: 2,
-        };
+        let bucket = Rule::TokenBucket { rate: 0.5, burst: 2 };
         let answers = run(&bucket, &[(0, 2), (SECOND, 1), (SECOND, 1)]);
-        let shown: Vec<_> = answers
-            .iter()
-            .map(|(_, _, d)| (d.allowed, d.remaining, d.retry_after))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                (true, 0, Duration::ZERO),
-                (false, 0, Duration::from_secs(1)),
-                (true, 0, Duration::ZERO)
-            ]
-        );
+        let shown: Vec<_> = answers.iter().map(|(_, _, d)| (d.allowed, d.remaining, d.retry_after)).collect();
+        assert_eq!(shown, [(true, 0, Duration::ZERO), (false, 0, Duration::from_secs(1)), (true, 0, Duration::ZERO)]);
     }
 
     fn requests(longest_pause: u64, dearest: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
@@ -440,11 +367,7 @@ mod tests {
     }
 
     /// Whatever was refused passes after exactly `retry_after`, and not (for the exact log) a microsecond earlier.
-    fn retry_is_right(
-        rule: &Rule,
-        requests: &[(u64, u64)],
-        exact: bool,
-    ) -> Result<(), TestCaseError> {
+    fn retry_is_right(rule: &Rule, requests: &[(u64, u64)], exact: bool) -> Result<(), TestCaseError> {
         let mut now = 3 * SECOND;
         let mut state = State::new(rule, now);
         for &(pause, cost) in requests {

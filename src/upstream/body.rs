@@ -26,18 +26,8 @@ pub(super) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub fn new(
-        exchange: Exchange,
-        decoder: BodyDecoder,
-        first: Bytes,
-        reusable: bool,
-    ) -> UpstreamBody {
-        UpstreamBody {
-            exchange: Some(exchange),
-            decoder,
-            first,
-            reusable,
-        }
+    pub fn new(exchange: Exchange, decoder: BodyDecoder, first: Bytes, reusable: bool) -> UpstreamBody {
+        UpstreamBody { exchange: Some(exchange), decoder, first, reusable }
     }
 
     /// The next bytes; none of them at the end.
@@ -91,10 +81,7 @@ impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if !this.first.is_empty() {
             let first = std::mem::take(&mut this.first);

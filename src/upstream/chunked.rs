@@ -80,11 +80,7 @@ impl ChunkedDecoder {
                     input.advance(used);
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     let left = left - here as u64;
-                    self.state = if left == 0 {
-                        State::DataReturn
-                    } else {
-                        State::Data(left)
-                    };
+                    self.state = if left == 0 { State::DataReturn } else { State::Data(left) };
                     return Ok(Piece::Data(input.split_to(here).freeze()));
                 }
                 state => self.state = self.step(state, input[used])?,
@@ -216,11 +212,7 @@ mod tests {
         for (input, body, end) in [
             ("0\r\n\r\n", "", "end"),
             ("3\r\nabc\r\n0\r\n\r\nHTTP/1.1", "abc", "endHTTP/1.1"),
-            (
-                "A;x=\"y\"\r\n0123456789\r\n00\r\nETag: x\r\nB:\r\n\r\n",
-                "0123456789",
-                "end",
-            ),
+            ("A;x=\"y\"\r\n0123456789\r\n00\r\nETag: x\r\nB:\r\n\r\n", "0123456789", "end"),
             ("1 \t;x\r\na\r\n1\r\nb\r\n", "ab", "more"),
             ("ff", "", "more"),
         ] {
@@ -240,23 +232,14 @@ mod tests {
             ("1\rX", "malformed chunk size, at byte 0x58"),
             ("1 \r\n", "malformed chunk size, at byte 0x0d"),
             ("1;a\nb", "malformed chunk extension, at byte 0x0a"),
-            (
-                "1\r\nabc",
-                "a chunk does not end in cr lf, but in byte 0x62",
-            ),
-            (
-                "1\r\na\n",
-                "a chunk does not end in cr lf, but in byte 0x0a",
-            ),
+            ("1\r\nabc", "a chunk does not end in cr lf, but in byte 0x62"),
+            ("1\r\na\n", "a chunk does not end in cr lf, but in byte 0x0a"),
             ("0\r\n fold", "malformed trailer, at byte 0x20"),
             ("0\r\na\r\n", "malformed trailer, at byte 0x0d"),
             ("0\r\na b", "malformed trailer, at byte 0x20"),
             ("0\r\na: b\n", "malformed trailer, at byte 0x0a"),
             ("0\r\n\rx", "malformed trailer, at byte 0x78"),
-            (
-                "10000000000000000\r\n",
-                "the chunk size does not fit into 64 bits",
-            ),
+            ("10000000000000000\r\n", "the chunk size does not fit into 64 bits"),
         ] {
             let error = run([input.as_bytes()]).unwrap_err();
             assert_eq!(error.to_string(), expected, "{input:?}");

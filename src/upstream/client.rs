@@ -80,18 +80,8 @@ impl Pool {
     /// # Errors
     /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
     /// connection.
-    pub async fn send(
-        &self,
-        request: Request<'_>,
-        timeouts: &Timeouts,
-    ) -> Result<Response<Body>, UpstreamError> {
-        let Request {
-            origin,
-            method,
-            target,
-            headers,
-            body,
-        } = request;
+    pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
+        let Request { origin, method, target, headers, body } = request;
         let mut connection = match self.take(origin) {
             Some(connection) => connection,
             None => self.connect(origin, timeouts).await?,
@@ -99,14 +89,7 @@ impl Pool {
         let framing = RequestFraming::of(method, body);
         let mut head = std::mem::take(&mut connection.spare);
         head.clear();
-        if let Err(reason) = write_request(
-            &mut head,
-            method,
-            target,
-            headers,
-            origin.host_header(),
-            framing,
-        ) {
+        if let Err(reason) = write_request(&mut head, method, target, headers, origin.host_header(), framing) {
             return Err(UpstreamError {
                 origin: origin.clone(),
                 phase: Phase::Write,
@@ -136,9 +119,8 @@ impl Pool {
                 Ok(answer) => return Ok(exchange.respond(answer)),
                 Err(failure) => failure,
             };
-            let failed_stale = exchange.connection.reused
-                && !exchange.answered
-                && matches!(kind, Kind::Reset(_) | Kind::Closed);
+            let failed_stale =
+                exchange.connection.reused && !exchange.answered && matches!(kind, Kind::Reset(_) | Kind::Closed);
             let harmless = is_idempotent(method) || !exchange.sender.sent;
             if failed_stale && harmless && exchange.sender.rewind() {
                 match self.connect(origin, timeouts).await {
@@ -160,11 +142,7 @@ impl Exchange {
         let head = self.head(method).await?;
         let mut decoder = BodyDecoder::of(method, &head).map_err(bad)?;
         let first = decoder.decode(&mut self.connection.input).map_err(bad)?;
-        Ok(Answer {
-            head,
-            decoder,
-            first,
-        })
+        Ok(Answer { head, decoder, first })
     }
 
     /// Waits for the head of the final response, sending meanwhile.
@@ -174,16 +152,14 @@ impl Exchange {
         poll_fn(|cx| {
             loop {
                 self.poll_send(cx)?;
-                let head = reader
-                    .read(&mut self.connection.input)
-                    .map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
+                let head =
+                    reader.read(&mut self.connection.input).map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
                 if let Some(head) = head {
                     if !head.status.is_informational() {
                         return Poll::Ready(Ok(head));
                     }
                     interim += 1;
-                    check_interim(&head, method, interim)
-                        .map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
+                    check_interim(&head, method, interim).map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
                     reader = HeadReader::default();
                     continue;
                 }
@@ -236,27 +212,16 @@ impl Exchange {
         let sending = matches!(self.sending, Sending::Going).then_some(self.sender.waits_for);
         let (limit, phase, kind) = match sending {
             // While the target waits for the client, its silence is right: only the deadline counts.
-            Some(WaitsFor::Body) if phase == Phase::Head => {
-                (self.timeouts.deadline, Phase::Write, Kind::ClientStalled)
+            Some(WaitsFor::Body) if phase == Phase::Head => (self.timeouts.deadline, Phase::Write, Kind::ClientStalled),
+            Some(WaitsFor::Socket) if phase == Phase::Head => {
+                (self.timeouts.limit(since, self.timeouts.write), Phase::Write, Kind::Timeout)
             }
-            Some(WaitsFor::Socket) if phase == Phase::Head => (
-                self.timeouts.limit(since, self.timeouts.write),
-                Phase::Write,
-                Kind::Timeout,
-            ),
-            _ => (
-                self.timeouts.limit(since, self.timeouts.read),
-                phase,
-                Kind::Timeout,
-            ),
+            _ => (self.timeouts.limit(since, self.timeouts.read), phase, Kind::Timeout),
         };
         let Some(limit) = limit else {
             return Poll::Pending;
         };
-        self.connection
-            .timer
-            .poll(cx, limit)
-            .map(|()| (phase, kind))
+        self.connection.timer.poll(cx, limit).map(|()| (phase, kind))
     }
 
     /// The connection ended before the head was there: the first thing that failed is the cause.
@@ -273,11 +238,7 @@ impl Exchange {
 
     /// Goes on with the response body; when all of it is here, the connection is free already.
     fn respond(self, answer: Answer) -> Response<Body> {
-        let Answer {
-            head,
-            decoder,
-            first,
-        } = answer;
+        let Answer { head, decoder, first } = answer;
         let reusable = keeps_alive(&head);
         let body = if first.ended {
             self.finish(reusable);
@@ -311,13 +272,7 @@ impl Exchange {
     }
 
     pub fn error(&self, phase: Phase, kind: Kind) -> UpstreamError {
-        UpstreamError {
-            origin: self.origin.clone(),
-            phase,
-            kind,
-            sent: self.sender.sent,
-            body_consumed: false,
-        }
+        UpstreamError { origin: self.origin.clone(), phase, kind, sent: self.sender.sent, body_consumed: false }
     }
 
     /// Puts an untouched body back where it came from, and says so.

@@ -36,13 +36,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(io: Io) -> Connection {
-        Connection {
-            io,
-            input: BytesMut::new(),
-            spare: Vec::new(),
-            timer: Timer::default(),
-            reused: false,
-        }
+        Connection { io, input: BytesMut::new(), spare: Vec::new(), timer: Timer::default(), reused: false }
     }
 
     /// Whether an idle connection is open and silent. Bytes that nobody asked for, such as the rest of a response that
@@ -91,11 +85,7 @@ impl Connection {
 
 impl Io {
     /// Writes from the slices in order, as much as the socket takes.
-    pub fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let Io::Tcp(stream) = self;
         match slices {
             [one] => Pin::new(stream).poll_write(cx, one),
@@ -114,9 +104,7 @@ pub struct Timer {
 impl Timer {
     /// Ready once it is `limit`.
     pub fn poll(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(limit)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(limit)));
         if sleep.deadline() > limit {
             sleep.as_mut().reset(limit);
         }

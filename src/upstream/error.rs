@@ -114,11 +114,9 @@ impl UpstreamError {
     pub fn status(&self) -> StatusCode {
         match &self.kind {
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Unresolved(_)
-            | Kind::Refused(_)
-            | Kind::Reset(_)
-            | Kind::Closed
-            | Kind::BadResponse(_) => StatusCode::BAD_GATEWAY,
+            Kind::Unresolved(_) | Kind::Refused(_) | Kind::Reset(_) | Kind::Closed | Kind::BadResponse(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Kind::Client(error) => error.status(),
             Kind::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Kind::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -166,10 +164,7 @@ impl From<UpstreamError> for BodyError {
 
 /// Whether sending a request twice does no more than sending it once (RFC 9110 §9.2.2).
 pub fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
 }
 
 impl std::fmt::Display for Phase {
@@ -189,13 +184,7 @@ mod tests {
     use super::*;
 
     fn error(phase: Phase, kind: Kind, sent: bool, body_consumed: bool) -> UpstreamError {
-        UpstreamError {
-            origin: Arc::new(Origin::new("users", 9001).unwrap()),
-            phase,
-            kind,
-            sent,
-            body_consumed,
-        }
+        UpstreamError { origin: Arc::new(Origin::new("users", 9001).unwrap()), phase, kind, sent, body_consumed }
     }
 
     #[test]
@@ -211,10 +200,7 @@ mod tests {
             (Kind::Closed, Phase::Body, true, false, false, false),
         ] {
             let error = error(phase, kind, sent, consumed);
-            let verdict = (
-                error.may_retry(&Method::GET),
-                error.may_retry(&Method::POST),
-            );
+            let verdict = (error.may_retry(&Method::GET), error.may_retry(&Method::POST));
             assert_eq!(verdict, (get, post), "{error}");
         }
     }
@@ -222,10 +208,7 @@ mod tests {
     #[test]
     fn an_error_names_the_target_the_step_and_the_cause() {
         let error = error(Phase::Head, Kind::Timeout, true, false);
-        assert_eq!(
-            error.to_string(),
-            "users:9001: waiting for the response: timed out"
-        );
+        assert_eq!(error.to_string(), "users:9001: waiting for the response: timed out");
         assert_eq!(error.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(error.fault(), Fault::Upstream);
     }

@@ -24,9 +24,7 @@ impl RequestFraming {
     /// The framing for this body. RFC 9110 §8.6: methods that usually carry a body say so when it is empty.
     pub fn of(method: &Method, body: &Body) -> RequestFraming {
         match body.len() {
-            Some(0) if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
-                RequestFraming::Length(0)
-            }
+            Some(0) if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => RequestFraming::Length(0),
             Some(0) => RequestFraming::None,
             Some(length) => RequestFraming::Length(length),
             None => RequestFraming::Chunked,
@@ -76,20 +74,12 @@ impl BodyDecoder {
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
         match self {
             BodyDecoder::Length(left) => {
-                let here = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(input.len());
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= here as u64;
-                Ok(Decoded {
-                    data: input.split_to(here).freeze(),
-                    ended: *left == 0,
-                })
+                Ok(Decoded { data: input.split_to(here).freeze(), ended: *left == 0 })
             }
             BodyDecoder::Chunked(decoder) => decode_chunks(decoder, input),
-            BodyDecoder::UntilClose => Ok(Decoded {
-                data: input.split().freeze(),
-                ended: false,
-            }),
+            BodyDecoder::UntilClose => Ok(Decoded { data: input.split().freeze(), ended: false }),
         }
     }
 
@@ -102,10 +92,7 @@ impl BodyDecoder {
     }
 }
 
-fn decode_chunks(
-    decoder: &mut ChunkedDecoder,
-    input: &mut BytesMut,
-) -> Result<Decoded, BadResponse> {
+fn decode_chunks(decoder: &mut ChunkedDecoder, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let ended = loop {
@@ -121,11 +108,7 @@ fn decode_chunks(
             Piece::End => break true,
         }
     };
-    let data = if joined.is_empty() {
-        first
-    } else {
-        joined.freeze()
-    };
+    let data = if joined.is_empty() { first } else { joined.freeze() };
     Ok(Decoded { data, ended })
 }
 
@@ -136,22 +119,14 @@ fn content_length(head: &ResponseHead) -> Result<Option<u64>, BadResponse> {
         return Ok(None);
     };
     let bad = || {
-        let all: Vec<_> = head
-            .headers
-            .get_all(CONTENT_LENGTH)
-            .iter()
-            .map(text)
-            .collect();
+        let all: Vec<_> = head.headers.get_all(CONTENT_LENGTH).iter().map(text).collect();
         BadResponse::ContentLength(all.join(", "))
     };
     if values.next().is_some() {
         return Err(bad());
     }
     // `parse` alone would take "+5".
-    let digits = value
-        .to_str()
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse().ok());
     length.map(Some).ok_or_else(bad)
 }
@@ -164,12 +139,7 @@ fn is_chunked(head: &ResponseHead) -> Result<bool, BadResponse> {
     };
     let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !chunked || values.next().is_some() || head.minor_version == 0 {
-        let all: Vec<_> = head
-            .headers
-            .get_all(TRANSFER_ENCODING)
-            .iter()
-            .map(text)
-            .collect();
+        let all: Vec<_> = head.headers.get_all(TRANSFER_ENCODING).iter().map(text).collect();
         return Err(BadResponse::TransferEncoding(all.join(", ")));
     }
     Ok(true)
@@ -182,11 +152,10 @@ fn text(value: &HeaderValue) -> String {
 /// §9.3: whether the target keeps the connection open after this response.
 pub fn keeps_alive(head: &ResponseHead) -> bool {
     let has = |option: &str| {
-        head.headers.get_all(CONNECTION).iter().any(|value| {
-            text(value)
-                .split(',')
-                .any(|found| found.trim().eq_ignore_ascii_case(option))
-        })
+        head.headers
+            .get_all(CONNECTION)
+            .iter()
+            .any(|value| text(value).split(',').any(|found| found.trim().eq_ignore_ascii_case(option)))
     };
     !head.headers.contains_key(CONNECTION) && head.minor_version == 1
         || !has("close") && (head.minor_version == 1 || has("keep-alive"))
@@ -214,29 +183,13 @@ mod tests {
     fn the_end_of_a_body_is_known() {
         for (method, head, expected) in [
             ("GET", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", "5 keep"),
-            (
-                "GET",
-                "HTTP/1.1 200 OK\nContent-Length: 5\nConnection: x, Close\n\n",
-                "5 close",
-            ),
+            ("GET", "HTTP/1.1 200 OK\nContent-Length: 5\nConnection: x, Close\n\n", "5 close"),
             ("GET", "HTTP/1.0 200 OK\nContent-Length: 5\n\n", "5 close"),
-            (
-                "GET",
-                "HTTP/1.0 200 OK\nContent-Length: 5\nConnection: Keep-Alive\n\n",
-                "5 keep",
-            ),
-            (
-                "GET",
-                "HTTP/1.1 200 OK\nTransfer-Encoding: Chunked\n\n",
-                "chunked keep",
-            ),
+            ("GET", "HTTP/1.0 200 OK\nContent-Length: 5\nConnection: Keep-Alive\n\n", "5 keep"),
+            ("GET", "HTTP/1.1 200 OK\nTransfer-Encoding: Chunked\n\n", "chunked keep"),
             ("GET", "HTTP/1.1 200 OK\n\n", "until close keep"),
             ("HEAD", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", "0 keep"),
-            (
-                "HEAD",
-                "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n",
-                "0 keep",
-            ),
+            ("HEAD", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", "0 keep"),
             ("GET", "HTTP/1.1 204 OK\nContent-Length: 5\n\n", "0 keep"),
             ("GET", "HTTP/1.1 304 OK\nContent-Length: 5\n\n", "0 keep"),
             ("GET", "HTTP/1.1 100 OK\n\n", "0 keep"),
@@ -248,30 +201,12 @@ mod tests {
     #[test]
     fn doubtful_framing_is_refused() {
         for (headers, expected) in [
-            (
-                "Content-Length: 5\nContent-Length: 5",
-                "the response content-length `5, 5` is not one number",
-            ),
-            (
-                "Content-Length: 5, 5",
-                "the response content-length `5, 5` is not one number",
-            ),
-            (
-                "Content-Length: +5",
-                "the response content-length `+5` is not one number",
-            ),
-            (
-                "Content-Length: -5",
-                "the response content-length `-5` is not one number",
-            ),
-            (
-                "Content-Length: 0x5",
-                "the response content-length `0x5` is not one number",
-            ),
-            (
-                "Content-Length:",
-                "the response content-length `` is not one number",
-            ),
+            ("Content-Length: 5\nContent-Length: 5", "the response content-length `5, 5` is not one number"),
+            ("Content-Length: 5, 5", "the response content-length `5, 5` is not one number"),
+            ("Content-Length: +5", "the response content-length `+5` is not one number"),
+            ("Content-Length: -5", "the response content-length `-5` is not one number"),
+            ("Content-Length: 0x5", "the response content-length `0x5` is not one number"),
+            ("Content-Length:", "the response content-length `` is not one number"),
             (
                 "Content-Length: 18446744073709551616",
                 "the response content-length `18446744073709551616` is not one number",
@@ -305,17 +240,8 @@ mod tests {
 
     #[test]
     fn requests_announce_their_bodies() {
-        assert_eq!(
-            RequestFraming::of(&Method::GET, &Body::Empty),
-            RequestFraming::None
-        );
-        assert_eq!(
-            RequestFraming::of(&Method::POST, &Body::Empty),
-            RequestFraming::Length(0)
-        );
-        assert_eq!(
-            RequestFraming::of(&Method::GET, &Body::from("abc")),
-            RequestFraming::Length(3)
-        );
+        assert_eq!(RequestFraming::of(&Method::GET, &Body::Empty), RequestFraming::None);
+        assert_eq!(RequestFraming::of(&Method::POST, &Body::Empty), RequestFraming::Length(0));
+        assert_eq!(RequestFraming::of(&Method::GET, &Body::from("abc")), RequestFraming::Length(3));
     }
 }

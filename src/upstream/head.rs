@@ -77,8 +77,7 @@ fn parse(input: &mut BytesMut, end: usize) -> Result<ResponseHead, BadResponse> 
     let status = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut parsed, &bytes, &mut slots)
         .map_err(BadResponse::Head)?;
-    let (httparse::Status::Complete(length), Some(code), Some(minor_version)) =
-        (status, parsed.code, parsed.version)
+    let (httparse::Status::Complete(length), Some(code), Some(minor_version)) = (status, parsed.code, parsed.version)
     else {
         return Err(BadResponse::NotHttp);
     };
@@ -90,15 +89,9 @@ fn parse(input: &mut BytesMut, end: usize) -> Result<ResponseHead, BadResponse> 
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| bad())?;
         // A slice of the read buffer: no copy.
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-        headers
-            .try_append(name, value.map_err(|_| bad())?)
-            .map_err(|_| bad())?;
+        headers.try_append(name, value.map_err(|_| bad())?).map_err(|_| bad())?;
     }
-    Ok(ResponseHead {
-        status,
-        minor_version,
-        headers,
-    })
+    Ok(ResponseHead { status, minor_version, headers })
 }
 
 /// Writes a request head.
@@ -114,11 +107,7 @@ pub fn write_request(
     framing: RequestFraming,
 ) -> Result<(), &'static str> {
     // SECURITY: a space or line end here would start a second request of the caller's making.
-    if target.is_empty()
-        || !target
-            .bytes()
-            .all(|byte| matches!(byte, 0x21..=0x7e | 0x80..))
-    {
+    if target.is_empty() || !target.bytes().all(|byte| matches!(byte, 0x21..=0x7e | 0x80..)) {
         return Err("the request target holds a space or control character");
     }
     out.extend_from_slice(method.as_str().as_bytes());
@@ -128,11 +117,7 @@ pub fn write_request(
     write_field(out, &HOST, headers.get(HOST).unwrap_or(host));
     for (name, value) in headers {
         // The framing is ours to say, and so is the fate of the connection.
-        if *name != HOST
-            && *name != CONTENT_LENGTH
-            && *name != TRANSFER_ENCODING
-            && *name != CONNECTION
-        {
+        if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != CONNECTION {
             write_field(out, name, value);
         }
     }
@@ -175,13 +160,9 @@ mod tests {
         }
         match head {
             None => "incomplete".to_owned(),
-            Some(head) => format!(
-                "{} 1.{} {:?} rest {:?}",
-                head.status.as_u16(),
-                head.minor_version,
-                head.headers,
-                input
-            ),
+            Some(head) => {
+                format!("{} 1.{} {:?} rest {:?}", head.status.as_u16(), head.minor_version, head.headers, input)
+            }
         }
     }
 
@@ -189,10 +170,7 @@ mod tests {
     fn heads_are_read() {
         for (input, expected) in [
             ("HTTP/1.1 200 OK\r\n\r\nabc", "200 1.1 {} rest b\"abc\""),
-            (
-                "HTTP/1.0 404\r\nA: b c \r\na:\r\n\r\n",
-                "404 1.0 {\"a\": \"b c\", \"a\": \"\"} rest b\"\"",
-            ),
+            ("HTTP/1.0 404\r\nA: b c \r\na:\r\n\r\n", "404 1.0 {\"a\": \"b c\", \"a\": \"\"} rest b\"\""),
             ("HTTP/1.1 200 OK\r\nA: b\r\n", "incomplete"),
             ("HT", "incomplete"),
         ] {
@@ -205,63 +183,24 @@ mod tests {
         let start = "HTTP/1.1 200 OK\r\n";
         for (input, expected) in [
             ("SSH-2.0-OpenSSH", "the response is not http/1.x"),
-            (
-                "\r\nHTTP/1.1 200 OK\r\n\r\n",
-                "the response is not http/1.x",
-            ),
+            ("\r\nHTTP/1.1 200 OK\r\n\r\n", "the response is not http/1.x"),
             ("HTTP/2.0 200 OK\r\n\r\n", "the response is not http/1.x"),
-            (
-                "HTTP/1.2 200 OK\r\n\r\n",
-                "the response head is malformed: invalid HTTP version",
-            ),
-            (
-                "HTTP/1.1 2000 OK\r\n\r\n",
-                "the response head is malformed: invalid response status",
-            ),
-            (
-                "HTTP/1.1 099 OK\r\n\r\n",
-                "the response status 99 is out of range",
-            ),
-            (
-                "HTTP/1.1 200 OK\n\n",
-                "a line of the response head does not end in cr lf",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n",
-                "a line of the response head does not end in cr lf",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
-                "the response head is malformed: invalid header name",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
-                "the response head is malformed: invalid header name",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
-                "the response head is malformed: invalid header name",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA\r\n\r\n",
-                "the response head is malformed: invalid header name",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
-                "the response head is malformed: invalid header value",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n",
-                "the response head is malformed: invalid header value",
-            ),
+            ("HTTP/1.2 200 OK\r\n\r\n", "the response head is malformed: invalid HTTP version"),
+            ("HTTP/1.1 2000 OK\r\n\r\n", "the response head is malformed: invalid response status"),
+            ("HTTP/1.1 099 OK\r\n\r\n", "the response status 99 is out of range"),
+            ("HTTP/1.1 200 OK\n\n", "a line of the response head does not end in cr lf"),
+            ("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", "a line of the response head does not end in cr lf"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "the response head is malformed: invalid header name"),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "the response head is malformed: invalid header name"),
+            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", "the response head is malformed: invalid header name"),
+            ("HTTP/1.1 200 OK\r\nA\r\n\r\n", "the response head is malformed: invalid header name"),
+            ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", "the response head is malformed: invalid header value"),
+            ("HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n", "the response head is malformed: invalid header value"),
         ] {
             assert_eq!(run([input.as_bytes()]), expected, "{input:?}");
         }
         let many = format!("{start}{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
-        assert_eq!(
-            run([many.as_bytes()]),
-            "the response head is malformed: too many headers"
-        );
+        assert_eq!(run([many.as_bytes()]), "the response head is malformed: too many headers");
         let long = format!("{start}a: {}\r\n\r\n", "b".repeat(MAX_HEAD));
         let too_long = "the response head is longer than 65536 bytes";
         assert_eq!(run([long.as_bytes()]), too_long);
@@ -271,12 +210,9 @@ mod tests {
     #[test]
     fn a_request_head_carries_one_host_and_one_framing() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("accept", "*/*"),
-            ("content-length", "7"),
-            ("transfer-encoding", "gzip"),
-            ("connection", "x"),
-        ] {
+        for (name, value) in
+            [("accept", "*/*"), ("content-length", "7"), ("transfer-encoding", "gzip"), ("connection", "x")]
+        {
             headers.insert(name, HeaderValue::from_static(value));
         }
         let host = HeaderValue::from_static("users:9001");
@@ -288,14 +224,7 @@ mod tests {
             "POST /a?b HTTP/1.1\r\nhost: users:9001\r\naccept: */*\r\ncontent-length: 3\r\n\r\n"
         );
         for target in ["", "/a b", "/a\r\nX: y", "/\0"] {
-            let written = write_request(
-                &mut Vec::new(),
-                &Method::GET,
-                target,
-                &headers,
-                &host,
-                RequestFraming::None,
-            );
+            let written = write_request(&mut Vec::new(), &Method::GET, target, &headers, &host, RequestFraming::None);
             let expected = "the request target holds a space or control character";
             assert_eq!(written, Err(expected), "{target:?}");
         }

@@ -35,15 +35,10 @@ impl Origin {
     /// A plain HTTP origin; IPv6 addresses with or without brackets.
     pub fn new(host: &str, port: u16) -> Result<Origin, BadOrigin> {
         let bad = || BadOrigin::Host(host.to_owned());
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let address: Option<IpAddr> = bare.parse().ok();
         let named = !bare.is_empty()
-            && bare
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+            && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
         if address.is_none() && !named {
             return Err(bad());
         }
@@ -51,11 +46,7 @@ impl Origin {
             Some(IpAddr::V6(address)) => format!("[{address}]"),
             _ => bare.to_ascii_lowercase(),
         };
-        let header = if port == 80 {
-            shown.clone()
-        } else {
-            format!("{shown}:{port}")
-        };
+        let header = if port == 80 { shown.clone() } else { format!("{shown}:{port}") };
         Ok(Origin {
             host: shown.into_boxed_str(),
             port,
@@ -125,14 +116,8 @@ mod tests {
     #[test]
     fn urls_name_origins() {
         for (url, expected) in [
-            (
-                "http://Users.internal/x",
-                "users.internal:80 host users.internal",
-            ),
-            (
-                "http://127.0.0.1:9001",
-                "127.0.0.1:9001 host 127.0.0.1:9001",
-            ),
+            ("http://Users.internal/x", "users.internal:80 host users.internal"),
+            ("http://127.0.0.1:9001", "127.0.0.1:9001 host 127.0.0.1:9001"),
             ("http://[::1]:9001", "[::1]:9001 host [::1]:9001"),
         ] {
             let origin = Origin::from_uri(&url.parse().unwrap()).unwrap();
@@ -140,18 +125,9 @@ mod tests {
             assert_eq!(format!("{origin} host {header}"), expected);
         }
         for (url, expected) in [
-            (
-                "/x",
-                "`/x` has no scheme and host, such as http://127.0.0.1:9001",
-            ),
-            (
-                "https://a",
-                "the scheme `https` is not supported, only http",
-            ),
-            (
-                "http://u:p@a",
-                "`a` carries user information, which has no place in a target",
-            ),
+            ("/x", "`/x` has no scheme and host, such as http://127.0.0.1:9001"),
+            ("https://a", "the scheme `https` is not supported, only http"),
+            ("http://u:p@a", "`a` carries user information, which has no place in a target"),
         ] {
             let error = Origin::from_uri(&url.parse().unwrap()).unwrap_err();
             assert_eq!(error.to_string(), expected);

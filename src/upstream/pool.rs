@@ -30,10 +30,7 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> PoolLimits {
-        PoolLimits {
-            idle_timeout: Duration::from_secs(60),
-            idle_connections: 256,
-        }
+        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 256 }
     }
 }
 
@@ -63,12 +60,7 @@ impl Default for Pool {
 
 impl Pool {
     pub fn new(limits: PoolLimits) -> Pool {
-        Pool {
-            shared: Rc::new(Shared {
-                limits,
-                idle: RefCell::default(),
-            }),
-        }
+        Pool { shared: Rc::new(Shared { limits, idle: RefCell::default() }) }
     }
 
     /// The number of idle connections, to all targets together.
@@ -133,10 +125,7 @@ impl Pool {
             // The newest would be used next, so the oldest goes.
             resting.drain(..1);
         }
-        resting.push(Idle {
-            connection,
-            since: Instant::now(),
-        });
+        resting.push(Idle { connection, since: Instant::now() });
     }
 
     fn has_expired(&self, idle: &Idle, now: Instant) -> bool {
@@ -145,23 +134,12 @@ impl Pool {
 
     /// A new connection. The addresses of a name are tried in the resolver's order (RFC 6724), each for its part of the
     /// time that is left, so that one silent address doesn't use it all.
-    pub(super) async fn connect(
-        &self,
-        origin: &Arc<Origin>,
-        timeouts: &Timeouts,
-    ) -> Result<Connection, UpstreamError> {
-        let failed = |phase, kind| UpstreamError {
-            origin: origin.clone(),
-            phase,
-            kind,
-            sent: false,
-            body_consumed: false,
-        };
+    pub(super) async fn connect(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Connection, UpstreamError> {
+        let failed =
+            |phase, kind| UpstreamError { origin: origin.clone(), phase, kind, sent: false, body_consumed: false };
         let started = Instant::now();
         // Without any limit there would be none by the kernel's retransmissions either: about two minutes.
-        let limit = timeouts
-            .limit(started, timeouts.connect)
-            .unwrap_or(started + Duration::from_secs(120));
+        let limit = timeouts.limit(started, timeouts.connect).unwrap_or(started + Duration::from_secs(120));
         let resolved: Vec<SocketAddr>;
         let addresses = match origin.address() {
             Some(address) => &[address][..],
@@ -169,9 +147,7 @@ impl Pool {
                 let name = (origin.host(), origin.port());
                 let lookup = timeout_at(limit, tokio::net::lookup_host(name)).await;
                 let found = lookup.map_err(|_| failed(Phase::Resolve, Kind::Timeout))?;
-                resolved = found
-                    .map_err(|error| failed(Phase::Resolve, Kind::Unresolved(error)))?
-                    .collect();
+                resolved = found.map_err(|error| failed(Phase::Resolve, Kind::Unresolved(error)))?.collect();
                 &resolved[..]
             }
         };

@@ -172,9 +172,7 @@ impl Sender {
             }
             RequestFraming::Length(left) => {
                 // SECURITY: a byte too many would be read as the start of another request.
-                *left = left
-                    .checked_sub(data.len() as u64)
-                    .ok_or(SendError::Length)?;
+                *left = left.checked_sub(data.len() as u64).ok_or(SendError::Length)?;
                 false
             }
             RequestFraming::None => return Err(SendError::Length),

@@ -75,11 +75,7 @@ impl Target {
             }
             received
         });
-        Target {
-            origin: Arc::new(Origin::new("127.0.0.1", port).unwrap()),
-            playing,
-            played,
-        }
+        Target { origin: Arc::new(Origin::new("127.0.0.1", port).unwrap()), playing, played }
     }
 
     /// What each connection received, once the client has closed them all.
@@ -151,12 +147,7 @@ fn short() -> Timeouts {
     }
 }
 
-async fn send(
-    pool: &Pool,
-    target: &Target,
-    method: Method,
-    body: &mut Body,
-) -> Result<Response<Body>, UpstreamError> {
+async fn send(pool: &Pool, target: &Target, method: Method, body: &mut Body) -> Result<Response<Body>, UpstreamError> {
     send_within(pool, target, method, body, short()).await
 }
 
@@ -168,13 +159,7 @@ async fn send_within(
     timeouts: Timeouts,
 ) -> Result<Response<Body>, UpstreamError> {
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("t"))]);
-    let request = Request {
-        origin: &target.origin,
-        method: &method,
-        target: "/x",
-        headers: &headers,
-        body,
-    };
+    let request = Request { origin: &target.origin, method: &method, target: "/x", headers: &headers, body };
     pool.send(request, &timeouts).await
 }
 
@@ -219,16 +204,9 @@ impl HttpBody for Pieces {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.left.is_empty() {
-            return if self.then_hangs {
-                Poll::Pending
-            } else {
-                Poll::Ready(None)
-            };
+            return if self.then_hangs { Poll::Pending } else { Poll::Ready(None) };
         }
         let piece = self.left.remove(0);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))

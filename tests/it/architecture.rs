@@ -9,46 +9,20 @@ use std::{
 /// A part of `src/`, those it may use, and why it needs them.
 const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("memory", &[], "counts what is allocated, below everything"),
-    (
-        "config",
-        &[],
-        "what the user wrote; knows nothing of what runs",
-    ),
+    ("config", &[], "what the user wrote; knows nothing of what runs"),
     ("http", &[], "heads and bodies; knows nothing of the rest"),
     ("crypto", &[], "tokens and digests; pure functions"),
-    (
-        "store",
-        &[],
-        "counters and values; knows neither HTTP nor scripts",
-    ),
-    (
-        "upstream",
-        &["http"],
-        "connections to targets, with the framing rules of http",
-    ),
-    (
-        "script",
-        &["crypto", "http", "memory", "store"],
-        "both engines and the host's modules, which are made of these",
-    ),
-    (
-        "gateway",
-        &["config", "http", "script"],
-        "a generation: configuration and compiled scripts, routed",
-    ),
+    ("store", &[], "counters and values; knows neither HTTP nor scripts"),
+    ("upstream", &["http"], "connections to targets, with the framing rules of http"),
+    ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
+    ("gateway", &["config", "http", "script"], "a generation: configuration and compiled scripts, routed"),
     ("observe", &[], "where lines are written to"),
     (
         "proxy",
-        &[
-            "config", "gateway", "http", "observe", "script", "store", "upstream",
-        ],
+        &["config", "gateway", "http", "observe", "script", "store", "upstream"],
         "the life of an exchange uses all that serves it",
     ),
-    (
-        "admin",
-        &["config", "crypto", "proxy", "run", "script"],
-        "asks the process; `run` is named for its answer only",
-    ),
+    ("admin", &["config", "crypto", "proxy", "run", "script"], "asks the process; `run` is named for its answer only"),
     (
         "run",
         &["admin", "config", "gateway", "observe", "proxy", "store"],
@@ -56,20 +30,15 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "cli",
-        &[
-            "config", "gateway", "http", "observe", "proxy", "run", "script", "store",
-        ],
+        &["config", "gateway", "http", "observe", "proxy", "run", "script", "store"],
         "commands are the outermost layer",
     ),
     ("main", &[], "calls the command line"),
 ];
 
 /// Crates that are named in one folder only.
-const ENGINES: &[(&str, &str)] = &[
-    ("mlua", "src/script/lua"),
-    ("rhai", "src/script/rhai"),
-    ("corosensei", "src/script/rhai"),
-];
+const ENGINES: &[(&str, &str)] =
+    &[("mlua", "src/script/lua"), ("rhai", "src/script/rhai"), ("corosensei", "src/script/rhai")];
 
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -80,10 +49,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for path in fs::read_dir(folder)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-    {
+    for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -93,34 +59,20 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn short(path: &Path) -> String {
-    path.strip_prefix(repository(""))
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(repository("")).unwrap_or(path).display().to_string()
 }
 
 /// The part that a file belongs to: its folder below `src/`, or its own name there.
 fn part(path: &Path) -> String {
     let short = short(path);
     let below = short.strip_prefix("src/").unwrap_or(&short);
-    below
-        .split('/')
-        .next()
-        .unwrap_or(below)
-        .trim_end_matches(".rs")
-        .to_owned()
+    below.split('/').next().unwrap_or(below).trim_end_matches(".rs").to_owned()
 }
 
 /// Code without comments, and without the tests at its end, which may use what they like.
 fn code(text: &str) -> String {
-    let own = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or(text);
-    own.lines()
-        .map(|line| line.split("//").next().unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    own.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// The parts that a text names by `crate::X` or within `use crate::{…}`.
@@ -138,9 +90,7 @@ fn used(code: &str) -> Vec<String> {
 }
 
 fn first_name(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 /// The first names at the top level of a group of imports.
@@ -178,10 +128,7 @@ fn parts_use_only_what_the_table_allows() {
             continue;
         }
         let Some((_, allowed, _)) = ALLOWED.iter().find(|(name, ..)| *name == part) else {
-            wrong.push(format!(
-                "{}: the part `{part}` is not in the table",
-                short(path)
-            ));
+            wrong.push(format!("{}: the part `{part}` is not in the table", short(path)));
             continue;
         };
         for other in used(&code(&fs::read_to_string(path).expect("a source"))) {
@@ -200,18 +147,11 @@ fn the_table_allows_nothing_that_is_not_used() {
     let uses: Vec<(String, Vec<String>)> = sources()
         .iter()
         .filter(|path| !is_test(path))
-        .map(|path| {
-            (
-                part(path),
-                used(&code(&fs::read_to_string(path).expect("a source"))),
-            )
-        })
+        .map(|path| (part(path), used(&code(&fs::read_to_string(path).expect("a source")))))
         .collect();
     for (part, allowed, _) in ALLOWED {
         for other in *allowed {
-            let is_used = uses
-                .iter()
-                .any(|(user, used)| user == part && used.iter().any(|name| name == other));
+            let is_used = uses.iter().any(|(user, used)| user == part && used.iter().any(|name| name == other));
             assert!(is_used, "nothing in `{part}` uses `{other}`");
         }
     }
@@ -234,14 +174,8 @@ fn engines_are_named_in_their_folders_only() {
 
 /// Whether `engine::` stands there as a crate, and not as our module of the same name, which a file then imports.
 fn names_crate(code: &str, engine: &str) -> bool {
-    let imports = code
-        .split("use crate::")
-        .skip(1)
-        .filter_map(|rest| rest.split(';').next());
-    let is_word = |text: &str| {
-        text.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == engine)
-    };
+    let imports = code.split("use crate::").skip(1).filter_map(|rest| rest.split(';').next());
+    let is_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == engine);
     if imports.into_iter().any(is_word) {
         return false;
     }
@@ -254,14 +188,8 @@ fn names_crate(code: &str, engine: &str) -> bool {
 #[test]
 fn no_file_is_named_for_nothing() {
     for path in sources() {
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        for empty in [
-            "util", "utils", "helper", "helpers", "manager", "common", "misc", "data", "info",
-        ] {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for empty in ["util", "utils", "helper", "helpers", "manager", "common", "misc", "data", "info"] {
             assert_ne!(name, empty, "{}", short(&path));
         }
     }
@@ -271,11 +199,7 @@ fn no_file_is_named_for_nothing() {
 fn every_file_says_what_it_is() {
     let silent: Vec<String> = sources()
         .iter()
-        .filter(|path| {
-            !fs::read_to_string(path)
-                .expect("a source")
-                .starts_with("//!")
-        })
+        .filter(|path| !fs::read_to_string(path).expect("a source").starts_with("//!"))
         .map(|path| short(path))
         .collect();
     assert_eq!(silent, [""; 0]);
@@ -283,7 +207,6 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn scanning_finds_parts_in_groups_and_paths() {
-    let code =
-        "use crate::{\n    config::{A, B},\n    http::Body,\n};\nfn f(x: crate::store::Y) {}";
+    let code = "use crate::{\n    config::{A, B},\n    http::Body,\n};\nfn f(x: crate::store::Y) {}";
     assert_eq!(used(code), ["config", "http", "store"]);
 }

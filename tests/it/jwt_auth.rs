@@ -6,10 +6,8 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 
-const ALGORITHMS: [&str; 12] = [
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
-    "ES384", "EdDSA",
-];
+const ALGORITHMS: [&str; 12] =
+    ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// A service behind `jwt-auth` with that key, and more of its configuration.
 fn guarded(key: &Key, algorithms: &str, more: &str) -> (Gateway, Upstream) {
@@ -29,25 +27,13 @@ services:
       - {{name: open, paths: [/open]}}
 "
     );
-    (
-        gateway(&yaml)
-            .url("s", &upstream)
-            .env("KEY", key.text())
-            .start(),
-        upstream,
-    )
+    (gateway(&yaml).url("s", &upstream).env("KEY", key.text()).start(), upstream)
 }
 
 /// Checks that this is a 401 with a challenge, and gives detail and challenge.
 fn refused(answer: &Answer) -> (String, String) {
     let detail = answer.problem(401);
-    (
-        detail,
-        answer
-            .header("www-authenticate")
-            .expect("a challenge")
-            .to_owned(),
-    )
+    (detail, answer.header("www-authenticate").expect("a challenge").to_owned())
 }
 
 #[test]
@@ -55,16 +41,10 @@ fn every_algorithm_verifies_and_tells_the_service_who_it_is() {
     for algorithm in ALGORITHMS {
         let key = Key::make(algorithm);
         let (gateway, upstream) = guarded(&key, algorithm, "");
-        gateway
-            .send(Request::get("/guarded/x").bearer(&key.token(algorithm, &ada())))
-            .ok();
+        gateway.send(Request::get("/guarded/x").bearer(&key.token(algorithm, &ada()))).ok();
         let received = upstream.request();
         assert_eq!(received.header("x-user-id"), Some("42"), "{algorithm}");
-        assert_eq!(
-            received.header("x-user-email"),
-            Some("ada@example.com"),
-            "{algorithm}"
-        );
+        assert_eq!(received.header("x-user-email"), Some("ada@example.com"), "{algorithm}");
         let forged = Key::make(algorithm).token(algorithm, &ada_with("sub", "1"));
         let forged = if matches!(key, Key::Secret(_)) {
             Key::Secret("another secret".repeat(8)).token(algorithm, &ada_with("sub", "1"))
@@ -73,10 +53,7 @@ fn every_algorithm_verifies_and_tells_the_service_who_it_is() {
         };
         let answer = gateway.send(Request::get("/guarded").bearer(&forged));
         let (_, challenge) = refused(&answer);
-        assert!(
-            challenge.starts_with("Bearer error=\"invalid_token\""),
-            "{algorithm}: {challenge}"
-        );
+        assert!(challenge.starts_with("Bearer error=\"invalid_token\""), "{algorithm}: {challenge}");
         assert_eq!(upstream.requests().len(), 1, "{algorithm}");
     }
 }
@@ -86,14 +63,8 @@ fn a_missing_token_gets_a_bare_challenge() {
     let (gateway, upstream) = guarded(&Key::make("HS256"), "HS256", "");
     let bare = ("a bearer token is required".to_owned(), "Bearer".to_owned());
     assert_eq!(refused(&gateway.get("/guarded")), bare);
-    assert_eq!(
-        refused(&gateway.send(Request::get("/guarded").header("authorization", "Basic eDp5"))),
-        bare
-    );
-    assert_eq!(
-        refused(&gateway.send(Request::get("/guarded").header("authorization", ""))),
-        bare
-    );
+    assert_eq!(refused(&gateway.send(Request::get("/guarded").header("authorization", "Basic eDp5"))), bare);
+    assert_eq!(refused(&gateway.send(Request::get("/guarded").header("authorization", ""))), bare);
     assert_eq!(upstream.requests().len(), 0);
 }
 
@@ -104,12 +75,7 @@ fn what_is_no_valid_token_is_refused() {
     let good = key.token("HS256", &ada());
     let pieces: Vec<&str> = good.split('.').collect();
     let none = format!("{}.{}.", part(&json!({ "alg": "none" })), part(&ada()));
-    let none_signed = format!(
-        "{}.{}.{}",
-        part(&json!({ "alg": "none" })),
-        pieces[1],
-        pieces[2]
-    );
+    let none_signed = format!("{}.{}.{}", part(&json!({ "alg": "none" })), pieces[1], pieces[2]);
     for (what, token) in [
         ("empty", String::new()),
         ("no token", "xyz".into()),
@@ -118,38 +84,15 @@ fn what_is_no_valid_token_is_refused() {
         ("not base64", format!("{}.{}.!!!", pieces[0], pieces[1])),
         ("not JSON", format!("{}.eA.{}", pieces[0], pieces[2])),
         ("no signature", format!("{}.{}.", pieces[0], pieces[1])),
-        (
-            "forged claims",
-            format!(
-                "{}.{}.{}",
-                pieces[0],
-                part(&ada_with("sub", "1")),
-                pieces[2]
-            ),
-        ),
+        ("forged claims", format!("{}.{}.{}", pieces[0], part(&ada_with("sub", "1")), pieces[2])),
         ("alg none", none),
         ("alg None, signed", none_signed),
-        (
-            "alg of another family",
-            key.token_with(&json!({ "alg": "RS256" }), "HS256", &ada()),
-        ),
+        ("alg of another family", key.token_with(&json!({ "alg": "RS256" }), "HS256", &ada())),
         ("alg that is not allowed", key.token("HS512", &ada())),
-        (
-            "expired",
-            key.token("HS256", &ada_with("exp", in_seconds(-1))),
-        ),
-        (
-            "not yet valid",
-            key.token("HS256", &ada_with("nbf", in_seconds(60))),
-        ),
-        (
-            "exp that is no number",
-            key.token("HS256", &ada_with("exp", "tomorrow")),
-        ),
-        (
-            "crit",
-            key.token_with(&json!({ "alg": "HS256", "crit": ["x"] }), "HS256", &ada()),
-        ),
+        ("expired", key.token("HS256", &ada_with("exp", in_seconds(-1)))),
+        ("not yet valid", key.token("HS256", &ada_with("nbf", in_seconds(60)))),
+        ("exp that is no number", key.token("HS256", &ada_with("exp", "tomorrow"))),
+        ("crit", key.token_with(&json!({ "alg": "HS256", "crit": ["x"] }), "HS256", &ada())),
         ("claims that are no object", key.token("HS256", &json!([1]))),
     ] {
         let answer = gateway.send(Request::get("/guarded").bearer(&token));
@@ -172,10 +115,7 @@ fn a_public_key_is_never_a_secret() {
     }
     assert_eq!(upstream.requests().len(), 0);
     let both = gateway_error("secret: '${KEY}', algorithms: [RS256]", &key);
-    assert!(
-        both.contains("the secret is a PEM key; give it as the public key"),
-        "{both}"
-    );
+    assert!(both.contains("the secret is a PEM key; give it as the public key"), "{both}");
 }
 
 /// What `check` says about a configuration of `jwt-auth` that can't work.
@@ -186,12 +126,7 @@ fn gateway_error(config: &str, key: &Key) -> String {
     );
     std::fs::write(folder.path().join("gateway.yaml"), yaml).expect("a file");
     let mut command = crate::support::command::binary();
-    let ended = crate::support::command::ended(
-        command
-            .current_dir(folder.path())
-            .arg("check")
-            .env("KEY", key.text()),
-    );
+    let ended = crate::support::command::ended(command.current_dir(folder.path()).arg("check").env("KEY", key.text()));
     assert_eq!(ended.code, 1, "{}", ended.stdout);
     ended.stdout
 }
@@ -202,10 +137,7 @@ fn algorithms_must_be_named_and_known() {
     let missing = gateway_error("secret: '${KEY}'", &key);
     assert!(missing.contains("`algorithms`"), "{missing}");
     for algorithm in ["none", "HS257"] {
-        let unknown = gateway_error(
-            &format!("secret: '${{KEY}}', algorithms: [{algorithm}]"),
-            &key,
-        );
+        let unknown = gateway_error(&format!("secret: '${{KEY}}', algorithms: [{algorithm}]"), &key);
         assert!(unknown.contains(algorithm), "{unknown}");
     }
 }
@@ -238,9 +170,7 @@ fn two_authorization_headers_are_refused_even_when_one_is_good() {
     let (gateway, upstream) = guarded(&key, "HS256", "");
     let good = key.token("HS256", &ada());
     for other in ["Bearer x".to_owned(), format!("Bearer {good}")] {
-        let request = Request::get("/guarded")
-            .bearer(&good)
-            .header("Authorization", other);
+        let request = Request::get("/guarded").bearer(&good).header("Authorization", other);
         refused(&gateway.send(request));
     }
     assert_eq!(upstream.requests().len(), 0);
@@ -262,29 +192,16 @@ fn a_clients_own_identity_never_gets_through_in_any_spelling() {
             "x.user.email",
         ]
         .iter()
-        .fold(Request::get(target), |request, name| {
-            request.header(name, "1")
-        })
+        .fold(Request::get(target), |request, name| request.header(name, "1"))
     };
     gateway.send(forged("/open")).ok();
-    gateway
-        .send(
-            forged("/guarded")
-                .bearer(&key.token("HS256", &json!({ "sub": "42", "exp": in_seconds(60) }))),
-        )
-        .ok();
+    gateway.send(forged("/guarded").bearer(&key.token("HS256", &json!({ "sub": "42", "exp": in_seconds(60) })))).ok();
     let requests = upstream.requests();
     let identity = |index: usize| -> Vec<(String, String)> {
         let named = |(name, _): &&(String, String)| {
             name.to_lowercase().contains("user") && !name.eq_ignore_ascii_case("user-agent")
         };
-        requests[index]
-            .headers
-            .0
-            .iter()
-            .filter(named)
-            .cloned()
-            .collect()
+        requests[index].headers.0.iter().filter(named).cloned().collect()
     };
     assert_eq!(identity(0), []);
     assert_eq!(identity(1), [("x-user-id".to_owned(), "42".to_owned())]);
@@ -307,11 +224,7 @@ fn claims_go_where_the_configuration_says() {
     let received = upstream.request();
     assert_eq!(received.headers.all("x-tenant"), ["blue"]);
     assert_eq!(received.header("x-roles"), Some(r#"["a","b"]"#));
-    assert_eq!(
-        received.header("x_tenant"),
-        None,
-        "another spelling of a header that the gateway sets"
-    );
+    assert_eq!(received.header("x_tenant"), None, "another spelling of a header that the gateway sets");
 }
 
 #[test]

@@ -16,11 +16,7 @@ struct Attack {
 
 /// Each body is that of `handle(req, ctx)`.
 const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "an endless loop",
-        lua: "while true do end",
-        rhai: "loop { }",
-    },
+    Attack { name: "an endless loop", lua: "while true do end", rhai: "loop { }" },
     Attack {
         name: "a loop that catches what stops it",
         lua: "while true do pcall(function() while true do end end) end",
@@ -46,11 +42,7 @@ const ATTACKS: &[Attack] = &[
         lua: "string.find(string.rep('a', 30000), string.rep('a-', 30) .. 'b')",
         rhai: "let s = \"a\"; s.pad(100000, 'a'); loop { s.replace(\"aa\", \"a\"); s.pad(100000, 'a'); }",
     },
-    Attack {
-        name: "deep recursion",
-        lua: "local function f(n) return 1 + f(n + 1) end return f(1)",
-        rhai: "fn_f(1)",
-    },
+    Attack { name: "deep recursion", lua: "local function f(n) return 1 + f(n + 1) end return f(1)", rhai: "fn_f(1)" },
     Attack {
         name: "a table or array without end",
         lua: "local t = {} for i = 1, 1e12 do t[i] = i end",
@@ -70,31 +62,18 @@ fn attacked() -> Gateway {
     let mut given = Vec::new();
     for (index, attack) in ATTACKS.iter().enumerate() {
         for lang in ["lua", "rhai"] {
-            yaml.push_str(&format!("  - {{name: {lang}-{index}, paths: [/{lang}/{index}], plugins: [{{script: {lang}{index}.{lang}}}]}}\n"));
+            yaml.push_str(&format!(
+                "  - {{name: {lang}-{index}, paths: [/{lang}/{index}], plugins: [{{script: {lang}{index}.{lang}}}]}}\n"
+            ));
         }
-        given.push((
-            format!("lua{index}.lua"),
-            format!(
-                "return {{ handle = function(req, ctx) {} end }}",
-                attack.lua
-            ),
-        ));
+        given.push((format!("lua{index}.lua"), format!("return {{ handle = function(req, ctx) {} end }}", attack.lua)));
         given.push((
             format!("rhai{index}.rhai"),
-            format!(
-                "fn fn_f(n) {{ 1 + fn_f(n + 1) }}\nfn handle(req, ctx) {{ {} }}",
-                attack.rhai
-            ),
+            format!("fn fn_f(n) {{ 1 + fn_f(n + 1) }}\nfn handle(req, ctx) {{ {} }}", attack.rhai),
         ));
     }
     let neighbour = "return { handle = function() return reply.text(200, 'fine') end }";
-    given
-        .iter()
-        .fold(
-            gateway(&yaml).file("neighbour.lua", neighbour),
-            |g, (path, text)| g.file(path, text),
-        )
-        .start()
+    given.iter().fold(gateway(&yaml).file("neighbour.lua", neighbour), |g, (path, text)| g.file(path, text)).start()
 }
 
 /// Asks the neighbour again and again until `done`, and gives how long each answer took.
@@ -137,20 +116,12 @@ fn every_attack_is_stopped_in_time_in_both_languages_and_neighbours_go_on() {
                     .collect();
                 // The best of three: the machine that runs the tests may be busy with something else.
                 let best = times.iter().min().copied().unwrap_or_default();
-                assert!(
-                    best < Duration::from_millis(250),
-                    "{} in {lang}: {times:?}",
-                    attack.name
-                );
+                assert!(best < Duration::from_millis(250), "{} in {lang}: {times:?}", attack.name);
             }
         }
         done.store(true, Ordering::Relaxed);
         let mut times = asking.join().expect("the neighbour's client");
-        assert!(
-            times.len() > 100,
-            "the neighbour was asked only {} times",
-            times.len()
-        );
+        assert!(times.len() > 100, "the neighbour was asked only {} times", times.len());
         let p50 = percentile(&mut times, 50);
         let p99 = percentile(&mut times, 99);
         assert!(
@@ -159,11 +130,7 @@ fn every_attack_is_stopped_in_time_in_both_languages_and_neighbours_go_on() {
             times.len()
         );
     });
-    assert!(
-        gateway.memory("VmRSS") < 300 * 1024,
-        "{} KiB are held after the bombs",
-        gateway.memory("VmRSS")
-    );
+    assert!(gateway.memory("VmRSS") < 300 * 1024, "{} KiB are held after the bombs", gateway.memory("VmRSS"));
 }
 
 #[test]
@@ -174,10 +141,7 @@ fn a_stopped_script_leaves_a_line_with_its_place_and_the_clients_get_an_id_only(
         assert_eq!(answer.problem(500), "a script of this route failed");
         let id = answer.header("x-request-id").expect("an id");
         let line = gateway.log_contains(id);
-        assert!(
-            line.contains(&format!("{lang}0.{lang}:")) && line.contains("CPU"),
-            "{line}"
-        );
+        assert!(line.contains(&format!("{lang}0.{lang}:")) && line.contains("CPU"), "{line}");
     }
 }
 
@@ -205,18 +169,11 @@ end }";
   - {name: a, paths: [/absent], plugins: [{script: absent.lua}]}
   - {name: f, paths: [/frozen], plugins: [{script: frozen.lua}]}
 ";
-    let gateway = gateway(yaml)
-        .file("absent.lua", absent)
-        .file("frozen.lua", frozen)
-        .start();
+    let gateway = gateway(yaml).file("absent.lua", absent).file("frozen.lua", frozen).start();
     assert_eq!(gateway.get("/absent").ok().text(), "");
     let first = gateway.get("/frozen").ok().text();
     assert!(first.starts_with("false true"), "{first}");
-    assert_eq!(
-        gateway.get("/frozen").ok().text(),
-        first,
-        "one exchange sees what another left behind"
-    );
+    assert_eq!(gateway.get("/frozen").ok().text(), first, "one exchange sees what another left behind");
 }
 
 #[test]
@@ -252,9 +209,8 @@ routes:
             let mut client = gateway.connect();
             let done = &done;
             let asking = scope.spawn(move || neighbours(&mut client, done));
-            let waiting: Vec<_> = (0..200)
-                .map(|_| scope.spawn(|| gateway.get(&format!("/{lang}")).ok().text()))
-                .collect();
+            let waiting: Vec<_> =
+                (0..200).map(|_| scope.spawn(|| gateway.get(&format!("/{lang}")).ok().text())).collect();
             for answer in waiting {
                 assert_eq!(answer.join().expect("a client"), r#"{"a":true,"b":true}"#);
             }
@@ -262,15 +218,8 @@ routes:
             asking.join().expect("the neighbour's client")
         });
         let took = began.elapsed();
-        assert!(
-            took < Duration::from_secs(5),
-            "{lang}: they waited one after the other: {took:?}"
-        );
+        assert!(took < Duration::from_secs(5), "{lang}: they waited one after the other: {took:?}");
         let p99 = percentile(&mut times, 99);
-        assert!(
-            times.len() > 50 && p99 < Duration::from_millis(250),
-            "{lang}: p99 {p99:?} of {}",
-            times.len()
-        );
+        assert!(times.len() > 50 && p99 < Duration::from_millis(250), "{lang}: p99 {p99:?} of {}", times.len());
     }
 }

@@ -1,12 +1,9 @@
 //! The drop-in folder: files and folders that become plugins while the gateway runs, and those that are shipped.
 
-use crate::support::{
-    Gateway, Request, Upstream, command::gatewright, eventually, gateway, repository,
-};
+use crate::support::{Gateway, Request, Upstream, command::gatewright, eventually, gateway, repository};
 use std::fs;
 
-const YAML: &str =
-    "services: [{name: s, url: '${s}', routes: [{name: r, paths: [/], plugins: [PLUGINS]}]}]";
+const YAML: &str = "services: [{name: s, url: '${s}', routes: [{name: r, paths: [/], plugins: [PLUGINS]}]}]";
 
 fn with(plugins: &str) -> String {
     crate::support::gateway::with_defaults(&YAML.replace("PLUGINS", plugins))
@@ -15,39 +12,26 @@ fn with(plugins: &str) -> String {
 fn start(plugins: &str, files: &[(&str, &str)]) -> (Gateway, Upstream) {
     let upstream = Upstream::echo("it");
     let given = gateway(&YAML.replace("PLUGINS", plugins)).url("s", &upstream);
-    let given = files
-        .iter()
-        .fold(given, |given, (path, text)| given.file(path, text));
+    let given = files.iter().fold(given, |given, (path, text)| given.file(path, text));
     (given.start(), upstream)
 }
 
 /// Waits until answers carry that value of `x-by`.
 fn by(gateway: &Gateway, expected: &str) {
-    eventually(&format!("x-by: {expected}"), || {
-        (gateway.get("/").header("x-by") == Some(expected)).then_some(())
-    });
+    eventually(&format!("x-by: {expected}"), || (gateway.get("/").header("x-by") == Some(expected)).then_some(()));
 }
 
 #[test]
 fn a_file_dropped_in_is_used_without_a_restart() {
     let (gateway, _upstream) = start("", &[]);
     assert_eq!(gateway.get("/").ok().header("x-by"), None);
-    gateway.files.write(
-        "plugins/mark.lua",
-        "return { on_response = function(res) res.headers['x-by'] = 'lua' end }",
-    );
+    gateway.files.write("plugins/mark.lua", "return { on_response = function(res) res.headers['x-by'] = 'lua' end }");
     gateway.files.replace("gateway.yaml", &with("{name: mark}"));
     by(&gateway, "lua");
-    gateway.files.write(
-        "plugins/note.rhai",
-        "fn on_response(res, ctx) { res.headers[\"x-by\"] = \"rhai\"; }",
-    );
+    gateway.files.write("plugins/note.rhai", "fn on_response(res, ctx) { res.headers[\"x-by\"] = \"rhai\"; }");
     gateway.files.replace("gateway.yaml", &with("{name: note}"));
     by(&gateway, "rhai");
-    gateway.files.replace(
-        "plugins/note.rhai",
-        "fn on_response(res, ctx) { res.headers[\"x-by\"] = \"changed\"; }",
-    );
+    gateway.files.replace("plugins/note.rhai", "fn on_response(res, ctx) { res.headers[\"x-by\"] = \"changed\"; }");
     by(&gateway, "changed");
 }
 
@@ -57,35 +41,17 @@ fn a_folder_with_a_manifest_has_its_configuration_checked_and_defaults_filled_in
     let lua = "local lib = require('lib.text')
 return { on_response = function(res, ctx) res.headers['x-by'] = lib.times(ctx.config.value, ctx.config.times) end }";
     let lib = "return { times = function(text, n) return string.rep(text, n) end }";
-    let files = [
-        ("plugins/mark/plugin.toml", toml),
-        ("plugins/mark/main.lua", lua),
-        ("plugins/lib/text.lua", lib),
-    ];
+    let files = [("plugins/mark/plugin.toml", toml), ("plugins/mark/main.lua", lua), ("plugins/lib/text.lua", lib)];
     let (gateway, _upstream) = start("{name: mark}", &files);
     by(&gateway, "default");
-    gateway.files.replace(
-        "gateway.yaml",
-        &with("{name: mark, config: {value: ab, times: 3}}"),
-    );
+    gateway.files.replace("gateway.yaml", &with("{name: mark, config: {value: ab, times: 3}}"));
     by(&gateway, "ababab");
-    gateway
-        .files
-        .replace("gateway.yaml", &with("{name: mark, config: {times: 4}}"));
+    gateway.files.replace("gateway.yaml", &with("{name: mark, config: {times: 4}}"));
     let line = gateway.log_contains("not reloaded");
-    assert!(
-        line.contains("gateway.yaml:") && line.contains("times"),
-        "{line}"
-    );
+    assert!(line.contains("gateway.yaml:") && line.contains("times"), "{line}");
     by(&gateway, "ababab");
-    gateway.files.replace(
-        "plugins/lib/text.lua",
-        "return { times = function(text, n) return text .. n end }",
-    );
-    gateway.files.replace(
-        "gateway.yaml",
-        &with("{name: mark, config: {value: x, times: 2}}"),
-    );
+    gateway.files.replace("plugins/lib/text.lua", "return { times = function(text, n) return text .. n end }");
+    gateway.files.replace("gateway.yaml", &with("{name: mark, config: {value: x, times: 2}}"));
     by(&gateway, "x2");
 }
 
@@ -105,9 +71,7 @@ fn a_plugin_folder_that_is_deleted_is_an_error_and_changes_nothing() {
     fs::remove_dir_all(gateway.files.path("plugins")).expect("the folder");
     gateway.log_contains("not reloaded");
     by(&gateway, "own");
-    gateway
-        .files
-        .write("plugins/mark.lua", &own.replace("own", "back"));
+    gateway.files.write("plugins/mark.lua", &own.replace("own", "back"));
     by(&gateway, "back");
 }
 
@@ -139,19 +103,13 @@ services:
       - {name: r, paths: [/r], plugins: [{name: c}]}
       - {name: without, paths: [/without], plugins: [{name: c}, {name: b, enabled: false}]}
 ";
-    let given = gateway(yaml)
-        .url("s", &upstream)
-        .file("plugins/a.lua", &a)
-        .file("plugins/b.lua", &b)
-        .file("plugins/c.lua", &c);
+    let given =
+        gateway(yaml).url("s", &upstream).file("plugins/a.lua", &a).file("plugins/b.lua", &b).file("plugins/c.lua", &c);
     let gateway = given.start();
     assert_eq!(gateway.get("/r").ok().header("x-back"), Some("cba"));
     assert_eq!(gateway.get("/without").ok().header("x-back"), Some("ca"));
-    let orders: Vec<_> = upstream
-        .requests()
-        .iter()
-        .map(|request| request.header("x-order").map(str::to_owned))
-        .collect();
+    let orders: Vec<_> =
+        upstream.requests().iter().map(|request| request.header("x-order").map(str::to_owned)).collect();
     assert_eq!(orders, [Some("abc".into()), Some("ac".into())]);
 }
 
@@ -160,17 +118,10 @@ services:
 fn the_shipped_plugins_run() {
     let shipped: Vec<String> = fs::read_dir(repository("plugins"))
         .expect("the shipped plugins")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     assert!(
-        shipped.iter().any(|name| name == "api-key")
-            && shipped.iter().any(|name| name == "maintenance-mode.rhai"),
+        shipped.iter().any(|name| name == "api-key") && shipped.iter().any(|name| name == "maintenance-mode.rhai"),
         "{shipped:?}"
     );
     let upstream = Upstream::echo("it");
@@ -188,27 +139,15 @@ services:
         repository("plugins").display()
     );
     let gateway = gateway(&yaml).url("s", &upstream).start();
-    let wrong = gateway.send(
-        Request::get("/key")
-            .header("x-api-key", "wrong")
-            .header("x-user-id", "forged"),
-    );
+    let wrong = gateway.send(Request::get("/key").header("x-api-key", "wrong").header("x-user-id", "forged"));
     assert_eq!(wrong.problem(401), "a valid API key is required");
     gateway.get("/key").problem(401);
-    gateway
-        .send(Request::get("/key").header("x-api-key", "a key of sixteen bytes"))
-        .ok();
+    gateway.send(Request::get("/key").header("x-api-key", "a key of sixteen bytes")).ok();
     let received = upstream.request();
-    assert_eq!(
-        (received.header("x-user-id"), received.header("x-api-key")),
-        (Some("mobile"), None)
-    );
+    assert_eq!((received.header("x-user-id"), received.header("x-api-key")), (Some("mobile"), None));
     let down = gateway.get("/down");
     assert_eq!(down.problem(503), "we are working on it");
-    assert_eq!(
-        (down.header("retry-after"), down.header("cache-control")),
-        (Some("90"), Some("no-store"))
-    );
+    assert_eq!((down.header("retry-after"), down.header("cache-control")), (Some("90"), Some("no-store")));
     gateway.get("/allowed").ok();
 }
 
@@ -216,17 +155,9 @@ services:
 fn an_auth_plugin_can_not_go_on_after_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let plugin = "{name: jwt-auth, on_error: continue, config: {secret: a secret of more than thirty-two bytes, algorithms: [HS256]}}";
-    let yaml = YAML
-        .replace("PLUGINS", plugin)
-        .replace("${s}", "http://127.0.0.1:1");
+    let yaml = YAML.replace("PLUGINS", plugin).replace("${s}", "http://127.0.0.1:1");
     fs::write(folder.path().join("gateway.yaml"), yaml).expect("a file");
     let ended = gatewright(folder.path(), &["check"]);
     assert_eq!(ended.code, 1);
-    assert!(
-        ended
-            .stdout
-            .contains("`jwt-auth` is an auth plugin: it can't go on after an error"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("`jwt-auth` is an auth plugin: it can't go on after an error"), "{}", ended.stdout);
 }

@@ -23,9 +23,7 @@ services:
         plugins: [{{name: rate-limit, config: {{{config}}}}}]
 "
     );
-    let gateway = gateway(&yaml)
-        .url("s", &upstream)
-        .env("REDIS", redis.map(Redis::url).unwrap_or_default());
+    let gateway = gateway(&yaml).url("s", &upstream).env("REDIS", redis.map(Redis::url).unwrap_or_default());
     (gateway.start(), upstream)
 }
 
@@ -36,15 +34,9 @@ fn statuses(gateway: &Gateway, count: usize, request: &Request) -> Vec<u16> {
 
 /// The number after `key=` in a structured header.
 fn field(answer: &Answer, name: &str, key: &str) -> u64 {
-    let value = answer
-        .header(name)
-        .unwrap_or_else(|| panic!("no {name}: {:?}", answer.headers));
-    let found = value
-        .split(';')
-        .find_map(|part| part.trim().strip_prefix(key)?.strip_prefix('='));
-    found
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_else(|| panic!("no {key} in {value}"))
+    let value = answer.header(name).unwrap_or_else(|| panic!("no {name}: {:?}", answer.headers));
+    let found = value.split(';').find_map(|part| part.trim().strip_prefix(key)?.strip_prefix('='));
+    found.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {key} in {value}"))
 }
 
 #[test]
@@ -54,35 +46,18 @@ fn a_hundred_in_a_minute_is_the_default_and_every_answer_tells() {
         let mut client = gateway.connect();
         for left in (0..100).rev() {
             let answer = client.send(&Request::get("/r")).ok();
-            assert_eq!(
-                answer.header("ratelimit-policy"),
-                Some("\"default\";q=100;w=60")
-            );
+            assert_eq!(answer.header("ratelimit-policy"), Some("\"default\";q=100;w=60"));
             assert_eq!(field(&answer, "ratelimit", "r"), left);
-            assert!(
-                (1..=60).contains(&field(&answer, "ratelimit", "t")),
-                "{:?}",
-                answer.headers
-            );
+            assert!((1..=60).contains(&field(&answer, "ratelimit", "t")), "{:?}", answer.headers);
         }
         let answer = client.send(&Request::get("/r"));
         let detail = answer.problem(429);
         assert!(detail.starts_with("too many requests"), "{detail}");
-        assert_eq!(
-            answer.header("ratelimit-policy"),
-            Some("\"default\";q=100;w=60")
-        );
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"default\";q=100;w=60"));
         assert_eq!(field(&answer, "ratelimit", "r"), 0);
-        let retry: u64 = answer
-            .header("retry-after")
-            .and_then(|text| text.parse().ok())
-            .expect("a number of seconds");
+        let retry: u64 = answer.header("retry-after").and_then(|text| text.parse().ok()).expect("a number of seconds");
         assert!((1..=60).contains(&retry), "{retry}");
-        assert!(
-            retry >= field(&answer, "ratelimit", "t"),
-            "{:?}",
-            answer.headers
-        );
+        assert!(retry >= field(&answer, "ratelimit", "t"), "{:?}", answer.headers);
         assert_eq!(upstream.requests().len(), 100);
     }
 }
@@ -97,9 +72,7 @@ fn rejected_requests_are_not_counted_and_the_window_slides_on() {
         while refused.elapsed() < Duration::from_millis(700) {
             assert!(matches!(gateway.get("/r").status, 200 | 429));
         }
-        eventually("the window is empty again", || {
-            (gateway.get("/r").status == 200).then_some(())
-        });
+        eventually("the window is empty again", || (gateway.get("/r").status == 200).then_some(()));
     }
 }
 
@@ -111,27 +84,17 @@ fn clients_are_told_apart_by_address_header_identity_or_not_at_all() {
     assert_eq!(statuses(&gateway, 3, &by_header("b")), [200, 200, 429]);
     assert_eq!(statuses(&gateway, 3, &Request::get("/r")), [200, 200, 429]);
     let from = |address: &str| Request::get("/r").header("x-forwarded-for", address);
-    for (config, trusted, expected) in [
-        ("limit: 2, by: ip", true, 200),
-        ("limit: 2, by: ip", false, 429),
-        ("limit: 2, by: route", true, 429),
-    ] {
+    for (config, trusted, expected) in
+        [("limit: 2, by: ip", true, 200), ("limit: 2, by: ip", false, 429), ("limit: 2, by: route", true, 429)]
+    {
         let upstream = Upstream::echo("it");
-        let proxies = if trusted {
-            "trusted_proxies: [127.0.0.1/32]"
-        } else {
-            ""
-        };
+        let proxies = if trusted { "trusted_proxies: [127.0.0.1/32]" } else { "" };
         let yaml = format!(
             "{proxies}\nservices: [{{name: s, url: '${{s}}', routes: [{{paths: [/r], plugins: [{{name: rate-limit, config: {{{config}}}}}]}}]}}]"
         );
         let gateway = crate::support::gateway(&yaml).url("s", &upstream).start();
         assert_eq!(statuses(&gateway, 2, &from("1.1.1.1")), [200, 200]);
-        assert_eq!(
-            gateway.send(from("2.2.2.2")).status,
-            expected,
-            "{config}, trusted: {trusted}"
-        );
+        assert_eq!(gateway.send(from("2.2.2.2")).status, expected, "{config}, trusted: {trusted}");
     }
 }
 
@@ -150,10 +113,7 @@ services:
           - {name: jwt-auth, config: {secret: '${KEY}', algorithms: [HS256]}}
           - {name: rate-limit, config: {limit: 2, by: identity}}
 ";
-    let gateway = gateway(yaml)
-        .url("s", &upstream)
-        .env("KEY", key.text())
-        .start();
+    let gateway = gateway(yaml).url("s", &upstream).env("KEY", key.text()).start();
     for user in ["ada", "bob"] {
         let request = Request::get("/r").bearer(&key.token("HS256", &ada_with("sub", user)));
         assert_eq!(statuses(&gateway, 3, &request), [200, 200, 429], "{user}");
@@ -167,13 +127,7 @@ fn a_wrong_by_is_found_before_it_serves() {
     std::fs::write(folder.path().join("gateway.yaml"), yaml).expect("a file");
     let ended = crate::support::command::gatewright(folder.path(), &["check"]);
     assert_eq!(ended.code, 1);
-    assert!(
-        ended
-            .stdout
-            .contains("`moon` is not `ip`, `header:NAME`, `identity` or `route`"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("`moon` is not `ip`, `header:NAME`, `identity` or `route`"), "{}", ended.stdout);
 }
 
 #[test]
@@ -181,19 +135,12 @@ fn all_clients_at_once_get_no_more_than_the_limit() {
     for redis in [None, Some(redis())] {
         let (gateway, upstream) = limited("limit: 50", redis.as_ref());
         let statuses: Vec<u16> = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..10)
-                .map(|_| scope.spawn(|| statuses(&gateway, 20, &Request::get("/r"))))
-                .collect();
-            clients
-                .into_iter()
-                .flat_map(|client| client.join().expect("a client"))
-                .collect()
+            let clients: Vec<_> =
+                (0..10).map(|_| scope.spawn(|| statuses(&gateway, 20, &Request::get("/r")))).collect();
+            clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
         });
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50);
-        assert_eq!(
-            statuses.iter().filter(|status| **status == 429).count(),
-            150
-        );
+        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 150);
         assert_eq!(upstream.requests().len(), 50);
     }
 }
@@ -222,10 +169,7 @@ fn a_redis_that_hangs_costs_milliseconds_and_no_request() {
         .map(|_| {
             let asked = Instant::now();
             let answer = client.send(&Request::get("/r")).ok();
-            assert_eq!(
-                answer.header("ratelimit-policy"),
-                Some("\"default\";q=1000;w=60")
-            );
+            assert_eq!(answer.header("ratelimit-policy"), Some("\"default\";q=1000;w=60"));
             asked.elapsed()
         })
         .collect();
@@ -242,30 +186,19 @@ fn a_redis_that_is_gone_still_limits_on_this_node() {
     let redis = redis();
     let (gateway, _upstream) = limited("limit: 3", Some(&redis));
     drop(redis);
-    assert_eq!(
-        statuses(&gateway, 5, &Request::get("/r")),
-        [200, 200, 200, 429, 429]
-    );
+    assert_eq!(statuses(&gateway, 5, &Request::get("/r")), [200, 200, 200, 429, 429]);
 }
 
 #[test]
 fn on_store_error_decides() {
     for (choice, expected) in [("allow", 200), ("deny", 503)] {
         let redis = redis();
-        let (gateway, _upstream) =
-            limited(&format!("limit: 2, on_store_error: {choice}"), Some(&redis));
+        let (gateway, _upstream) = limited(&format!("limit: 2, on_store_error: {choice}"), Some(&redis));
         drop(redis);
-        assert_eq!(
-            statuses(&gateway, 4, &Request::get("/r")),
-            [expected; 4],
-            "{choice}"
-        );
+        assert_eq!(statuses(&gateway, 4, &Request::get("/r")), [expected; 4], "{choice}");
         if choice == "deny" {
             let answer = gateway.get("/r");
-            assert_eq!(
-                answer.problem(503),
-                "the rate limit can't be checked at the moment"
-            );
+            assert_eq!(answer.problem(503), "the rate limit can't be checked at the moment");
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     }

@@ -25,18 +25,13 @@ struct Block {
 }
 
 fn blocks(file: &str) -> Vec<Block> {
-    let text =
-        fs::read_to_string(repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let text = fs::read_to_string(repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in text.lines().enumerate() {
         match (line.trim_start().strip_prefix("```"), open.take()) {
             (Some(language), None) => {
-                open = Some(Block {
-                    language: language.trim().into(),
-                    text: String::new(),
-                    line: number + 1,
-                })
+                open = Some(Block { language: language.trim().into(), text: String::new(), line: number + 1 })
             }
             (Some(_), Some(block)) => blocks.push(block),
             (None, Some(mut block)) => {
@@ -53,35 +48,18 @@ fn blocks(file: &str) -> Vec<Block> {
 
 /// The README, and those of the shipped plugins.
 fn readmes() -> Vec<String> {
-    let plugins = fs::read_dir(repository("plugins"))
-        .expect("the plugins")
-        .map(|entry| entry.expect("an entry").path());
-    let own = plugins
-        .map(|path| path.join("README.md"))
-        .filter(|path| path.is_file());
-    let short = own.filter_map(|path| {
-        Some(
-            path.strip_prefix(repository(""))
-                .ok()?
-                .display()
-                .to_string(),
-        )
-    });
-    std::iter::once("README.md".to_owned())
-        .chain(short)
-        .collect()
+    let plugins =
+        fs::read_dir(repository("plugins")).expect("the plugins").map(|entry| entry.expect("an entry").path());
+    let own = plugins.map(|path| path.join("README.md")).filter(|path| path.is_file());
+    let short = own.filter_map(|path| Some(path.strip_prefix(repository("")).ok()?.display().to_string()));
+    std::iter::once("README.md".to_owned()).chain(short).collect()
 }
 
 fn all(language: &str) -> Vec<(String, Block)> {
     let files = readmes().into_iter();
-    let found = files.flat_map(|file| {
-        blocks(&file)
-            .into_iter()
-            .map(move |block| (format!("{file}:{}", block.line), block))
-    });
-    found
-        .filter(|(_, block)| block.language == language)
-        .collect()
+    let found =
+        files.flat_map(|file| blocks(&file).into_iter().map(move |block| (format!("{file}:{}", block.line), block)));
+    found.filter(|(_, block)| block.language == language).collect()
 }
 
 #[test]
@@ -104,10 +82,7 @@ fn every_configuration_is_fine() {
         let files = copy();
         files.write("gateway.yaml", &block.text);
         let mut command = command::binary();
-        command
-            .current_dir(files.folder())
-            .arg("check")
-            .envs(demanded(&block.text));
+        command.current_dir(files.folder()).arg("check").envs(demanded(&block.text));
         let ended = ended(&mut command);
         assert_eq!(ended.code, 0, "{place}:\n{}{}", ended.stdout, ended.stderr);
     }
@@ -115,16 +90,10 @@ fn every_configuration_is_fine() {
 
 /// Values for `${NAME:?…}`, which a user must set.
 fn demanded(text: &str) -> Vec<(String, String)> {
-    let starts = text
-        .split("${")
-        .skip(1)
-        .filter_map(|rest| rest.split('}').next());
+    let starts = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
     starts
         .filter_map(|inner| {
-            Some((
-                inner.split_once(":?")?.0.to_owned(),
-                "a value of more than thirty-two bytes".to_owned(),
-            ))
+            Some((inner.split_once(":?")?.0.to_owned(), "a value of more than thirty-two bytes".to_owned()))
         })
         .collect()
 }
@@ -153,11 +122,7 @@ fn every_command_works() {
     let mut ran = 0;
     let mut quickstart = None;
     for (place, block) in all("sh") {
-        for line in block
-            .text
-            .lines()
-            .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
-        {
+        for line in block.text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
             run(&place, line.trim(), &files, &mut quickstart);
             ran += 1;
         }
@@ -168,10 +133,7 @@ fn every_command_works() {
 fn run(place: &str, line: &str, files: &Files, quickstart: &mut Option<Quickstart>) {
     if line == OURSELVES {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(repository(OURSELVES))
-            .expect("tests/run")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(repository(OURSELVES)).expect("tests/run").permissions().mode();
         assert_ne!(mode & 0o111, 0, "{OURSELVES} can't be executed");
         return;
     }
@@ -181,57 +143,30 @@ fn run(place: &str, line: &str, files: &Files, quickstart: &mut Option<Quickstar
             Some(&("dev" | "run")) => serves(place, &args, files),
             _ => {
                 let ended = gatewright(files.folder(), &args);
-                assert_eq!(
-                    ended.code, 0,
-                    "{place}: {line}\n{}{}",
-                    ended.stdout, ended.stderr
-                );
+                assert_eq!(ended.code, 0, "{place}: {line}\n{}{}", ended.stdout, ended.stderr);
             }
         };
     }
     let quickstart = quickstart.get_or_insert_with(Quickstart::start);
     let line = ["127.0.0.1:8080", "localhost:8080"]
         .iter()
-        .fold(line.to_owned(), |line, own| {
-            line.replace(own, &quickstart.address().to_string())
-        });
-    let ended = ended(
-        std::process::Command::new("sh")
-            .current_dir(files.folder())
-            .args(["-c", &line]),
-    );
-    assert_eq!(
-        ended.code, 0,
-        "{place}: {line}\n{}{}",
-        ended.stdout, ended.stderr
-    );
+        .fold(line.to_owned(), |line, own| line.replace(own, &quickstart.address().to_string()));
+    let ended = ended(std::process::Command::new("sh").current_dir(files.folder()).args(["-c", &line]));
+    assert_eq!(ended.code, 0, "{place}: {line}\n{}{}", ended.stdout, ended.stderr);
 }
 
 /// A command that does not end: it listens, and that is enough.
 fn serves(place: &str, args: &[&str], files: &Files) {
     let mut command = command::binary();
-    command
-        .current_dir(files.folder())
-        .args(args)
-        .envs(environment(free_ports()));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.current_dir(files.folder()).args(args).envs(environment(free_ports()));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().expect("the gateway's binary");
     let log = Log::default();
     log.follow(process.stdout.take().expect("a pipe"));
     log.follow(process.stderr.take().expect("a pipe"));
     log.contains("listening");
-    assert_eq!(
-        process.try_wait().expect("its status"),
-        None,
-        "{place}: {args:?} ended"
-    );
-    process
-        .kill()
-        .and_then(|()| process.wait())
-        .expect("its end");
+    assert_eq!(process.try_wait().expect("its status"), None, "{place}: {args:?} ended");
+    process.kill().and_then(|()| process.wait()).expect("its end");
 }
 
 /// Links of the README lead to files that are there.
@@ -240,11 +175,7 @@ fn every_link_leads_somewhere() {
     for file in readmes() {
         let text = fs::read_to_string(repository(&file)).expect("a README");
         let folder = repository(&file).parent().expect("a folder").to_owned();
-        for link in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = link.split('#').next().unwrap_or(link);
             assert!(
                 link.starts_with("http") || path.is_empty() || folder.join(path).exists(),

@@ -56,15 +56,9 @@ fn library(number: usize) -> String {
 
 /// All files of one number. The scripts stand behind a symlink, as Kubernetes mounts them.
 fn write_all(gateway: &Gateway, number: usize) {
-    gateway
-        .files
-        .write(&format!("set{number}/request.lua"), &request_lua(number));
-    gateway
-        .files
-        .write(&format!("set{number}/handle.rhai"), &handle_rhai(number));
-    gateway
-        .files
-        .write(&format!("set{number}/lib/number.lua"), &library(number));
+    gateway.files.write(&format!("set{number}/request.lua"), &request_lua(number));
+    gateway.files.write(&format!("set{number}/handle.rhai"), &handle_rhai(number));
+    gateway.files.write(&format!("set{number}/lib/number.lua"), &library(number));
 }
 
 fn started(number: usize) -> Gateway {
@@ -77,33 +71,22 @@ fn started(number: usize) -> Gateway {
 }
 
 fn numbers(answer: &Value) -> Vec<i64> {
-    [
-        "handle",
-        "config",
-        "request",
-        "request_config",
-        "library",
-        "mark",
-    ]
-    .iter()
-    .filter_map(|key| answer[key].as_i64())
-    .collect()
+    ["handle", "config", "request", "request_config", "library", "mark"]
+        .iter()
+        .filter_map(|key| answer[key].as_i64())
+        .collect()
 }
 
 #[test]
 fn each_kind_of_file_takes_effect_when_it_is_saved() {
     let gateway = started(1);
     let seen = |key: &str, number: i64| {
-        eventually(&format!("{key} = {number}"), || {
-            (gateway.get("/").ok().json()[key] == number).then_some(())
-        });
+        eventually(&format!("{key} = {number}"), || (gateway.get("/").ok().json()[key] == number).then_some(()));
     };
     assert_eq!(numbers(&gateway.get("/").ok().json()), [1; 6]);
     gateway.files.write("current/handle.rhai", &handle_rhai(2));
     seen("handle", 2);
-    gateway
-        .files
-        .replace("current/request.lua", &request_lua(3));
+    gateway.files.replace("current/request.lua", &request_lua(3));
     seen("request", 3);
     gateway.files.remove("plugins/mark.lua");
     gateway.files.write("plugins/mark.lua", &mark_lua(4));
@@ -123,9 +106,7 @@ fn a_swapped_symlink_is_seen() {
     fs::rename(gateway.files.path("current"), gateway.files.path("old")).expect("a rename");
     symlink("set2", gateway.files.path("current")).expect("a link");
     let seen = |number: i64| {
-        eventually(&format!("handle = {number}"), || {
-            (gateway.get("/").ok().json()["handle"] == number).then_some(())
-        });
+        eventually(&format!("handle = {number}"), || (gateway.get("/").ok().json()["handle"] == number).then_some(()));
     };
     seen(2);
     // And once more, now from one link to another.
@@ -139,61 +120,30 @@ fn a_swapped_symlink_is_seen() {
 fn a_broken_save_shows_the_place_and_the_line_and_changes_nothing() {
     let gateway = started(1);
     for (path, text, place, excerpt) in [
-        (
-            "current/handle.rhai",
-            "fn handle(req, ctx) {\n    let x = 1 +;\n}\n",
-            "handle.rhai:2:16",
-            "let x = 1 +;",
-        ),
+        ("current/handle.rhai", "fn handle(req, ctx) {\n    let x = 1 +;\n}\n", "handle.rhai:2:16", "let x = 1 +;"),
         (
             "current/request.lua",
             "local M = {}\nfunction M.on_request(req, ctx)\n  req.x = = 1\nend\nreturn M\n",
             "request.lua:3",
             "req.x = = 1",
         ),
-        (
-            "current/lib/number.lua",
-            "return {\n  number = = 1,\n}\n",
-            "number.lua:2",
-            "number = = 1",
-        ),
-        (
-            "plugins/mark.lua",
-            "error('no luck')\n",
-            "mark.lua:1",
-            "error('no luck')",
-        ),
-        (
-            "gateway.yaml",
-            "routes:\n  - {name: r, pths: [/]}\n",
-            "gateway.yaml:2:15",
-            "{name: r, pths: [/]}",
-        ),
+        ("current/lib/number.lua", "return {\n  number = = 1,\n}\n", "number.lua:2", "number = = 1"),
+        ("plugins/mark.lua", "error('no luck')\n", "mark.lua:1", "error('no luck')"),
+        ("gateway.yaml", "routes:\n  - {name: r, pths: [/]}\n", "gateway.yaml:2:15", "{name: r, pths: [/]}"),
         ("gateway.yaml", "routes: [\n", "gateway.yaml:", ""),
     ] {
         let good = fs::read_to_string(gateway.files.path(path)).expect("the file");
         let before = gateway.log.lines().len();
         gateway.files.replace(path, text);
-        let line = gateway
-            .log
-            .wait(&format!("{path}: nothing was said"), |lines| {
-                lines
-                    .iter()
-                    .skip(before)
-                    .find(|line| line.contains("not reloaded"))
-                    .cloned()
-            });
+        let line = gateway.log.wait(&format!("{path}: nothing was said"), |lines| {
+            lines.iter().skip(before).find(|line| line.contains("not reloaded")).cloned()
+        });
         let entry: Value = serde_json::from_str(&line).expect("a JSON line");
         let shown = entry["diagnostics"].as_str().expect("diagnostics");
         assert!(shown.contains(place), "no {place} in\n{shown}");
         assert!(shown.contains(excerpt), "no `{excerpt}` in\n{shown}");
         assert_eq!(numbers(&gateway.get("/").ok().json()), [1; 6], "{path}");
-        let reloads = gateway
-            .log
-            .lines()
-            .iter()
-            .filter(|line| line.contains("\"reloaded\""))
-            .count();
+        let reloads = gateway.log.lines().iter().filter(|line| line.contains("\"reloaded\"")).count();
         gateway.files.replace(path, &good);
         gateway.log.counts("\"reloaded\"", reloads + 1);
     }
@@ -202,26 +152,14 @@ fn a_broken_save_shows_the_place_and_the_line_and_changes_nothing() {
 #[test]
 fn a_deleted_configuration_or_script_changes_nothing_until_it_is_back() {
     let gateway = started(1);
-    for (path, next) in [
-        ("gateway.yaml", yaml(1)),
-        ("current/handle.rhai", handle_rhai(1)),
-        ("current/lib/number.lua", library(1)),
-    ] {
-        let before = gateway
-            .log
-            .lines()
-            .iter()
-            .filter(|line| line.contains("not reloaded"))
-            .count();
+    for (path, next) in
+        [("gateway.yaml", yaml(1)), ("current/handle.rhai", handle_rhai(1)), ("current/lib/number.lua", library(1))]
+    {
+        let before = gateway.log.lines().iter().filter(|line| line.contains("not reloaded")).count();
         gateway.files.remove(path);
         gateway.log.counts("not reloaded", before + 1);
         assert_eq!(numbers(&gateway.get("/").ok().json()), [1; 6], "{path}");
-        let reloads = gateway
-            .log
-            .lines()
-            .iter()
-            .filter(|line| line.contains("\"reloaded\""))
-            .count();
+        let reloads = gateway.log.lines().iter().filter(|line| line.contains("\"reloaded\"")).count();
         gateway.files.write(path, &next);
         gateway.log.counts("\"reloaded\"", reloads + 1);
     }
@@ -229,14 +167,9 @@ fn a_deleted_configuration_or_script_changes_nothing_until_it_is_back() {
 
 #[test]
 fn a_signal_and_the_administration_reload_as_well() {
-    let script = |number: usize| {
-        format!("return {{ handle = function() return reply.text(200, '{number}') end }}")
-    };
+    let script = |number: usize| format!("return {{ handle = function() return reply.text(200, '{number}') end }}");
     let yaml = "admin: 127.0.0.1:0\nroutes: [{name: r, paths: [/], plugins: [{script: a.lua}]}]";
-    let gateway = gateway(yaml)
-        .arg("--no-watch")
-        .file("a.lua", &script(1))
-        .start();
+    let gateway = gateway(yaml).arg("--no-watch").file("a.lua", &script(1)).start();
     let text = || gateway.get("/").ok().text();
     gateway.files.write("a.lua", &script(2));
     gateway.signal("HUP");
@@ -244,21 +177,14 @@ fn a_signal_and_the_administration_reload_as_well() {
     gateway.files.write("a.lua", &script(3));
     assert_eq!(text(), "2", "files are not watched");
     let admin = gateway.address_of("admin");
-    let reload =
-        || crate::support::Client::connect(admin).send(&Request::new("POST", "/api/v1/reload"));
+    let reload = || crate::support::Client::connect(admin).send(&Request::new("POST", "/api/v1/reload"));
     assert_eq!(reload().ok().json()["generation"], 3);
     assert_eq!(text(), "3");
     gateway.files.write("a.lua", "return {\n  = 1\n}");
     let refused = reload();
     assert_eq!(refused.status, 422);
-    let shown = refused.json()["diagnostics"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    assert!(
-        shown.contains("a.lua:2") && shown.contains("  = 1"),
-        "{shown}"
-    );
+    let shown = refused.json()["diagnostics"].as_str().unwrap_or_default().to_owned();
+    assert!(shown.contains("a.lua:2") && shown.contains("  = 1"), "{shown}");
     assert_eq!(text(), "3");
     let ready = crate::support::Client::connect(admin).send(&Request::get("/readyz"));
     assert_eq!(ready.ok().json()["status"], "ready");
@@ -268,12 +194,8 @@ fn a_signal_and_the_administration_reload_as_well() {
 /// Kubernetes mounts a ConfigMap: one swap changes it all.
 fn linked() -> Gateway {
     let gateway = gateway(&in_set(0)).file("current/placeholder.lua", "return {}");
-    let gateway = SET
-        .iter()
-        .fold(gateway, |given, (path, text)| {
-            given.file(&format!("current/{path}"), &text(0))
-        })
-        .start();
+    let gateway =
+        SET.iter().fold(gateway, |given, (path, text)| given.file(&format!("current/{path}"), &text(0))).start();
     write_set(&gateway, 0);
     gateway.files.write("set0/gateway.yaml", &in_set(0));
     fs::rename(gateway.files.path("current"), gateway.files.path("first")).expect("a rename");
@@ -297,13 +219,9 @@ fn in_set(number: usize) -> String {
 
 fn write_set(gateway: &Gateway, number: usize) {
     for (path, text) in SET {
-        gateway
-            .files
-            .write(&format!("set{number}/{path}"), &text(number));
+        gateway.files.write(&format!("set{number}/{path}"), &text(number));
     }
-    gateway
-        .files
-        .write(&format!("set{number}/gateway.yaml"), &in_set(number));
+    gateway.files.write(&format!("set{number}/gateway.yaml"), &in_set(number));
 }
 
 fn swap_to(gateway: &Gateway, number: usize) {
@@ -312,12 +230,7 @@ fn swap_to(gateway: &Gateway, number: usize) {
 }
 
 fn count(gateway: &Gateway, message: &str) -> usize {
-    gateway
-        .log
-        .lines()
-        .iter()
-        .filter(|line| line.contains(message))
-        .count()
+    gateway.log.lines().iter().filter(|line| line.contains(message)).count()
 }
 
 /// Clients that ask without a pause while `change` runs; every answer must be 200 and of one number throughout.
@@ -343,9 +256,7 @@ fn under_load(gateway: &Gateway, change: impl FnOnce(&dyn Fn())) -> usize {
         change(&|| {
             let before = answered.load(Ordering::Relaxed);
             let failed = || clients.iter().any(|client| client.is_finished());
-            eventually("answers", || {
-                (answered.load(Ordering::Relaxed) >= before + 8 || failed()).then_some(())
-            });
+            eventually("answers", || (answered.load(Ordering::Relaxed) >= before + 8 || failed()).then_some(()));
             assert!(!failed(), "a client failed");
         });
         done.store(true, Ordering::Relaxed);
@@ -365,12 +276,7 @@ enum Way {
     Symlink,
 }
 
-const WAYS: [Way; 4] = [
-    Way::Replace,
-    Way::InPlace,
-    Way::DeleteAndWrite,
-    Way::Symlink,
-];
+const WAYS: [Way; 4] = [Way::Replace, Way::InPlace, Way::DeleteAndWrite, Way::Symlink];
 
 fn save(gateway: &Gateway, way: Way, path: &str, text: &str) {
     match way {
@@ -417,8 +323,7 @@ fn two_hundred_saves_under_load_lose_no_request_and_mix_no_generations() {
                 swap_to(&gateway, number);
                 eventually("the swap is live", || {
                     mingle();
-                    (numbers(&gateway.get("/").json()).first() == Some(&(number as i64)))
-                        .then_some(())
+                    (numbers(&gateway.get("/").json()).first() == Some(&(number as i64))).then_some(())
                 });
             } else {
                 // The same in other words.
@@ -426,17 +331,11 @@ fn two_hundred_saves_under_load_lose_no_request_and_mix_no_generations() {
                 mingle();
             }
         }
-        eventually("the last save is live", || {
-            (numbers(&gateway.get("/").json()) == [number as i64; 6]).then_some(())
-        });
+        eventually("the last save is live", || (numbers(&gateway.get("/").json()) == [number as i64; 6]).then_some(()));
     });
     assert_eq!((refused, number), (50, 25));
     assert!(answered >= 1600, "{answered} answers");
-    assert!(
-        count(&gateway, "\"reloaded\"") >= 25,
-        "{} reloads",
-        count(&gateway, "\"reloaded\"")
-    );
+    assert!(count(&gateway, "\"reloaded\"") >= 25, "{} reloads", count(&gateway, "\"reloaded\""));
 }
 
 #[test]

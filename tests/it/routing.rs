@@ -12,32 +12,20 @@ services:
 /// Two services `a` and `b` that echo, each behind one route with these conditions.
 fn two(route_a: &str, route_b: &str) -> Gateway {
     let yaml = TWO.replace("ROUTE_A", route_a).replace("ROUTE_B", route_b);
-    gateway(&yaml)
-        .url("a", &Upstream::echo("a"))
-        .url("b", &Upstream::echo("b"))
-        .start()
+    gateway(&yaml).url("a", &Upstream::echo("a")).url("b", &Upstream::echo("b")).start()
 }
 
 /// What an upstream's path makes of a request's target, by the route and the service's path.
 fn forwarded(service_path: &str, route: &str, target: &str) -> String {
     let upstream = Upstream::echo("it");
-    let yaml =
-        format!("services: [{{name: s, url: '${{s}}{service_path}', routes: [{{{route}}}]}}]");
-    let answer = gateway(&yaml)
-        .url("s", &upstream)
-        .start()
-        .get(target)
-        .ok()
-        .text();
+    let yaml = format!("services: [{{name: s, url: '${{s}}{service_path}', routes: [{{{route}}}]}}]");
+    let answer = gateway(&yaml).url("s", &upstream).start().get(target).ok().text();
     answer.strip_prefix("it GET ").unwrap_or(&answer).to_owned()
 }
 
 #[test]
 fn the_longest_prefix_wins_by_whole_segments() {
-    let gateway = two(
-        "paths: [/api], strip_path: false",
-        "paths: [/api/users], strip_path: false",
-    );
+    let gateway = two("paths: [/api], strip_path: false", "paths: [/api/users], strip_path: false");
     for (target, expected) in [
         ("/api", "a GET /api"),
         ("/api/", "a GET /api/"),
@@ -48,10 +36,7 @@ fn the_longest_prefix_wins_by_whole_segments() {
     ] {
         assert_eq!(gateway.get(target).ok().text(), expected);
     }
-    assert_eq!(
-        gateway.get("/apix").problem(404),
-        "no route matches GET /apix"
-    );
+    assert_eq!(gateway.get("/apix").problem(404), "no route matches GET /apix");
 }
 
 #[test]
@@ -64,12 +49,7 @@ services:
 ";
     let [a, b, c] = ["a", "b", "c"].map(Upstream::echo);
     let gateway = gateway(yaml).url("a", &a).url("b", &b).url("c", &c).start();
-    let to = |host: &str| {
-        gateway
-            .send(Request::get("/long/path").header("host", host))
-            .ok()
-            .text()
-    };
+    let to = |host: &str| gateway.send(Request::get("/long/path").header("host", host)).ok().text();
     assert_eq!(to("api.example.com"), "a GET /long/path");
     assert_eq!(to("API.Example.COM:8080"), "a GET /long/path");
     assert_eq!(to("www.example.com"), "b GET /long/path");
@@ -86,22 +66,11 @@ services:
   - {name: d, url: '${d}', routes: [{paths: [=/users/list], strip_path: false}]}
 ";
     let [a, b, c, d] = ["a", "b", "c", "d"].map(Upstream::echo);
-    let gateway = gateway(yaml)
-        .url("a", &a)
-        .url("b", &b)
-        .url("c", &c)
-        .url("d", &d)
-        .start();
-    for (target, expected) in [
-        ("/users/list", "d"),
-        ("/users/list/1", "c"),
-        ("/users/7", "b"),
-        ("/users/7/orders", "a"),
-    ] {
-        assert_eq!(
-            gateway.get(target).ok().text(),
-            format!("{expected} GET {target}")
-        );
+    let gateway = gateway(yaml).url("a", &a).url("b", &b).url("c", &c).url("d", &d).start();
+    for (target, expected) in
+        [("/users/list", "d"), ("/users/list/1", "c"), ("/users/7", "b"), ("/users/7/orders", "a")]
+    {
+        assert_eq!(gateway.get(target).ok().text(), format!("{expected} GET {target}"));
     }
 }
 
@@ -127,16 +96,10 @@ routes:
 
 #[test]
 fn methods_headers_and_queries_are_conditions() {
-    let gateway = two(
-        "paths: [/x], methods: [POST]",
-        "paths: [/x], headers: {x-version: ['2', '3']}, query: {debug: '1'}",
-    );
-    assert_eq!(
-        gateway.send(Request::post("/x", "")).ok().text(),
-        "a POST /"
-    );
-    let with =
-        |target, version: &str| gateway.send(Request::get(target).header("x-version", version));
+    let gateway =
+        two("paths: [/x], methods: [POST]", "paths: [/x], headers: {x-version: ['2', '3']}, query: {debug: '1'}");
+    assert_eq!(gateway.send(Request::post("/x", "")).ok().text(), "a POST /");
+    let with = |target, version: &str| gateway.send(Request::get(target).header("x-version", version));
     assert_eq!(with("/x?debug=1", "3").ok().text(), "b GET /?debug=1");
     with("/x?debug=1", "4").problem(404);
     with("/x", "2").problem(404);
@@ -147,10 +110,7 @@ fn methods_headers_and_queries_are_conditions() {
 fn priority_comes_before_everything_and_order_after() {
     let gateway = two("paths: [/long/path]", "paths: [/], priority: 1");
     assert_eq!(gateway.get("/long/path").ok().text(), "b GET /long/path");
-    let gateway = two(
-        "paths: [/x], headers: {x-a: '1'}",
-        "paths: [/x], headers: {x-b: '1'}",
-    );
+    let gateway = two("paths: [/x], headers: {x-a: '1'}", "paths: [/x], headers: {x-b: '1'}");
     let both = Request::get("/x").header("x-a", "1").header("x-b", "1");
     assert_eq!(gateway.send(both).ok().text(), "a GET /");
 }
@@ -166,21 +126,12 @@ fn paths_are_stripped_unless_told_and_joined_as_kong_does() {
         ("/s", "paths: [/t]", "/t", "/s"),
         ("/s", "paths: [/t], strip_path: false", "/t/req", "/s/t/req"),
         ("/s", "paths: [/]", "/t/req", "/s/t/req"),
-        (
-            "/s",
-            "paths: [/t]",
-            "/t/req?a=1&b=%2F&a=2",
-            "/s/req?a=1&b=%2F&a=2",
-        ),
+        ("/s", "paths: [/t]", "/t/req?a=1&b=%2F&a=2", "/s/req?a=1&b=%2F&a=2"),
         ("", "paths: [/t]", "/t/a%20b/%C3%A4", "/a%20b/%C3%A4"),
         ("", "paths: [/t]", "/t/%7Euser", "/~user"),
         ("", "paths: ['~/t/(?<id>[0-9]+)']", "/t/7/rest", "/rest"),
     ] {
-        assert_eq!(
-            forwarded(service, route, target),
-            expected,
-            "{service} + {route} + {target}"
-        );
+        assert_eq!(forwarded(service, route, target), expected, "{service} + {route} + {target}");
     }
 }
 
@@ -190,25 +141,13 @@ fn paths_that_two_servers_could_read_differently_are_refused() {
     let yaml = "services: [{name: s, url: '${s}', routes: [{paths: [/], strip_path: false}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
     for (target, detail) in [
-        (
-            "/a%2fb",
-            "the path contains an encoded slash or backslash `%2f`",
-        ),
-        (
-            "/a%5Cb",
-            "the path contains an encoded slash or backslash `%5C`",
-        ),
+        ("/a%2fb", "the path contains an encoded slash or backslash `%2f`"),
+        ("/a%5Cb", "the path contains an encoded slash or backslash `%5C`"),
         ("/a/../b", "the path contains the dot segment `..`"),
         ("/a/%2e%2e/b", "the path contains the dot segment `..`"),
         ("/a/..;/b", "the path contains the dot segment `..;`"),
-        (
-            "/a/%00",
-            "the path contains the encoded control character `%00`",
-        ),
-        (
-            "/a/%zz",
-            "the path contains the malformed percent-encoding `%zz`",
-        ),
+        ("/a/%00", "the path contains the encoded control character `%00`"),
+        ("/a/%zz", "the path contains the malformed percent-encoding `%zz`"),
     ] {
         assert_eq!(gateway.get(target).problem(400), detail, "{target}");
     }
@@ -235,12 +174,8 @@ fn heads_that_smuggle_requests_are_refused() {
     ] {
         assert_eq!(gateway.raw(head).status, 400, "{head:?}");
     }
-    gateway
-        .raw("TRACE / HTTP/1.1\r\nhost: a\r\n\r\n")
-        .problem(405);
-    gateway
-        .raw("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n")
-        .problem(405);
+    gateway.raw("TRACE / HTTP/1.1\r\nhost: a\r\n\r\n").problem(405);
+    gateway.raw("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n").problem(405);
     assert_eq!(upstream.requests().len(), 0);
 }
 
@@ -256,11 +191,7 @@ fn a_connection_closes_after_a_chunked_request_with_a_length() {
     );
     client.read_answer();
     assert!(client.is_closed(), "the connection takes another request");
-    let targets: Vec<String> = upstream
-        .requests()
-        .into_iter()
-        .map(|request| request.target)
-        .collect();
+    let targets: Vec<String> = upstream.requests().into_iter().map(|request| request.target).collect();
     assert!(!targets.contains(&"/two".to_owned()), "{targets:?}");
 }
 
@@ -284,15 +215,9 @@ fn the_request_id_is_taken_or_made_and_goes_both_ways() {
     assert_eq!(taken.header("x-request-id"), Some("mine-1"));
     assert_eq!(requests[0].header("x-request-id"), Some("mine-1"));
     assert_eq!(made.header("x-request-id").map(str::len), Some(36));
-    assert_eq!(
-        requests[1].header("x-request-id"),
-        made.header("x-request-id")
-    );
+    assert_eq!(requests[1].header("x-request-id"), made.header("x-request-id"));
     assert_eq!(refused.header("x-request-id").map(str::len), Some(36));
-    assert_eq!(
-        requests[2].headers.all("x-request-id"),
-        [refused.header("x-request-id").unwrap_or_default()]
-    );
+    assert_eq!(requests[2].headers.all("x-request-id"), [refused.header("x-request-id").unwrap_or_default()]);
 }
 
 #[test]
@@ -316,13 +241,7 @@ fn hop_by_hop_headers_stay_on_their_hop() {
         .header("x-kept", "1");
     let answer = gateway.send(request).ok();
     let received = upstream.request();
-    for name in [
-        "x-private",
-        "keep-alive",
-        "te",
-        "upgrade",
-        "proxy-authorization",
-    ] {
+    for name in ["x-private", "keep-alive", "te", "upgrade", "proxy-authorization"] {
         assert_eq!(received.header(name), None, "{name}");
     }
     assert_eq!(received.header("x-kept"), Some("1"));
@@ -347,17 +266,11 @@ fn the_service_learns_who_asked_for_what_and_forged_claims_are_dropped() {
     let received = upstream.request();
     assert_eq!(received.headers.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(received.header("x-forwarded-proto"), Some("http"));
-    assert_eq!(
-        received.header("x-forwarded-host"),
-        Some("shop.example.com")
-    );
+    assert_eq!(received.header("x-forwarded-host"), Some("shop.example.com"));
     for name in ["x_forwarded_for", "x-real-ip", "forwarded"] {
         assert_eq!(received.header(name), None, "{name}");
     }
-    assert_eq!(
-        received.header("host"),
-        Some(upstream.address().to_string().as_str())
-    );
+    assert_eq!(received.header("host"), Some(upstream.address().to_string().as_str()));
 }
 
 #[test]
@@ -365,18 +278,9 @@ fn a_trusted_proxy_is_believed_and_added_to() {
     let upstream = Upstream::echo("it");
     let yaml = "trusted_proxies: [127.0.0.0/8]\nservices: [{name: s, url: '${s}', routes: [{paths: [/]}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
-    gateway
-        .send(
-            Request::get("/")
-                .header("x-forwarded-for", "9.9.9.9")
-                .header("x-forwarded-proto", "https"),
-        )
-        .ok();
+    gateway.send(Request::get("/").header("x-forwarded-for", "9.9.9.9").header("x-forwarded-proto", "https")).ok();
     let received = upstream.request();
-    assert_eq!(
-        received.headers.all("x-forwarded-for"),
-        ["9.9.9.9, 127.0.0.1"]
-    );
+    assert_eq!(received.headers.all("x-forwarded-for"), ["9.9.9.9, 127.0.0.1"]);
     assert_eq!(received.header("x-forwarded-proto"), Some("https"));
 }
 
@@ -385,13 +289,8 @@ fn preserve_host_passes_the_clients_host() {
     let upstream = Upstream::echo("it");
     let yaml = "services: [{name: s, url: '${s}', routes: [{paths: [/], preserve_host: true}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
-    gateway
-        .send(Request::get("/").header("host", "shop.example.com:8080"))
-        .ok();
-    assert_eq!(
-        upstream.request().header("host"),
-        Some("shop.example.com:8080")
-    );
+    gateway.send(Request::get("/").header("host", "shop.example.com:8080")).ok();
+    assert_eq!(upstream.request().header("host"), Some("shop.example.com:8080"));
 }
 
 /// An upstream that answers a chunk only when it has got one.
@@ -401,9 +300,7 @@ fn both_directions_stream() {
         let mut input = std::io::BufReader::new(stream);
         let head = crate::support::wire::read_request_head(&mut input);
         assert!(matches!(head, Ok(Some((_, Framing::Chunked)))), "{head:?}");
-        let _ = input
-            .get_mut()
-            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        let _ = input.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
         while let Ok(Some(chunk)) = crate::support::wire::read_chunk(&mut input) {
             let _ = write!(input.get_mut(), "{:x}\r\n", chunk.len());
             let _ = input.get_mut().write_all(&[&chunk[..], b"\r\n"].concat());
@@ -436,11 +333,7 @@ fn a_large_body_passes_in_both_directions_without_being_held() {
         };
         let body = crate::support::wire::read_body(&mut input, framing).unwrap_or_default();
         let _ = told.send(body.len());
-        let _ = write!(
-            input.get_mut(),
-            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let _ = write!(input.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
         let _ = input.get_mut().write_all(&body);
     });
     let yaml = "services: [{name: s, url: '${s}', routes: [{paths: [/]}]}]";
@@ -449,16 +342,9 @@ fn a_large_body_passes_in_both_directions_without_being_held() {
     let body: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
     let answer = gateway.send(Request::post("/", body.clone())).ok();
     assert_eq!(received.recv(), Ok(SIZE));
-    assert!(
-        answer.body == body,
-        "the body was changed: {} bytes",
-        answer.body.len()
-    );
+    assert!(answer.body == body, "the body was changed: {} bytes", answer.body.len());
     let grown = gateway.memory("VmHWM").saturating_sub(before);
-    assert!(
-        grown < 16 * 1024,
-        "{grown} KiB more for a body that should stream"
-    );
+    assert!(grown < 16 * 1024, "{grown} KiB more for a body that should stream");
 }
 
 #[test]
@@ -471,26 +357,12 @@ fn bodies_keep_their_framing_and_head_has_none() {
     let yaml = "services: [{name: s, url: '${s}', routes: [{paths: [/]}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
     let mut client = gateway.connect();
-    assert_eq!(
-        client.send(&Request::get("/chunked")).text(),
-        "a body in several chunks"
-    );
-    assert_eq!(
-        client
-            .send(&Request::get("/known"))
-            .header("content-length"),
-        Some("22")
-    );
+    assert_eq!(client.send(&Request::get("/chunked")).text(), "a body in several chunks");
+    assert_eq!(client.send(&Request::get("/known")).header("content-length"), Some("22"));
     let head = client.send(&Request::new("HEAD", "/known"));
-    assert_eq!(
-        (head.status, head.header("content-length")),
-        (200, Some("22"))
-    );
+    assert_eq!((head.status, head.header("content-length")), (200, Some("22")));
     assert_eq!(client.send(&Request::get("/empty")).status, 204);
-    assert_eq!(
-        client.send(&Request::get("/known")).text(),
-        "a body of known length"
-    );
+    assert_eq!(client.send(&Request::get("/known")).text(), "a body of known length");
 }
 
 #[test]
@@ -501,18 +373,9 @@ services:
   - {name: dead, url: '${dead}', routes: [{paths: [/dead]}]}
   - {name: slow, url: '${slow}', timeout: 200ms, routes: [{paths: [/slow]}]}
 ";
-    let gateway = gateway(yaml)
-        .url("dead", &Upstream::dead())
-        .url("slow", &slow)
-        .start();
-    assert_eq!(
-        gateway.get("/dead").problem(502),
-        "the upstream service did not answer"
-    );
-    assert_eq!(
-        gateway.get("/slow").problem(504),
-        "the upstream service did not answer in time"
-    );
+    let gateway = gateway(yaml).url("dead", &Upstream::dead()).url("slow", &slow).start();
+    assert_eq!(gateway.get("/dead").problem(502), "the upstream service did not answer");
+    assert_eq!(gateway.get("/slow").problem(504), "the upstream service did not answer in time");
 }
 
 /// Shaped as in Kong's documentation: nothing in it was written for this gateway.
@@ -566,10 +429,7 @@ upstreams:
 #[test]
 fn a_kong_file_runs_unmodified() {
     let [catalogue, accounts] = ["catalogue", "accounts"].map(Upstream::echo);
-    let gateway = gateway(KONG)
-        .env("CATALOGUE", catalogue.address().to_string())
-        .url("ACCOUNTS", &accounts)
-        .start();
+    let gateway = gateway(KONG).env("CATALOGUE", catalogue.address().to_string()).url("ACCOUNTS", &accounts).start();
     for (target, expected) in [
         ("/items", "catalogue GET /v1"),
         ("/items/7?x=1", "catalogue GET /v1/7?x=1"),
@@ -581,38 +441,22 @@ fn a_kong_file_runs_unmodified() {
     }
     gateway.send(Request::post("/items", "")).problem(404);
     gateway.get("/n/x").problem(404);
-    let request = |host: &str| {
-        Request::get("/me")
-            .header("host", host)
-            .header("x-tenant", "green")
-    };
-    assert_eq!(
-        gateway.send(request("eu.accounts.example.com")).ok().text(),
-        "accounts GET /accounts/me"
-    );
-    assert_eq!(
-        accounts.request().header("host"),
-        Some("eu.accounts.example.com")
-    );
+    let request = |host: &str| Request::get("/me").header("host", host).header("x-tenant", "green");
+    assert_eq!(gateway.send(request("eu.accounts.example.com")).ok().text(), "accounts GET /accounts/me");
+    assert_eq!(accounts.request().header("host"), Some("eu.accounts.example.com"));
     gateway.send(request("example.com")).problem(404);
 }
 
 #[test]
 fn the_access_log_has_a_line_for_each_exchange() {
     let upstream = Upstream::echo("it");
-    let yaml =
-        "access_log: stdout\nservices: [{name: s, url: '${s}', routes: [{name: r, paths: [/a]}]}]";
+    let yaml = "access_log: stdout\nservices: [{name: s, url: '${s}', routes: [{name: r, paths: [/a]}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
-    gateway
-        .send(Request::get("/a/b?c=1").header("x-request-id", "first"))
-        .ok();
-    gateway
-        .send(Request::get("/none").header("x-request-id", "second"))
-        .problem(404);
+    gateway.send(Request::get("/a/b?c=1").header("x-request-id", "first")).ok();
+    gateway.send(Request::get("/none").header("x-request-id", "second")).problem(404);
     for (id, status, route) in [("first", 200, "r"), ("second", 404, "")] {
         let line = gateway.output.contains(id);
-        let entry: serde_json::Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(entry["status"], status, "{line}");
         assert_eq!(entry["route"].as_str().unwrap_or_default(), route, "{line}");
     }

@@ -60,13 +60,9 @@ fn on_response(res, ctx) {
 
 /// The legacy service at `/api/v2/users`, rewritten in each of the three ways.
 fn ways(upstream: &Upstream) -> [(&'static str, Gateway); 3] {
-    let lua = std::fs::read_to_string(repository("examples/quickstart/scripts/users_v2.lua"))
-        .expect("the example");
-    let plugins = [
-        ("mapping", MAPPING),
-        ("lua", "\n          - script: v2.lua\n"),
-        ("rhai", "\n          - script: v2.rhai\n"),
-    ];
+    let lua = std::fs::read_to_string(repository("examples/quickstart/scripts/users_v2.lua")).expect("the example");
+    let plugins =
+        [("mapping", MAPPING), ("lua", "\n          - script: v2.lua\n"), ("rhai", "\n          - script: v2.rhai\n")];
     plugins.map(|(way, plugin)| {
         let yaml = format!(
             "
@@ -78,27 +74,20 @@ services:
         paths: [/api/v2/users]
         plugins: {plugin}"
         );
-        let given = gateway(&yaml)
-            .url("legacy", upstream)
-            .file("v2.lua", &lua)
-            .file("v2.rhai", BY_HAND_RHAI);
+        let given = gateway(&yaml).url("legacy", upstream).file("v2.lua", &lua).file("v2.rhai", BY_HAND_RHAI);
         (way, given.start())
     })
 }
 
 fn zipped(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .expect("gzip")
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("gzip")
 }
 
 fn unzipped(answer: &Answer) -> Value {
     match answer.header("content-encoding") {
         None => answer.json(),
-        Some("gzip") => serde_json::from_reader(flate2::read::GzDecoder::new(&answer.body[..]))
-            .expect("JSON in gzip"),
+        Some("gzip") => serde_json::from_reader(flate2::read::GzDecoder::new(&answer.body[..])).expect("JSON in gzip"),
         Some(other) => panic!("content-encoding: {other}"),
     }
 }
@@ -109,17 +98,9 @@ fn a_v1_user_is_answered_as_v2_in_each_way() {
     for (way, gateway) in ways(&upstream) {
         let answer = gateway.get("/api/v2/users/42").ok();
         assert_eq!(answer.json(), v2(), "{way}");
-        assert_eq!(
-            answer.header("content-length"),
-            Some(answer.body.len().to_string().as_str()),
-            "{way}"
-        );
+        assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()), "{way}");
     }
-    let targets: Vec<String> = upstream
-        .requests()
-        .into_iter()
-        .map(|request| request.target)
-        .collect();
+    let targets: Vec<String> = upstream.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["/legacy/users/42"; 3]);
 }
 
@@ -128,44 +109,27 @@ fn requests_go_the_other_way() {
     let upstream = Upstream::json("{}");
     for (way, gateway) in ways(&upstream) {
         let body = r#"{"id":9007199254740993,"email":"ada@example.com","name":{"first":"Ada","last":"Lovelace"}}"#;
-        gateway
-            .send(Request::post("/api/v2/users", "").json(body))
-            .ok();
+        gateway.send(Request::post("/api/v2/users", "").json(body)).ok();
         let received = upstream.requests().pop().expect("a request");
         let expected = json!({ "userId": 9007199254740993_u64, "emailAddress": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace" });
         assert_eq!(received.json(), expected, "{way}");
-        assert_eq!(
-            received.header("content-length"),
-            Some(received.body.len().to_string().as_str()),
-            "{way}"
-        );
+        assert_eq!(received.header("content-length"), Some(received.body.len().to_string().as_str()), "{way}");
     }
 }
 
 #[test]
 fn compressed_and_chunked_bodies_are_read_and_never_garbled() {
     let upstream = Upstream::start(|request| match request.target.as_str() {
-        "/legacy/users/gzip" => reply(200, zipped(LEGACY))
-            .json()
-            .header("content-encoding", "gzip")
-            .header("etag", "\"v1\""),
+        "/legacy/users/gzip" => {
+            reply(200, zipped(LEGACY)).json().header("content-encoding", "gzip").header("etag", "\"v1\"")
+        }
         _ => reply(200, LEGACY).json().chunked(),
     });
     for (way, gateway) in ways(&upstream) {
-        let answer = gateway
-            .send(Request::get("/api/v2/users/gzip").header("accept-encoding", "gzip"))
-            .ok();
+        let answer = gateway.send(Request::get("/api/v2/users/gzip").header("accept-encoding", "gzip")).ok();
         assert_eq!(unzipped(&answer), v2(), "{way}");
-        assert_ne!(
-            answer.header("etag"),
-            Some("\"v1\""),
-            "{way}: the validator of another body"
-        );
-        assert_eq!(
-            gateway.get("/api/v2/users/chunked").ok().json(),
-            v2(),
-            "{way}"
-        );
+        assert_ne!(answer.header("etag"), Some("\"v1\""), "{way}: the validator of another body");
+        assert_eq!(gateway.get("/api/v2/users/chunked").ok().json(), v2(), "{way}");
     }
 }
 
@@ -178,42 +142,26 @@ fn what_is_not_a_v1_user_passes_unharmed() {
         Some("missing") => reply(404, r#"{"error":"no such user"}"#).json(),
         Some("broken") => reply(500, "<h1>oops</h1>").header("content-type", "text/html"),
         Some("gone") => reply(204, ""),
-        Some("zip") => reply(200, zipped("plain text"))
-            .header("content-type", "text/plain")
-            .header("content-encoding", "gzip"),
+        Some("zip") => {
+            reply(200, zipped("plain text")).header("content-type", "text/plain").header("content-encoding", "gzip")
+        }
         _ => reply(200, LEGACY).json(),
     });
     for (way, gateway) in ways(&upstream) {
         let get = |name: &str| gateway.get(&format!("/api/v2/users/{name}"));
         assert_eq!(get("binary").ok().body, binary, "{way}");
         let missing = get("missing");
-        assert_eq!(
-            (missing.status, missing.text().as_str()),
-            (404, r#"{"error":"no such user"}"#),
-            "{way}"
-        );
+        assert_eq!((missing.status, missing.text().as_str()), (404, r#"{"error":"no such user"}"#), "{way}");
         let broken = get("broken");
-        assert_eq!(
-            (broken.status, broken.text().as_str()),
-            (500, "<h1>oops</h1>"),
-            "{way}"
-        );
+        assert_eq!((broken.status, broken.text().as_str()), (500, "<h1>oops</h1>"), "{way}");
         assert_eq!(get("gone").status, 204, "{way}");
         let zip = get("zip").ok();
-        assert_eq!(
-            (zip.header("content-encoding"), &zip.body),
-            (Some("gzip"), &zipped("plain text")),
-            "{way}"
-        );
+        assert_eq!((zip.header("content-encoding"), &zip.body), (Some("gzip"), &zipped("plain text")), "{way}");
         let mut client = gateway.connect();
         let head = client.send(&Request::new("HEAD", "/api/v2/users/42"));
         assert_eq!(head.status, 200, "{way}: {:?}", head.headers);
         // The connection is still in step after an answer without a body.
-        assert_eq!(
-            client.send(&Request::get("/api/v2/users/42")).ok().json(),
-            v2(),
-            "{way}"
-        );
+        assert_eq!(client.send(&Request::get("/api/v2/users/42")).ok().json(), v2(), "{way}");
     }
 }
 
@@ -231,8 +179,7 @@ fn a_body_that_claims_to_be_json_and_is_not_never_arrives_garbled() {
 
 #[test]
 fn lists_are_mapped_item_by_item_and_absent_parts_stay_absent() {
-    let upstream =
-        Upstream::json(r#"[{"userId":1,"firstName":"Ada"},{"userId":2,"firstName":null}]"#);
+    let upstream = Upstream::json(r#"[{"userId":1,"firstName":"Ada"},{"userId":2,"firstName":null}]"#);
     let [(_, gateway), ..] = ways(&upstream);
     let metadata = json!({ "source": "legacy-transform", "version": "2.0" });
     let expected = json!([
@@ -272,32 +219,16 @@ services:
       - {name: lua, paths: [/lua], plugins: [{script: a.lua}]}
       - {name: rhai, paths: [/rhai], plugins: [{script: a.rhai}]}
 ";
-    let gateway = gateway(yaml)
-        .url("s", &upstream)
-        .file("a.lua", lua)
-        .file("a.rhai", rhai)
-        .start();
+    let gateway = gateway(yaml).url("s", &upstream).file("a.lua", lua).file("a.rhai", rhai).start();
     let mut expected: Value = serde_json::from_str(DELICATE).expect("JSON");
     expected["added"] = json!(true);
     for language in ["lua", "rhai"] {
         let answer = gateway.get(&format!("/{language}")).ok();
         let got = answer.json();
         assert_eq!(got, expected, "{language}");
-        let keys = |value: &Value| {
-            value
-                .as_object()
-                .map(|map| map.keys().cloned().collect::<Vec<_>>())
-        };
-        assert_eq!(
-            keys(&got),
-            keys(&expected),
-            "{language}: the order of the keys"
-        );
-        assert_eq!(
-            keys(&got["b"]),
-            keys(&expected["b"]),
-            "{language}: the order of the keys"
-        );
+        let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(keys(&got), keys(&expected), "{language}: the order of the keys");
+        assert_eq!(keys(&got["b"]), keys(&expected["b"]), "{language}: the order of the keys");
     }
 }
 
@@ -312,13 +243,8 @@ services: [{name: s, url: '${s}', routes: [{paths: [/], plugins: [{script: a.lua
   on_request = function(req) if req.method == 'POST' then req:json() end end,
   on_response = function(res) res:set_json(res:json()) end,
 }";
-    let gateway = gateway(yaml)
-        .url("s", &upstream)
-        .file("a.lua", script)
-        .start();
-    gateway
-        .send(Request::post("/", "").json(&format!("\"{}\"", "x".repeat(2000))))
-        .problem(413);
+    let gateway = gateway(yaml).url("s", &upstream).file("a.lua", script).start();
+    gateway.send(Request::post("/", "").json(&format!("\"{}\"", "x".repeat(2000)))).problem(413);
     assert_eq!(upstream.requests().len(), 0);
     gateway.get("/").problem(502);
 }

@@ -23,27 +23,12 @@ struct Case {
 
 /// One for each way through each plugin; the runner asserts how many requests that were.
 fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
-    let case = |plugin, config: &str, requests| Case {
-        plugin,
-        config: config.into(),
-        requests,
-    };
+    let case = |plugin, config: &str, requests| Case { plugin, config: config.into(), requests };
     vec![
-        case(
-            "jwt-auth",
-            "{secret: '${SECRET}', algorithms: [HS256]}",
-            tokens(key),
-        ),
-        case(
-            "jwt-auth",
-            "{public_key: '${RSA}', algorithms: [RS256, PS256]}",
-            {
-                ["RS256", "PS256", "RS512"]
-                    .iter()
-                    .map(|alg| Request::get("/x").bearer(&rsa.token(alg, &ada())))
-                    .collect()
-            },
-        ),
+        case("jwt-auth", "{secret: '${SECRET}', algorithms: [HS256]}", tokens(key)),
+        case("jwt-auth", "{public_key: '${RSA}', algorithms: [RS256, PS256]}", {
+            ["RS256", "PS256", "RS512"].iter().map(|alg| Request::get("/x").bearer(&rsa.token(alg, &ada()))).collect()
+        }),
         case(
             "jwt-auth",
             "{secret: '${SECRET}', algorithms: [HS256], issuer: me, audience: [a, b], leeway: 10s, require_exp: true}",
@@ -57,9 +42,7 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
                     claims("me", "a", -60),
                     json!({ "iss": "me", "aud": "a" }),
                 ];
-                all.iter()
-                    .map(|claims| Request::get("/x").bearer(&key.token("HS256", claims)))
-                    .collect()
+                all.iter().map(|claims| Request::get("/x").bearer(&key.token("HS256", claims))).collect()
             },
         ),
         case(
@@ -75,16 +58,8 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
                 ]
             },
         ),
-        case(
-            "rate-limit",
-            "{limit: 2, window: 60s}",
-            vec![Request::get("/x"); 4],
-        ),
-        case(
-            "rate-limit",
-            "{limit: 1, window: 1500ms, by: route}",
-            vec![Request::get("/x"); 2],
-        ),
+        case("rate-limit", "{limit: 2, window: 60s}", vec![Request::get("/x"); 4]),
+        case("rate-limit", "{limit: 1, window: 1500ms, by: route}", vec![Request::get("/x"); 2]),
         case("rate-limit", "{limit: 1, by: 'header:X-Key'}", {
             ["a", "a", "b", "ä"]
                 .iter()
@@ -92,27 +67,12 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
                 .chain([Request::get("/x")])
                 .collect()
         }),
-        case(
-            "rate-limit",
-            "{limit: 1, by: identity}",
-            vec![Request::get("/x"); 2],
-        ),
-        case(
-            "request-id",
-            "{}",
-            vec![
-                Request::get("/x"),
-                Request::get("/x").header("x-request-id", "mine"),
-            ],
-        ),
+        case("rate-limit", "{limit: 1, by: identity}", vec![Request::get("/x"); 2]),
+        case("request-id", "{}", vec![Request::get("/x"), Request::get("/x").header("x-request-id", "mine")]),
         case(
             "request-id",
             "{header: X-Trace}",
-            vec![
-                Request::get("/x")
-                    .header("x-request-id", "mine")
-                    .header("x-trace", "theirs"),
-            ],
+            vec![Request::get("/x").header("x-request-id", "mine").header("x-trace", "theirs")],
         ),
         case("transform", MAPPING, transformed()),
         case(
@@ -124,9 +84,7 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
         case(
             "transform",
             "{response: $.list}",
-            ["/object", "/list", "/delicate", "/empty-list"]
-                .map(Request::get)
-                .into(),
+            ["/object", "/list", "/delicate", "/empty-list"].map(Request::get).into(),
         ),
         case(
             "transform",
@@ -164,19 +122,10 @@ fn tokens(key: &Key) -> Vec<Request> {
 
 fn transformed() -> Vec<Request> {
     let post = |body: &str| Request::post("/x", "").json(body);
-    let mut requests: Vec<Request> = [
-        "/object",
-        "/list",
-        "/empty-list",
-        "/delicate",
-        "/scalar",
-        "/text",
-        "/error",
-        "/none",
-        "/json-by-suffix",
-    ]
-    .map(Request::get)
-    .into();
+    let mut requests: Vec<Request> =
+        ["/object", "/list", "/empty-list", "/delicate", "/scalar", "/text", "/error", "/none", "/json-by-suffix"]
+            .map(Request::get)
+            .into();
     requests.extend([
         Request::new("HEAD", "/object"),
         post(r#"{"id":9007199254740993,"name":{"first":"Ada"}}"#),
@@ -185,27 +134,33 @@ fn transformed() -> Vec<Request> {
         post("7"),
         post("{broken"),
         Request::post("/x", "no json").header("content-type", "text/plain"),
-        Request::post("/x", r#"{"id":1}"#)
-            .header("content-type", "Application/Vnd.Api+JSON ; charset=utf-8"),
+        Request::post("/x", r#"{"id":1}"#).header("content-type", "Application/Vnd.Api+JSON ; charset=utf-8"),
     ]);
     requests
 }
 
 /// The service behind both.
 fn service() -> Upstream {
-    Upstream::start(|request| {
-        match request.target.as_str() {
-        "/object" => reply(200, r#"{"userId":18446744073709551615,"firstName":"Ada","lastName":null,"list":[{"id":1},{"id":2}],"a":[]}"#).json(),
+    Upstream::start(|request| match request.target.as_str() {
+        "/object" => reply(
+            200,
+            r#"{"userId":18446744073709551615,"firstName":"Ada","lastName":null,"list":[{"id":1},{"id":2}],"a":[]}"#,
+        )
+        .json(),
         "/list" => reply(200, r#"[{"userId":1},{"userId":2,"firstName":"B"}]"#).json(),
         "/empty-list" => reply(200, "[]").json(),
-        "/delicate" => reply(200, r#"{"userId":-9007199254740993,"firstName":{},"lastName":[],"list":[],"a":{"z":1,"a":2}}"#).json(),
+        "/delicate" => {
+            reply(200, r#"{"userId":-9007199254740993,"firstName":{},"lastName":[],"list":[],"a":{"z":1,"a":2}}"#)
+                .json()
+        }
         "/scalar" => reply(200, "\"text\"").json(),
         "/text" => reply(200, "{}").header("content-type", "text/plain"),
         "/error" => reply(404, r#"{"userId":1}"#).json(),
         "/none" => reply(204, ""),
-        "/json-by-suffix" => reply(201, r#"{"userId":1}"#).header("content-type", "application/hal+json; charset=utf-8"),
+        "/json-by-suffix" => {
+            reply(201, r#"{"userId":1}"#).header("content-type", "application/hal+json; charset=utf-8")
+        }
         _ => reply(200, "ok").header("content-type", "text/plain").header("x-request-id", "the service's"),
-    }
     })
 }
 
@@ -220,9 +175,7 @@ fn running(cases: &[Case], lang: &str, key: &Key, rsa: &Key) -> (Gateway, Vec<Up
         ));
         upstreams.push(service());
     }
-    let mut given = gateway(&yaml)
-        .env("SECRET", key.text())
-        .env("RSA", rsa.text());
+    let mut given = gateway(&yaml).env("SECRET", key.text()).env("RSA", rsa.text());
     for (index, upstream) in upstreams.iter().enumerate() {
         given = given.url(&format!("s{index}"), upstream);
     }
@@ -237,8 +190,7 @@ fn ejected(name: &str, lang: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let ended = gatewright(folder.path(), &["eject", name, "--lang", lang]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    fs::read_to_string(folder.path().join(format!("plugins/{name}.{lang}")))
-        .expect("the ejected file")
+    fs::read_to_string(folder.path().join(format!("plugins/{name}.{lang}"))).expect("the ejected file")
 }
 
 /// The names of the stock scripts in one language.
@@ -246,8 +198,7 @@ fn scripts(extension: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(repository("scripts")).expect("the stock scripts");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let own = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
-    own.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect()
+    own.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
 }
 
 fn stock() -> BTreeSet<String> {
@@ -260,12 +211,9 @@ fn every_stock_script_has_its_twin_with_the_same_manifest() {
     assert!(stock().len() >= 4, "{:?}", stock());
     for name in stock() {
         let manifest = |extension: &str, close: &str| {
-            let text = fs::read_to_string(repository(&format!("scripts/{name}.{extension}")))
-                .expect("a script");
-            let after = text
-                .split_once("plugin.toml\n")
-                .unwrap_or_else(|| panic!("{name}.{extension} has no manifest"))
-                .1;
+            let text = fs::read_to_string(repository(&format!("scripts/{name}.{extension}"))).expect("a script");
+            let after =
+                text.split_once("plugin.toml\n").unwrap_or_else(|| panic!("{name}.{extension} has no manifest")).1;
             after
                 .split_once(close)
                 .unwrap_or_else(|| panic!("{name}.{extension}: the manifest has no end"))
@@ -286,14 +234,9 @@ fn every_stock_script_has_its_twin_with_the_same_manifest() {
 
 /// Without what differs from one run to the next.
 fn plain(headers: &Headers, made_id: Option<&str>) -> Vec<(String, String)> {
-    let kept = headers
-        .0
-        .iter()
-        .filter(|(name, _)| name != "date" && name != "x-forwarded-port" && name != "host");
+    let kept = headers.0.iter().filter(|(name, _)| name != "date" && name != "x-forwarded-port" && name != "host");
     let same = |value: &String| made_id.map_or(value.clone(), |id| value.replace(id, "ID"));
-    let mut lines: Vec<_> = kept
-        .map(|(name, value)| (name.clone(), same(value)))
-        .collect();
+    let mut lines: Vec<_> = kept.map(|(name, value)| (name.clone(), same(value))).collect();
     // RFC 9110 §5.3: the order of lines with different names means nothing.
     lines.sort();
     lines
@@ -301,25 +244,13 @@ fn plain(headers: &Headers, made_id: Option<&str>) -> Vec<(String, String)> {
 
 fn answer_text(answer: &Answer) -> String {
     let id = answer.header("x-request-id").map(str::to_owned);
-    let body = id
-        .as_deref()
-        .map_or(answer.text(), |id| answer.text().replace(id, "ID"));
-    format!(
-        "{} {:?}\n{body}",
-        answer.status,
-        plain(&answer.headers, id.as_deref())
-    )
+    let body = id.as_deref().map_or(answer.text(), |id| answer.text().replace(id, "ID"));
+    format!("{} {:?}\n{body}", answer.status, plain(&answer.headers, id.as_deref()))
 }
 
 fn received_text(received: &Received) -> String {
     let id = received.header("x-request-id");
-    format!(
-        "{} {} {:?}\n{}",
-        received.method,
-        received.target,
-        plain(&received.headers, id),
-        received.text()
-    )
+    format!("{} {} {:?}\n{}", received.method, received.target, plain(&received.headers, id), received.text())
 }
 
 #[test]
@@ -336,44 +267,23 @@ fn both_languages_answer_alike_byte_for_byte() {
     for (index, case) in cases.iter().enumerate() {
         for (number, request) in case.requests.iter().enumerate() {
             let request = request.clone().header("host", format!("c{index}.test"));
-            let [one, other] =
-                [&lua, &rhai].map(|gateway| answer_text(&gateway.send(request.clone())));
+            let [one, other] = [&lua, &rhai].map(|gateway| answer_text(&gateway.send(request.clone())));
             if one != other {
-                differences.push(format!(
-                    "{} {} #{number} {request:?}\nlua:  {one}\nrhai: {other}",
-                    case.plugin, case.config
-                ));
+                differences
+                    .push(format!("{} {} #{number} {request:?}\nlua:  {one}\nrhai: {other}", case.plugin, case.config));
             }
             ran += 1;
         }
-        let [one, other] = [&lua_services, &rhai_services].map(|services| {
-            services[index]
-                .requests()
-                .iter()
-                .map(received_text)
-                .collect::<Vec<_>>()
-        });
+        let [one, other] = [&lua_services, &rhai_services]
+            .map(|services| services[index].requests().iter().map(received_text).collect::<Vec<_>>());
         if one != other {
-            differences.push(format!(
-                "{} {}: the service got\nlua:  {one:#?}\nrhai: {other:#?}",
-                case.plugin, case.config
-            ));
+            differences
+                .push(format!("{} {}: the service got\nlua:  {one:#?}\nrhai: {other:#?}", case.plugin, case.config));
         }
     }
-    assert!(
-        differences.is_empty(),
-        "{} differences:\n{}",
-        differences.len(),
-        differences.join("\n\n")
-    );
-    assert_eq!(
-        ran,
-        cases.iter().map(|case| case.requests.len()).sum::<usize>()
-    );
-    assert_eq!(
-        ran, 70,
-        "cases were added or lost: write down how many there are"
-    );
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
+    assert_eq!(ran, cases.iter().map(|case| case.requests.len()).sum::<usize>());
+    assert_eq!(ran, 70, "cases were added or lost: write down how many there are");
 }
 
 /// What a wrong configuration is told must not depend on the language either.
@@ -384,16 +294,8 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         ("jwt-auth", "{secret: x}", "algorithms"),
         ("jwt-auth", "{algorithms: [HS256]}", ""),
         ("jwt-auth", "{secret: x, algorithms: [none]}", "none"),
-        (
-            "jwt-auth",
-            "{public_key: nonsense, algorithms: [RS256]}",
-            "",
-        ),
-        (
-            "jwt-auth",
-            "{secret: x, algorithms: [HS256], leeway: -1s}",
-            "-1s",
-        ),
+        ("jwt-auth", "{public_key: nonsense, algorithms: [RS256]}", ""),
+        ("jwt-auth", "{secret: x, algorithms: [HS256], leeway: -1s}", "-1s"),
         ("rate-limit", "{limit: 0}", "0"),
         ("rate-limit", "{limit: many}", "many"),
         ("rate-limit", "{by: moon}", "moon"),

@@ -2,20 +2,8 @@
 
 use super::{Section, key, kong, refused, without};
 
-pub const SECTIONS: &[&Section] = &[
-    &FILE,
-    &LISTENER,
-    &ADMIN,
-    &LIMITS,
-    &SERVICE,
-    &TARGET,
-    &ROUTE,
-    &PLUGIN,
-    &UPSTREAM,
-    &UPSTREAM_TARGET,
-    &DEV,
-    &TRY,
-];
+pub const SECTIONS: &[&Section] =
+    &[&FILE, &LISTENER, &ADMIN, &LIMITS, &SERVICE, &TARGET, &ROUTE, &PLUGIN, &UPSTREAM, &UPSTREAM_TARGET, &DEV, &TRY];
 
 #[rustfmt::skip] // One key a line reads as the table it is.
 pub const FILE: Section = Section {

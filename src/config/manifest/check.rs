@@ -39,12 +39,7 @@ struct Shape<'m> {
 }
 
 impl Shape<'_> {
-    fn object(
-        &self,
-        map: &Map,
-        span: &Span,
-        diagnostics: &mut Diagnostics,
-    ) -> Object<String, Json> {
+    fn object(&self, map: &Map, span: &Span, diagnostics: &mut Diagnostics) -> Object<String, Json> {
         let mut object = Object::new();
         for (name, entry) in map {
             let node = &entry.node;
@@ -70,13 +65,7 @@ impl Shape<'_> {
     }
 
     /// Defaults for what is not written, and a word for what had to be.
-    fn fill(
-        &self,
-        object: &mut Object<String, Json>,
-        map: &Map,
-        span: &Span,
-        diagnostics: &mut Diagnostics,
-    ) {
+    fn fill(&self, object: &mut Object<String, Json>, map: &Map, span: &Span, diagnostics: &mut Diagnostics) {
         // A mistyped key, already reported, may be the one that is missing.
         let strange = self.others.is_none() && map.keys().any(|key| !self.fields.contains_key(key));
         for (name, field) in self.fields {
@@ -121,12 +110,7 @@ fn typed(field: &Field, name: &str, node: &Node, diagnostics: &mut Diagnostics) 
         FieldType::Boolean => boolean(node, diagnostics).map(Json::Bool),
         FieldType::Integer => {
             let number = node.as_number().filter(|n| n.is_i64() || n.is_u64());
-            expect(
-                number.map(Json::Number),
-                node,
-                "a whole number",
-                diagnostics,
-            )
+            expect(number.map(Json::Number), node, "a whole number", diagnostics)
         }
         FieldType::Number => {
             let number = node.as_number();
@@ -140,12 +124,7 @@ fn typed(field: &Field, name: &str, node: &Node, diagnostics: &mut Diagnostics) 
     }
 }
 
-fn expect(
-    found: Option<Json>,
-    node: &Node,
-    expected: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<Json> {
+fn expect(found: Option<Json>, node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Json> {
     if found.is_none() {
         mismatch(node, expected, diagnostics);
     }
@@ -186,13 +165,7 @@ fn map(field: &Field, name: &str, node: &Node, diagnostics: &mut Diagnostics) ->
     Some(Json::Object(shape.object(map, &node.span, diagnostics)))
 }
 
-fn check_bounds(
-    field: &Field,
-    name: &str,
-    node: &Node,
-    json: &Json,
-    diagnostics: &mut Diagnostics,
-) {
+fn check_bounds(field: &Field, name: &str, node: &Node, json: &Json, diagnostics: &mut Diagnostics) {
     let (measured, what) = match json {
         Json::Number(number) => (number.as_f64(), ""),
         Json::String(text) => (Some(text.chars().count() as f64), " characters"),
@@ -202,9 +175,7 @@ fn check_bounds(
     };
     let Some(measured) = measured else { return };
     let show = |bound: f64| match field.kind {
-        FieldType::Duration => {
-            super::super::units::show_duration(Duration::from_secs_f64(bound.max(0.0)))
-        }
+        FieldType::Duration => super::super::units::show_duration(Duration::from_secs_f64(bound.max(0.0))),
         _ => format!("{bound}{what}"),
     };
     let wrong = match (field.min, field.max) {

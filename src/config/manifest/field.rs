@@ -91,11 +91,7 @@ impl Field {
 }
 
 /// The fields behind a key of a manifest.
-pub(super) fn fields(
-    table: &Table<'_>,
-    key: &str,
-    diagnostics: &mut Diagnostics,
-) -> IndexMap<String, Field> {
+pub(super) fn fields(table: &Table<'_>, key: &str, diagnostics: &mut Diagnostics) -> IndexMap<String, Field> {
     let map = table.get(key).map(|node| (node, node.as_map()));
     match map {
         None => IndexMap::new(),
@@ -108,9 +104,7 @@ pub(super) fn fields(
 }
 
 fn decode_all(map: &Map, diagnostics: &mut Diagnostics) -> IndexMap<String, Field> {
-    map.iter()
-        .filter_map(|(name, entry)| Some((name.clone(), decode(&entry.node, diagnostics)?)))
-        .collect()
+    map.iter().filter_map(|(name, entry)| Some((name.clone(), decode(&entry.node, diagnostics)?))).collect()
 }
 
 fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Field> {
@@ -122,24 +116,10 @@ fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Field> {
     let mut field = Field::of(field_type(&written, diagnostics)?);
     field.required = table.boolean("required", diagnostics).unwrap_or(false);
     field.secret = table.boolean("secret", diagnostics).unwrap_or(false);
-    field.description = table
-        .string("description", diagnostics)
-        .map(|text| text.value);
-    field.items = table
-        .get("items")
-        .and_then(|node| items(node, diagnostics))
-        .map(Box::new);
-    field.fields = table
-        .get("fields")
-        .is_some()
-        .then(|| fields(&table, "fields", diagnostics));
-    fits(
-        &table,
-        "items",
-        field.kind,
-        &[FieldType::List, FieldType::Map],
-        diagnostics,
-    );
+    field.description = table.string("description", diagnostics).map(|text| text.value);
+    field.items = table.get("items").and_then(|node| items(node, diagnostics)).map(Box::new);
+    field.fields = table.get("fields").is_some().then(|| fields(&table, "fields", diagnostics));
+    fits(&table, "items", field.kind, &[FieldType::List, FieldType::Map], diagnostics);
     fits(&table, "fields", field.kind, &[FieldType::Map], diagnostics);
     field.min = bound(&table, "min", field.kind, diagnostics);
     field.max = bound(&table, "max", field.kind, diagnostics);
@@ -152,16 +132,11 @@ fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Field> {
 }
 
 fn field_type(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<FieldType> {
-    let known = FieldType::ALL
-        .into_iter()
-        .find(|kind| kind.as_str() == text.value);
+    let known = FieldType::ALL.into_iter().find(|kind| kind.as_str() == text.value);
     if known.is_none() {
         let names = FieldType::ALL.map(FieldType::as_str);
         let message = format!("unknown type {}", text.quoted());
-        let help = format!(
-            "one of {}",
-            names.map(|name| format!("`{name}`")).join(", ")
-        );
+        let help = format!("one of {}", names.map(|name| format!("`{name}`")).join(", "));
         let diagnostic = Diagnostic::error(&text.span, message).help(help);
         diagnostics.push(diagnostic.nearest(text, names));
     }
@@ -179,13 +154,7 @@ fn items(node: &Node, diagnostics: &mut Diagnostics) -> Option<Field> {
     }
 }
 
-fn fits(
-    table: &Table<'_>,
-    key: &str,
-    kind: FieldType,
-    of: &[FieldType],
-    diagnostics: &mut Diagnostics,
-) {
+fn fits(table: &Table<'_>, key: &str, kind: FieldType, of: &[FieldType], diagnostics: &mut Diagnostics) {
     if let Some(span) = table.key_span(key)
         && !of.contains(&kind)
     {
@@ -195,12 +164,7 @@ fn fits(
 }
 
 /// A bound in the unit that the script gets: `min = "1s"` is 1.
-fn bound(
-    table: &Table<'_>,
-    key: &str,
-    kind: FieldType,
-    diagnostics: &mut Diagnostics,
-) -> Option<f64> {
+fn bound(table: &Table<'_>, key: &str, kind: FieldType, diagnostics: &mut Diagnostics) -> Option<f64> {
     let node = table.get(key)?;
     let number = node.as_number().and_then(|number| number.as_f64());
     let text = node.as_str();
@@ -212,9 +176,7 @@ fn bound(
         }
         FieldType::Duration => match number {
             Some(millis) => Some(millis / 1000.0),
-            None => text
-                .and_then(units::parse_duration)
-                .map(|d| d.as_secs_f64()),
+            None => text.and_then(units::parse_duration).map(|d| d.as_secs_f64()),
         },
         FieldType::Size => match number {
             Some(bytes) => Some(bytes),

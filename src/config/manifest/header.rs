@@ -43,14 +43,8 @@ mod tests {
     fn the_manifest_is_the_first_block_comment() {
         let cases = [
             ("--[[ plugin.toml\na = 1\n]]\nreturn {}", Some("\na = 1\n")),
-            (
-                "--!strict\n\n-- words\n--[==[\nplugin.toml\na = [[1]]\n]==]",
-                Some("\na = [[1]]\n"),
-            ),
-            (
-                "\u{feff}/* plugin.toml\na = 1 */ fn x() {}",
-                Some("\na = 1 "),
-            ),
+            ("--!strict\n\n-- words\n--[==[\nplugin.toml\na = [[1]]\n]==]", Some("\na = [[1]]\n")),
+            ("\u{feff}/* plugin.toml\na = 1 */ fn x() {}", Some("\na = 1 ")),
             ("// words\n/* plugin.toml", Some("")),
             ("--[[ other ]]\n--[[ plugin.toml ]]", None),
             ("local x = 1\n--[[ plugin.toml ]]", None),
@@ -58,11 +52,7 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                super::range(text).map(|range| &text[range]),
-                expected,
-                "{text}"
-            );
+            assert_eq!(super::range(text).map(|range| &text[range]), expected, "{text}");
         }
     }
 }

@@ -56,15 +56,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
-        Kind::Auth,
-        Kind::Traffic,
-        Kind::Transform,
-        Kind::Validate,
-        Kind::Respond,
-        Kind::Observe,
-        Kind::Other,
-    ];
+    pub const ALL: [Kind; 7] =
+        [Kind::Auth, Kind::Traffic, Kind::Transform, Kind::Validate, Kind::Respond, Kind::Observe, Kind::Other];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,10 +117,7 @@ impl Manifest {
 }
 
 fn decode(root: &Node, name: &str, diagnostics: &mut Diagnostics) -> Manifest {
-    let mut manifest = Manifest {
-        additional_keys: false,
-        ..Manifest::bare(name)
-    };
+    let mut manifest = Manifest { additional_keys: false, ..Manifest::bare(name) };
     let Some(table) = Table::open(root, &keys::MANIFEST, diagnostics) else {
         return manifest;
     };
@@ -138,17 +128,13 @@ fn decode(root: &Node, name: &str, diagnostics: &mut Diagnostics) -> Manifest {
         let help = format!("write `name = \"{name}\"`, or rename the folder or file");
         diagnostics.push(Diagnostic::error(&written.span, message).help(help));
     }
-    let text = |key: &str, diagnostics: &mut Diagnostics| {
-        table.string(key, diagnostics).map(|text| text.value)
-    };
+    let text = |key: &str, diagnostics: &mut Diagnostics| table.string(key, diagnostics).map(|text| text.value);
     manifest.version = text("version", diagnostics);
     manifest.description = text("description", diagnostics);
     manifest.kind = kind(&table, diagnostics);
     manifest.permissions = permissions(&table, diagnostics);
     manifest.config = field::fields(&table, "config", diagnostics);
-    manifest.additional_keys = table
-        .boolean("additional_keys", diagnostics)
-        .unwrap_or(false);
+    manifest.additional_keys = table.boolean("additional_keys", diagnostics).unwrap_or(false);
     manifest
 }
 
@@ -156,16 +142,11 @@ fn kind(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Kind {
     let Some(text) = table.string("kind", diagnostics) else {
         return Kind::default();
     };
-    let known = Kind::ALL
-        .into_iter()
-        .find(|kind| kind.as_str() == text.value);
+    let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == text.value);
     known.unwrap_or_else(|| {
         let names = Kind::ALL.map(Kind::as_str);
         let message = format!("unknown kind {}", text.quoted());
-        let help = format!(
-            "one of {}",
-            names.map(|name| format!("`{name}`")).join(", ")
-        );
+        let help = format!("one of {}", names.map(|name| format!("`{name}`")).join(", "));
         let diagnostic = Diagnostic::error(&text.span, message).help(help);
         diagnostics.push(diagnostic.nearest(&text, names));
         Kind::default()
@@ -200,23 +181,15 @@ fn permissions(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Permissions 
         hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         env: checked("env", |name| {
             let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-            (name.is_empty() || !name.bytes().all(letters))
-                .then_some("is not the name of an environment variable")
+            (name.is_empty() || !name.bytes().all(letters)).then_some("is not the name of an environment variable")
         }),
-        redis: checked("redis", |prefix| {
-            prefix
-                .is_empty()
-                .then_some("would allow every key; name a prefix")
-        }),
+        redis: checked("redis", |prefix| prefix.is_empty().then_some("would allow every key; name a prefix")),
     }
 }
 
 /// A list of names for people: `a`, `b` or `c`.
 fn alternatives(values: &[serde_json::Value]) -> String {
-    let shown: Vec<_> = values
-        .iter()
-        .map(|value| format!("`{}`", plain(value)))
-        .collect();
+    let shown: Vec<_> = values.iter().map(|value| format!("`{}`", plain(value))).collect();
     match shown.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -225,9 +198,7 @@ fn alternatives(values: &[serde_json::Value]) -> String {
 }
 
 fn plain(value: &serde_json::Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn text_list(node: &Node, diagnostics: &mut Diagnostics) -> Vec<Spanned<serde_json::Value>> {
@@ -235,8 +206,5 @@ fn text_list(node: &Node, diagnostics: &mut Diagnostics) -> Vec<Spanned<serde_js
         mismatch(node, "a list", diagnostics);
         return Vec::new();
     };
-    items
-        .iter()
-        .map(|item| Spanned::new(item.to_json(), item.span.clone()))
-        .collect()
+    items.iter().map(|item| Spanned::new(item.to_json(), item.span.clone())).collect()
 }

@@ -41,9 +41,7 @@ fn used(config: &str) -> String {
     let (manifest, problems) = manifest(LIMITER);
     assert_eq!(problems, "");
     let indented = config.replace('\n', "\n    ");
-    let mut loaded = load_text(&format!(
-        "plugins:\n- name: limiter\n  config:\n    {indented}"
-    ));
+    let mut loaded = load_text(&format!("plugins:\n- name: limiter\n  config:\n    {indented}"));
     let plugins = loaded.config.expect("a configuration").plugins;
     let json = manifest.check(&plugins[0].config, &mut loaded.diagnostics);
     format!("{json}\n{}", loaded.diagnostics.render(Style::Plain))
@@ -53,10 +51,7 @@ fn used(config: &str) -> String {
 fn a_manifest_is_decoded() {
     let (manifest, problems) = manifest(LIMITER);
     assert_eq!(problems, "");
-    assert_eq!(
-        (manifest.name.as_str(), manifest.kind.as_str()),
-        ("limiter", "traffic")
-    );
+    assert_eq!((manifest.name.as_str(), manifest.kind.as_str()), ("limiter", "traffic"));
     assert_eq!(manifest.version.as_deref(), Some("1.0.0"));
     assert_eq!(
         format!("{:?}", manifest.permissions),
@@ -65,25 +60,10 @@ fn a_manifest_is_decoded() {
     let names: Vec<_> = manifest.config.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        [
-            "limit",
-            "window",
-            "by",
-            "secret",
-            "algorithms",
-            "headers",
-            "dry_run",
-            "share",
-            "body",
-            "extra",
-            "redirect"
-        ]
+        ["limit", "window", "by", "secret", "algorithms", "headers", "dry_run", "share", "body", "extra", "redirect"]
     );
     let window = &manifest.config["window"];
-    assert_eq!(
-        (window.default.clone(), window.min, window.max),
-        (Some(60.into()), Some(1.0), Some(3600.0))
-    );
+    assert_eq!((window.default.clone(), window.min, window.max), (Some(60.into()), Some(1.0), Some(3600.0)));
 }
 
 #[test]
@@ -119,8 +99,5 @@ fn a_script_without_a_manifest_takes_any_config() {
     let loaded = load_text("plugins: [{name: x, config: {a: [1, {b: 5s}]}}]");
     let plugins = loaded.config.expect("a configuration").plugins;
     let json = manifest.check(&plugins[0].config, &mut diagnostics);
-    assert_eq!(
-        (json.to_string(), diagnostics.is_empty()),
-        (r#"{"a":[1,{"b":"5s"}]}"#.to_owned(), true)
-    );
+    assert_eq!((json.to_string(), diagnostics.is_empty()), (r#"{"a":[1,{"b":"5s"}]}"#.to_owned(), true));
 }

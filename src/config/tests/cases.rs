@@ -5,9 +5,7 @@ use super::{env, load_text, run_cases};
 
 #[test]
 fn mistakes_are_shown_in_place() {
-    let count = run_cases("mistakes.txt", |yaml| {
-        load_text(yaml).diagnostics.render(Style::Plain)
-    });
+    let count = run_cases("mistakes.txt", |yaml| load_text(yaml).diagnostics.render(Style::Plain));
     assert!(count >= 60, "{count} cases ran");
 }
 
@@ -18,8 +16,7 @@ fn expanded_values_are_never_shown() {
         let loaded = load_text(yaml);
         let shown = loaded.diagnostics.render(Style::Plain);
         let json = loaded.diagnostics.to_json().to_string();
-        let configs =
-            |c: super::super::Config| c.plugins.into_iter().map(|p| p.config).collect::<Vec<_>>();
+        let configs = |c: super::super::Config| c.plugins.into_iter().map(|p| p.config).collect::<Vec<_>>();
         let admin = loaded.config.as_ref().and_then(|c| c.admin.clone());
         let debug = format!("{admin:?} {:?}", loaded.config.map(configs));
         for text in [&shown, &json, &debug] {
@@ -32,9 +29,7 @@ fn expanded_values_are_never_shown() {
 
 #[test]
 fn diagnostics_are_one_json_array() {
-    let json = load_text("services:\n- name: a\n  ur: x\n")
-        .diagnostics
-        .to_json();
+    let json = load_text("services:\n- name: a\n  ur: x\n").diagnostics.to_json();
     assert_eq!(
         json.to_string(),
         r#"[{"severity":"error","message":"unknown key `ur` in a service","file":"gateway.yaml","line":3,"column":3,"length":2,"source":"  ur: x","help":"did you mean `url`?","fix":"url"}]"#
@@ -49,19 +44,12 @@ fn a_file_that_is_not_there_or_no_text_is_reported() {
         let text = loaded.diagnostics.render(Style::Plain);
         text.replace(&folder.path().display().to_string(), "DIR")
     };
-    std::fs::write(
-        folder.path().join("latin1.yaml"),
-        b"listen: x\nredis: caf\xe9\n",
-    )
-    .expect("a file");
+    std::fs::write(folder.path().join("latin1.yaml"), b"listen: x\nredis: caf\xe9\n").expect("a file");
     assert_eq!(
         shown("missing.yaml"),
         "error: cannot read the configuration: no such file or directory\n--> DIR/missing.yaml"
     );
-    assert_eq!(
-        shown(""),
-        "error: cannot read the configuration: it is a folder\n--> DIR/"
-    );
+    assert_eq!(shown(""), "error: cannot read the configuration: it is a folder\n--> DIR/");
     assert_eq!(
         shown("latin1.yaml"),
         "error: the file is not UTF-8 text
@@ -83,18 +71,13 @@ fn aliases_cannot_multiply() {
     }
     let shown = load_text(&bomb).diagnostics.render(Style::Plain);
     let first = shown.lines().next();
-    assert_eq!(
-        first,
-        Some("error: aliases multiply this file beyond reason")
-    );
+    assert_eq!(first, Some("error: aliases multiply this file beyond reason"));
 }
 
 #[test]
 fn deep_nesting_is_refused_not_recursed_into() {
     for open in ["[", "{a: ", "- "] {
-        let shown = load_text(&open.repeat(100_000))
-            .diagnostics
-            .render(Style::Plain);
+        let shown = load_text(&open.repeat(100_000)).diagnostics.render(Style::Plain);
         assert!(shown.starts_with("error: "), "{open}: {shown:.200}");
     }
 }

@@ -10,18 +10,9 @@ fn routes(yaml: &str) -> Vec<String> {
     let config = good(yaml);
     let show = |route: &super::super::Route| {
         let paths: Vec<_> = route.paths.iter().map(|p| p.to_string()).collect();
-        let targets: Vec<_> = config
-            .service_of(route)
-            .iter()
-            .flat_map(|s| &s.targets)
-            .map(|t| format!("{t} x{}", t.weight))
-            .collect();
-        format!(
-            "{} {} -> {}",
-            route.name.value,
-            paths.join(" "),
-            targets.join(" ")
-        )
+        let targets: Vec<_> =
+            config.service_of(route).iter().flat_map(|s| &s.targets).map(|t| format!("{t} x{}", t.weight)).collect();
+        format!("{} {} -> {}", route.name.value, paths.join(" "), targets.join(" "))
     };
     config.routes.iter().map(show).collect()
 }
@@ -59,14 +50,9 @@ fn a_dump_runs_unmodified() {
 #[test]
 fn before_format_3_a_path_with_odd_characters_is_a_regex() {
     let yaml = |version: &str| {
-        format!(
-            "_format_version: '{version}'\nservices: [{{url: 'http://h', routes: [{{paths: ['/a/\\d+', /b]}}]}}]"
-        )
+        format!("_format_version: '{version}'\nservices: [{{url: 'http://h', routes: [{{paths: ['/a/\\d+', /b]}}]}}]")
     };
-    assert_eq!(
-        routes(&yaml("2.1")),
-        ["service-1-1 ~/a/\\d+ /b -> http://h x1"]
-    );
+    assert_eq!(routes(&yaml("2.1")), ["service-1-1 ~/a/\\d+ /b -> http://h x1"]);
     let shown = load_text(&yaml("3.0")).diagnostics.render(Style::Plain);
     assert_eq!(
         shown.lines().next(),
@@ -82,8 +68,6 @@ fn a_disabled_service_is_not_routed_to() {
 
 #[test]
 fn what_differs_from_kong_is_said() {
-    let count = run_cases("kong.txt", |yaml| {
-        load_text(yaml).diagnostics.render(Style::Plain)
-    });
+    let count = run_cases("kong.txt", |yaml| load_text(yaml).diagnostics.render(Style::Plain));
     assert!(count >= 5, "{count} cases ran");
 }

@@ -39,9 +39,7 @@ pub(in crate::config) fn good(yaml: &str) -> Config {
 
 /// Runs `check` over every case of a file and compares; returns how many there were.
 pub(in crate::config) fn run_cases(file: &str, check: impl Fn(&str) -> String) -> usize {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/config/tests/cases")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/cases").join(file);
     let text = std::fs::read_to_string(&path).expect(file);
     let mut rewritten = String::new();
     let mut failed = Vec::new();
@@ -51,14 +49,9 @@ pub(in crate::config) fn run_cases(file: &str, check: impl Fn(&str) -> String) -
         let (input, expected) = rest.split_once("\n>>>\n").unwrap_or((rest, ""));
         let found = check(input);
         if found.trim_end() != expected.trim_end() {
-            failed.push(format!(
-                "=== {title}\nexpected:\n{expected}\nfound:\n{found}\n"
-            ));
+            failed.push(format!("=== {title}\nexpected:\n{expected}\nfound:\n{found}\n"));
         }
-        rewritten.push_str(&format!(
-            "=== {title}\n{input}\n>>>\n{}\n\n",
-            found.trim_end()
-        ));
+        rewritten.push_str(&format!("=== {title}\n{input}\n>>>\n{}\n\n", found.trim_end()));
         count += 1;
     }
     if std::env::var_os("UPDATE_CASES").is_some() {

@@ -17,42 +17,18 @@ fn every_key_is_decoded() {
     let config = loaded.config.expect("a configuration");
 
     assert_eq!(loaded.files, [path, folder.path().join("secret")]);
-    let listeners: Vec<_> = config
-        .listeners
-        .iter()
-        .map(|l| format!("{} {:?}", l.address, l.name.as_ref().map(|n| n.as_str())))
-        .collect();
-    assert_eq!(
-        listeners,
-        ["127.0.0.1:8080 None", "[::1]:8081 Some(\"inner\")"]
-    );
+    let listeners: Vec<_> =
+        config.listeners.iter().map(|l| format!("{} {:?}", l.address, l.name.as_ref().map(|n| n.as_str()))).collect();
+    assert_eq!(listeners, ["127.0.0.1:8080 None", "[::1]:8081 Some(\"inner\")"]);
     let admin = config.admin.as_ref().expect("admin");
     let token = admin.token.as_ref().map(|t| t.0.as_str());
-    assert_eq!(
-        (admin.address.to_string(), token),
-        ("0.0.0.0:9080".to_owned(), Some("hunter2-hunter2"))
-    );
-    assert_eq!(
-        config.workers,
-        Workers::Exactly(std::num::NonZeroUsize::MIN)
-    );
-    assert_eq!(
-        config.access_log,
-        AccessLog::File(folder.path().join("access.log"))
-    );
-    assert_eq!(
-        config.redis.as_ref().map(|r| r.value.0.as_str()),
-        Some("redis://127.0.0.1:6379/0")
-    );
+    assert_eq!((admin.address.to_string(), token), ("0.0.0.0:9080".to_owned(), Some("hunter2-hunter2")));
+    assert_eq!(config.workers, Workers::Exactly(std::num::NonZeroUsize::MIN));
+    assert_eq!(config.access_log, AccessLog::File(folder.path().join("access.log")));
+    assert_eq!(config.redis.as_ref().map(|r| r.value.0.as_str()), Some("redis://127.0.0.1:6379/0"));
     assert_eq!(config.plugins_dir.path, folder.path().join("extra"));
-    assert_eq!(
-        format!("{:?}", config.trusted_proxies),
-        "[10.0.0.0/8, 192.0.2.1/32]"
-    );
-    assert_eq!(
-        format!("{:?}", config.identity_headers),
-        "[\"x-user-id\", \"x-tenant\"]"
-    );
+    assert_eq!(format!("{:?}", config.trusted_proxies), "[10.0.0.0/8, 192.0.2.1/32]");
+    assert_eq!(format!("{:?}", config.identity_headers), "[\"x-user-id\", \"x-tenant\"]");
     assert_eq!(
         format!("{:?}", config.limits),
         "Limits { max_header_bytes: 32768, max_header_count: 50, max_body_size: 1000000, script_cpu: 20ms, script_memory: 33554432 }"
@@ -62,24 +38,9 @@ fn every_key_is_decoded() {
         .services
         .iter()
         .map(|s| {
-            let targets: Vec<_> = s
-                .targets
-                .iter()
-                .map(|t| format!("{t} x{}", t.weight))
-                .collect();
-            let times = [
-                s.timeout,
-                s.connect_timeout,
-                s.read_timeout,
-                s.write_timeout,
-            ];
-            format!(
-                "{} {} {times:?} {} {}",
-                s.name.value,
-                targets.join(" "),
-                s.retries,
-                s.preserve_host
-            )
+            let targets: Vec<_> = s.targets.iter().map(|t| format!("{t} x{}", t.weight)).collect();
+            let times = [s.timeout, s.connect_timeout, s.read_timeout, s.write_timeout];
+            format!("{} {} {times:?} {} {}", s.name.value, targets.join(" "), s.retries, s.preserve_host)
         })
         .collect();
     assert_eq!(
@@ -95,10 +56,7 @@ fn every_key_is_decoded() {
         .map(|r| {
             let paths: Vec<_> = r.paths.iter().map(|p| p.to_string()).collect();
             let service = config.service_of(r).map_or("-", |s| s.name.as_str());
-            format!(
-                "{} {service} {paths:?} {:?} {} {}",
-                r.name.value, r.methods, r.strip_path, r.preserve_host
-            )
+            format!("{} {service} {paths:?} {:?} {} {}", r.name.value, r.methods, r.strip_path, r.preserve_host)
         })
         .collect();
     assert_eq!(
@@ -122,49 +80,25 @@ fn every_key_is_decoded() {
         plugin.config.to_json().to_string(),
         r#"{"secret":"hunter2-hunter2","digits":7,"file":"from-a-file","list":[1,2.5,true,null],"literal":"${SECRET}"}"#
     );
-    assert_eq!(
-        plugin.config.get("digits").and_then(|node| node.as_str()),
-        Some("007")
-    );
+    assert_eq!(plugin.config.get("digits").and_then(|node| node.as_str()), Some("007"));
     let span = plugin.config.span_of("/list/1/nothing");
     assert_eq!((span.line(), span.text()), (45, "2.5"));
     let script = &first.plugins[1];
-    assert_eq!(
-        script.kind,
-        PluginKind::Script(folder.path().join("scripts/greet.lua"))
-    );
-    assert_eq!(
-        (script.enabled, script.on_error),
-        (false, OnError::Continue)
-    );
+    assert_eq!(script.kind, PluginKind::Script(folder.path().join("scripts/greet.lua")));
+    assert_eq!((script.enabled, script.on_error), (false, OnError::Continue));
     assert_eq!(config.plugins.len(), 1);
     let dev = config.dev.as_ref().expect("dev");
-    assert_eq!(
-        (
-            dev.commands[0].title.as_str(),
-            dev.commands[0].curl.as_str()
-        ),
-        ("Hi", "curl http://127.0.0.1:8080/")
-    );
+    assert_eq!((dev.commands[0].title.as_str(), dev.commands[0].curl.as_str()), ("Hi", "curl http://127.0.0.1:8080/"));
 }
 
 #[test]
 fn defaults_are_those_of_the_design() {
     let config = good("_format_version: '3.0'\n");
     let listener = &config.listeners[0];
-    assert_eq!(
-        (listener.address.to_string(), config.listeners.len()),
-        ("127.0.0.1:8080".to_owned(), 1)
-    );
-    assert_eq!(
-        config.admin.map(|a| a.address.to_string()),
-        Some("127.0.0.1:9080".to_owned())
-    );
+    assert_eq!((listener.address.to_string(), config.listeners.len()), ("127.0.0.1:8080".to_owned(), 1));
+    assert_eq!(config.admin.map(|a| a.address.to_string()), Some("127.0.0.1:9080".to_owned()));
     assert_eq!(config.plugins_dir.path, std::path::Path::new("plugins"));
-    assert_eq!(
-        format!("{:?}", config.identity_headers),
-        "[\"x-user-id\", \"x-user-email\"]"
-    );
+    assert_eq!(format!("{:?}", config.identity_headers), "[\"x-user-id\", \"x-user-email\"]");
     assert!(config.redis.is_none() && config.routes.is_empty());
 }
 
@@ -181,32 +115,18 @@ fn anchors_and_merge_keys_work() {
     let config = good(
         "services:\n- &base\n  name: a\n  url: http://h:1\n  retries: 3\n- <<: *base\n  name: b\n- {<<: [{retries: 9}, *base], name: c}\n",
     );
-    let services: Vec<_> = config
-        .services
-        .iter()
-        .map(|s| format!("{} {} {}", s.name.value, s.targets[0], s.retries))
-        .collect();
-    assert_eq!(
-        services,
-        ["a http://h:1 3", "b http://h:1 3", "c http://h:1 9"]
-    );
+    let services: Vec<_> =
+        config.services.iter().map(|s| format!("{} {} {}", s.name.value, s.targets[0], s.retries)).collect();
+    assert_eq!(services, ["a http://h:1 3", "b http://h:1 3", "c http://h:1 9"]);
 }
 
 #[test]
 fn an_expanded_value_cannot_add_keys() {
     let inject = |name: &str| (name == "X").then(|| "a\nadmin: off\n- {b: c}".to_owned());
-    let source = super::Source::new(
-        "x",
-        "services: [{name: '$${X}', url: http://h}]\naccess_log: ${X}",
-    );
-    let config = super::load_source(&source, &inject)
-        .config
-        .expect("a configuration");
+    let source = super::Source::new("x", "services: [{name: '$${X}', url: http://h}]\naccess_log: ${X}");
+    let config = super::load_source(&source, &inject).config.expect("a configuration");
     assert_eq!(config.services[0].name.value, "${X}");
-    assert_eq!(
-        config.access_log,
-        AccessLog::File("a\nadmin: off\n- {b: c}".into())
-    );
+    assert_eq!(config.access_log, AccessLog::File("a\nadmin: off\n- {b: c}".into()));
     assert!(config.admin.is_some());
 }
 
@@ -220,11 +140,7 @@ fn plugins_at_the_top_go_where_they_say() {
         let names: Vec<_> = plugins.iter().map(|p| p.span.text().to_owned()).collect();
         names.join(" ")
     };
-    let found = [
-        names(&config.plugins),
-        names(&config.services[0].plugins),
-        names(&config.routes[0].plugins),
-    ];
+    let found = [names(&config.plugins), names(&config.services[0].plugins), names(&config.routes[0].plugins)];
     assert_eq!(found, ["all", "own of-s", "of-r"]);
 }
 
@@ -247,30 +163,17 @@ fn the_file_is_looked_for_in_order() {
     assert_eq!(find(None, &env).expect("found"), there);
     let gone = std::path::Path::new("/nowhere/gateway.yaml");
     let error = find(Some(gone), &env).expect_err("missing").to_string();
-    assert_eq!(
-        error,
-        "the configuration `/nowhere/gateway.yaml`, given with -c, does not exist"
-    );
+    assert_eq!(error, "the configuration `/nowhere/gateway.yaml`, given with -c, does not exist");
     let env = |_: &str| Some("/nowhere/g.yaml".to_owned());
     let error = find(None, &env).expect_err("missing").to_string();
-    assert_eq!(
-        error,
-        "the configuration `/nowhere/g.yaml`, named by $GATEWRIGHT_CONFIG, does not exist"
-    );
+    assert_eq!(error, "the configuration `/nowhere/g.yaml`, named by $GATEWRIGHT_CONFIG, does not exist");
 }
 
 #[test]
 fn the_reference_lists_every_section() {
     let reference = super::super::keys::reference(super::super::keys::SECTIONS);
     for section in super::super::keys::SECTIONS {
-        assert!(
-            reference.contains(&format!("## {}\n", section.name)),
-            "{}",
-            section.name
-        );
+        assert!(reference.contains(&format!("## {}\n", section.name)), "{}", section.name);
     }
-    assert!(
-        reference.contains("| `retries` | number | `0` |"),
-        "{reference}"
-    );
+    assert!(reference.contains("| `retries` | number | `0` |"), "{reference}");
 }

@@ -3,9 +3,7 @@
 //! The classic forgery takes the public RSA key, which everybody has, for an HMAC secret (RFC 8725 §2.1). Here a key
 //! knows its kind before any token is seen, and a set of keys and algorithms that would allow the confusion is an error.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, VerificationAlgorithm,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -66,16 +64,14 @@ pub enum KeyError {
     UselessKey,
 }
 
-const KNOWN: &str =
-    "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
+const KNOWN: &str = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
 
 /// An algorithm by its name in RFC 7518 §3.1 and RFC 8037 §3.1. Names are case-sensitive.
 pub fn algorithm(name: &str) -> Result<Algorithm, KeyError> {
     if name.eq_ignore_ascii_case("none") {
         return Err(KeyError::AlgorithmNone);
     }
-    name.parse()
-        .map_err(|_| KeyError::UnknownAlgorithm(name.to_owned()))
+    name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.to_owned()))
 }
 
 /// A key that is ready, and the algorithms it may be used with.
@@ -85,22 +81,15 @@ pub(super) struct Usable {
 }
 
 /// The keys, each with those of `algorithms` that it is for.
-pub(super) fn usable(
-    keys: &[VerifyKey],
-    algorithms: &[Algorithm],
-) -> Result<Vec<Usable>, KeyError> {
+pub(super) fn usable(keys: &[VerifyKey], algorithms: &[Algorithm]) -> Result<Vec<Usable>, KeyError> {
     if algorithms.is_empty() {
         return Err(KeyError::NoAlgorithms);
     }
     if keys.is_empty() {
         return Err(KeyError::NoKeys);
     }
-    let symmetric = algorithms
-        .iter()
-        .find(|algorithm| is_symmetric(**algorithm));
-    let has_pem = keys
-        .iter()
-        .any(|key| matches!(key, VerifyKey::PublicPem(_)));
+    let symmetric = algorithms.iter().find(|algorithm| is_symmetric(**algorithm));
+    let has_pem = keys.iter().any(|key| matches!(key, VerifyKey::PublicPem(_)));
     if let (Some(symmetric), true) = (symmetric, has_pem) {
         return Err(KeyError::Mixed(*symmetric));
     }
@@ -143,9 +132,7 @@ fn decoding_key(key: &VerifyKey) -> Result<DecodingKey, KeyError> {
         .or_else(|_| DecodingKey::from_rsa_pem(pem))
         .map_err(|_| KeyError::NotAPublicKey)?;
     // PKCS#1: the modulus and at least six bytes around it.
-    let bytes = key
-        .try_get_as_bytes()
-        .map_err(|_| KeyError::NotAPublicKey)?;
+    let bytes = key.try_get_as_bytes().map_err(|_| KeyError::NotAPublicKey)?;
     if key.family() == AlgorithmFamily::Rsa && bytes.len() < 2048 / 8 + 6 {
         return Err(KeyError::ShortRsaKey);
     }
@@ -163,10 +150,7 @@ fn fits(key: &DecodingKey, algorithm: Algorithm) -> bool {
     key.family() == algorithm.family() && ParsedPublicKey::new(curve, point).is_ok()
 }
 
-pub(super) fn encoding_key(
-    key: &SigningKey,
-    algorithm: Algorithm,
-) -> Result<EncodingKey, KeyError> {
+pub(super) fn encoding_key(key: &SigningKey, algorithm: Algorithm) -> Result<EncodingKey, KeyError> {
     let unfit = KeyError::NotASigningKey(algorithm);
     let pem = match (key, is_symmetric(algorithm)) {
         (SigningKey::Secret(bytes), true) => return Ok(EncodingKey::from_secret(secret(bytes)?)),
@@ -174,8 +158,9 @@ pub(super) fn encoding_key(
             return Ok(EncodingKey::from_secret(secret(&base64(text)?)?));
         }
         (SigningKey::PrivatePem(pem), false) => pem.as_bytes(),
-        (SigningKey::Secret(_) | SigningKey::SecretBase64(_), false)
-        | (SigningKey::PrivatePem(_), true) => return Err(unfit),
+        (SigningKey::Secret(_) | SigningKey::SecretBase64(_), false) | (SigningKey::PrivatePem(_), true) => {
+            return Err(unfit);
+        }
     };
     let key = match algorithm.family() {
         AlgorithmFamily::Rsa => EncodingKey::from_rsa_pem(pem),
@@ -202,13 +187,10 @@ fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, KeyError> {
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let alphabet = match text.contains(['-', '_']) {
         true => &alphabet::URL_SAFE,
         false => &alphabet::STANDARD,
     };
-    GeneralPurpose::new(alphabet, config)
-        .decode(text.trim())
-        .map_err(|_| KeyError::NotBase64)
+    GeneralPurpose::new(alphabet, config).decode(text.trim()).map_err(|_| KeyError::NotBase64)
 }

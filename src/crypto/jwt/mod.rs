@@ -91,12 +91,7 @@ impl<'a> Parts<'a> {
             return Err(three);
         };
         match message.split_once('.') {
-            Some((header, payload)) if !payload.contains('.') => Ok(Parts {
-                header,
-                payload,
-                signature,
-                message,
-            }),
+            Some((header, payload)) if !payload.contains('.') => Ok(Parts { header, payload, signature, message }),
             _ => Err(three),
         }
     }
@@ -104,9 +99,7 @@ impl<'a> Parts<'a> {
 
 /// A base64url part (no padding, no stray bits: RFC 7515 §2) that holds a JSON object.
 fn part(encoded: &str) -> Result<Claims, JwtError> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(encoded)
-        .map_err(|_| JwtError::Malformed("a part is not base64url"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtError::Malformed("a part is not base64url"))?;
     let text = String::from_utf8(bytes).map_err(|_| JwtError::Malformed("a part is not UTF-8"))?;
     let values = json::object(&text)?;
     Ok(Claims { text, values })

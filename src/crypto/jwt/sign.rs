@@ -30,8 +30,7 @@ impl Signer {
     pub fn new(key: &SigningKey, algorithm: Algorithm) -> Result<Self, KeyError> {
         let key = encoding_key(key, algorithm)?;
         // Some keys, such as one for another curve, are found out only when they sign.
-        jsonwebtoken::crypto::sign(b"", &key, algorithm)
-            .map_err(|_| KeyError::NotASigningKey(algorithm))?;
+        jsonwebtoken::crypto::sign(b"", &key, algorithm).map_err(|_| KeyError::NotASigningKey(algorithm))?;
         Ok(Signer { key, algorithm })
     }
 
@@ -51,8 +50,7 @@ impl Signer {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = jsonwebtoken::crypto::sign(token.as_bytes(), &self.key, self.algorithm);
-        let signature =
-            signature.map_err(|error| SignError::Failed(self.algorithm, error.to_string()))?;
+        let signature = signature.map_err(|error| SignError::Failed(self.algorithm, error.to_string()))?;
         token.push('.');
         token.push_str(&signature);
         Ok(token)

@@ -4,8 +4,8 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair, RsaPublicKeyComponents,
 };
 use base64::engine::general_purpose::STANDARD;
 
@@ -100,18 +100,12 @@ fn key_error(options: VerifyOptions) -> String {
 
 #[test]
 fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
-    let secrets = || Pair {
-        private: SigningKey::Secret(SECRET.to_vec()),
-        public: secret(),
-    };
+    let secrets = || Pair { private: SigningKey::Secret(SECRET.to_vec()), public: secret() };
     let p256 = || Pair::ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let p384 = || Pair::ec(&ECDSA_P384_SHA384_FIXED_SIGNING);
     let families = [
         (secrets(), vec!["HS256", "HS384", "HS512"]),
-        (
-            Pair::rsa(),
-            vec!["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
-        ),
+        (Pair::rsa(), vec!["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]),
         (p256(), vec!["ES256"]),
         (p384(), vec!["ES384"]),
         (Pair::ed25519(), vec!["EdDSA"]),
@@ -147,26 +141,20 @@ fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
 
 #[test]
 fn the_examples_of_rfc_7515_verify() {
-    const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const CLAIMS: &str =
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let hmac = VerifyKey::SecretBase64(
-        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
-            .into(),
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow".into(),
     );
     let n = URL_SAFE_NO_PAD.decode("ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ").unwrap();
-    let rsa = RsaPublicKeyComponents {
-        n: &n[..],
-        e: &[1, 0, 1][..],
-    };
+    let rsa = RsaPublicKeyComponents { n: &n[..], e: &[1, 0, 1][..] };
     let rsa: aws_lc_rs::encoding::PublicKeyX509Der = rsa.as_der().unwrap();
     // RFC 5480: an EC public key on P-256, then the uncompressed point.
     let mut ec = vec![
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
-        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
     ];
-    for coordinate in [
-        "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-    ] {
+    for coordinate in ["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"] {
         ec.extend(URL_SAFE_NO_PAD.decode(coordinate).unwrap());
     }
     let public = |der: &[u8]| VerifyKey::PublicPem(pem("PUBLIC KEY", der));
@@ -199,10 +187,7 @@ fn the_examples_of_rfc_7515_verify() {
         let claims = verifier.verify(&token, 1_300_819_379).expect(name);
         assert_eq!(claims.values["iss"], "joe", "{name}");
         let late = verifier.verify(&token, 1_300_819_380).unwrap_err();
-        assert_eq!(
-            late.to_string(),
-            "token: expired at 1300819380, it is 1300819380"
-        );
+        assert_eq!(late.to_string(), "token: expired at 1300819380, it is 1300819380");
     }
 }
 
@@ -215,128 +200,41 @@ fn what_attackers_send_is_refused() {
         format!("{header}.{}.", URL_SAFE_NO_PAD.encode(r#"{"sub":"7"}"#))
     };
     let cases = [
-        (
-            unsigned(r#"{"alg":"none"}"#),
-            "token: algorithm \"none\" is not allowed",
-        ),
-        (
-            unsigned(r#"{"alg":"nOnE"}"#),
-            "token: algorithm \"nOnE\" is not allowed",
-        ),
-        (
-            unsigned(r#"{"alg":""}"#),
-            "token: algorithm \"\" is not allowed",
-        ),
-        (
-            unsigned(r#"{"alg":"a\r\nb"}"#),
-            "token: algorithm \"a\\r\\nb\" is not allowed",
-        ),
-        (
-            unsigned(r#"{"alg":["HS256"]}"#),
-            "token: the header has no `alg`",
-        ),
+        (unsigned(r#"{"alg":"none"}"#), "token: algorithm \"none\" is not allowed"),
+        (unsigned(r#"{"alg":"nOnE"}"#), "token: algorithm \"nOnE\" is not allowed"),
+        (unsigned(r#"{"alg":""}"#), "token: algorithm \"\" is not allowed"),
+        (unsigned(r#"{"alg":"a\r\nb"}"#), "token: algorithm \"a\\r\\nb\" is not allowed"),
+        (unsigned(r#"{"alg":["HS256"]}"#), "token: the header has no `alg`"),
         (unsigned(r#"{}"#), "token: the header has no `alg`"),
-        (
-            with_header(r#"{"alg":"hs256"}"#),
-            "token: algorithm \"hs256\" is not allowed",
-        ),
-        (
-            with_header(r#"{"alg":"HS512"}"#),
-            "token: algorithm \"HS512\" is not allowed",
-        ),
-        (
-            with_header(r#"{"alg":"RS256"}"#),
-            "token: algorithm \"RS256\" is not allowed",
-        ),
-        (
-            with_header(r#"{"alg":"none","alg":"HS256"}"#),
-            "token: name \"alg\" occurs twice",
-        ),
-        (
-            with_header(r#"{"alg":"HS256","\u0061lg":"none"}"#),
-            "token: name \"alg\" occurs twice",
-        ),
-        (
-            with_header(r#"{"alg":"HS256","crit":["exp"]}"#),
-            "token: the header has `crit`",
-        ),
-        (
-            with_header(r#"{"alg":"HS256","crit":[]}"#),
-            "token: the header has `crit`",
-        ),
-        (
-            with_header(r#"{"alg":"HS256","b64":false}"#),
-            "token: the header has `b64` that is not true",
-        ),
-        (
-            with_header(r#"["HS256"]"#),
-            "token: a part is not a JSON object",
-        ),
-        (
-            with_header(r#"{"alg":"HS256"} x"#),
-            "token: a part is not JSON",
-        ),
+        (with_header(r#"{"alg":"hs256"}"#), "token: algorithm \"hs256\" is not allowed"),
+        (with_header(r#"{"alg":"HS512"}"#), "token: algorithm \"HS512\" is not allowed"),
+        (with_header(r#"{"alg":"RS256"}"#), "token: algorithm \"RS256\" is not allowed"),
+        (with_header(r#"{"alg":"none","alg":"HS256"}"#), "token: name \"alg\" occurs twice"),
+        (with_header(r#"{"alg":"HS256","\u0061lg":"none"}"#), "token: name \"alg\" occurs twice"),
+        (with_header(r#"{"alg":"HS256","crit":["exp"]}"#), "token: the header has `crit`"),
+        (with_header(r#"{"alg":"HS256","crit":[]}"#), "token: the header has `crit`"),
+        (with_header(r#"{"alg":"HS256","b64":false}"#), "token: the header has `b64` that is not true"),
+        (with_header(r#"["HS256"]"#), "token: a part is not a JSON object"),
+        (with_header(r#"{"alg":"HS256"} x"#), "token: a part is not JSON"),
         (format!("{message}."), "token: the signature does not match"),
-        (
-            format!("{message}.{}", URL_SAFE_NO_PAD.encode([0; 32])),
-            "token: the signature does not match",
-        ),
-        (
-            format!("{message}.{signature}="),
-            "token: the signature does not match",
-        ),
-        (
-            format!("{good}.{signature}"),
-            "token: not three parts with dots between",
-        ),
-        (
-            format!("{good}.."),
-            "token: not three parts with dots between",
-        ),
-        (
-            message.to_owned(),
-            "token: not three parts with dots between",
-        ),
+        (format!("{message}.{}", URL_SAFE_NO_PAD.encode([0; 32])), "token: the signature does not match"),
+        (format!("{message}.{signature}="), "token: the signature does not match"),
+        (format!("{good}.{signature}"), "token: not three parts with dots between"),
+        (format!("{good}.."), "token: not three parts with dots between"),
+        (message.to_owned(), "token: not three parts with dots between"),
         (String::new(), "token: not three parts with dots between"),
         ("..".into(), "token: a part is not JSON"),
         (format!(" {good}"), "token: a part is not base64url"),
-        (
-            good.replacen('.', "=.", 1),
-            "token: a part is not base64url",
-        ),
-        (
-            "x".repeat(8193),
-            "token: 8193 bytes are over the limit of 8192",
-        ),
-        (
-            with_claims(r#"{"sub":"1","sub":"2","exp":1800000060}"#),
-            "token: name \"sub\" occurs twice",
-        ),
-        (
-            with_claims(r#"{"a":{"b":1,"b":2},"exp":1800000060}"#),
-            "token: name \"b\" occurs twice",
-        ),
-        (
-            with_claims(r#"{"exp":"1800000060"}"#),
-            "token: claim `exp` is not a number",
-        ),
-        (
-            with_claims(r#"{"exp":null}"#),
-            "token: claim `exp` is not a number",
-        ),
+        (good.replacen('.', "=.", 1), "token: a part is not base64url"),
+        ("x".repeat(8193), "token: 8193 bytes are over the limit of 8192"),
+        (with_claims(r#"{"sub":"1","sub":"2","exp":1800000060}"#), "token: name \"sub\" occurs twice"),
+        (with_claims(r#"{"a":{"b":1,"b":2},"exp":1800000060}"#), "token: name \"b\" occurs twice"),
+        (with_claims(r#"{"exp":"1800000060"}"#), "token: claim `exp` is not a number"),
+        (with_claims(r#"{"exp":null}"#), "token: claim `exp` is not a number"),
         (with_claims(r#"{"exp":1e999}"#), "token: a part is not JSON"),
-        (
-            with_claims(r#"{"exp":1800000060,"nbf":"0"}"#),
-            "token: claim `nbf` is not a number",
-        ),
-        (
-            with_claims(r#"{"exp":1800000060,"iat":{}}"#),
-            "token: claim `iat` is not a number",
-        ),
-        (
-            with_claims(r#"{"sub":"7"}"#),
-            "token: claim `exp` is missing",
-        ),
+        (with_claims(r#"{"exp":1800000060,"nbf":"0"}"#), "token: claim `nbf` is not a number"),
+        (with_claims(r#"{"exp":1800000060,"iat":{}}"#), "token: claim `iat` is not a number"),
+        (with_claims(r#"{"sub":"7"}"#), "token: claim `exp` is missing"),
         (with_claims("7"), "token: a part is not a JSON object"),
         (with_claims(&"[".repeat(4000)), "token: a part is not JSON"),
     ];
@@ -351,9 +249,7 @@ fn what_attackers_send_is_refused() {
 fn a_public_key_is_never_a_secret() {
     // Given a gateway that takes RS256, and its public key, which everybody has
     let pair = Pair::rsa();
-    let VerifyKey::PublicPem(text) = &pair.public else {
-        unreachable!()
-    };
+    let VerifyKey::PublicPem(text) = &pair.public else { unreachable!() };
     // When a token is signed with that text as an HMAC secret
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);
     let claims = URL_SAFE_NO_PAD.encode(r#"{"sub":"admin","exp":1800000060}"#);
@@ -363,17 +259,11 @@ fn a_public_key_is_never_a_secret() {
     let forged = format!("{message}.{signature}");
     // Then it is refused
     let rs256 = VerifyOptions::new(vec![pair.public.clone()], vec![Algorithm::RS256]);
-    assert_eq!(
-        outcome(&verifier(rs256), &forged),
-        "token: algorithm \"HS256\" is not allowed"
-    );
+    assert_eq!(outcome(&verifier(rs256), &forged), "token: algorithm \"HS256\" is not allowed");
     // And no configuration accepts it
     let both = vec![Algorithm::RS256, Algorithm::HS256];
     let mixed = VerifyOptions::new(vec![pair.public.clone(), secret()], both);
-    assert_eq!(
-        key_error(mixed),
-        "jwt: HS256 is symmetric and cannot be allowed beside a public key"
-    );
+    assert_eq!(key_error(mixed), "jwt: HS256 is symmetric and cannot be allowed beside a public key");
     let as_secret = VerifyKey::Secret(text.clone().into_bytes());
     let as_base64 = VerifyKey::SecretBase64(STANDARD.encode(text));
     for key in [as_secret, as_base64] {
@@ -401,13 +291,9 @@ fn keys_a_token_brings_along_are_not_looked_at() {
         // Signed with the key that the last header offers, or with an empty one
         for key in [&[0; 3][..], &[]] {
             let key = jsonwebtoken::EncodingKey::from_secret(key);
-            let signature =
-                jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+            let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
             let forged = format!("{message}.{signature}");
-            assert_eq!(
-                outcome(&verifier, &forged),
-                "token: the signature does not match"
-            );
+            assert_eq!(outcome(&verifier, &forged), "token: the signature does not match");
         }
     }
 }
@@ -422,10 +308,7 @@ fn times_are_judged_at_the_given_moment_also_when_cached() {
     };
     let strict = with_leeway(0);
     for _ in 0..2 {
-        assert_eq!(
-            at(&strict, 1000),
-            "token: not valid before 1000.5, it is 1000"
-        );
+        assert_eq!(at(&strict, 1000), "token: not valid before 1000.5, it is 1000");
         assert_eq!(at(&strict, 1001), "good");
         assert_eq!(at(&strict, 1999), "good");
     }
@@ -433,10 +316,7 @@ fn times_are_judged_at_the_given_moment_also_when_cached() {
     assert_eq!(at(&strict, 2000), "token: expired at 2000, it is 2000");
     assert_eq!(strict.cached(), 0);
     let lenient = with_leeway(10);
-    assert_eq!(
-        at(&lenient, 990),
-        "token: not valid before 1000.5, it is 990"
-    );
+    assert_eq!(at(&lenient, 990), "token: not valid before 1000.5, it is 990");
     assert_eq!(at(&lenient, 991), "good");
     assert_eq!(at(&lenient, 2009), "good");
     assert_eq!(at(&lenient, 2010), "token: expired at 2000, it is 2010");
@@ -444,10 +324,7 @@ fn times_are_judged_at_the_given_moment_also_when_cached() {
 
 #[test]
 fn a_token_without_exp_is_accepted_only_on_request() {
-    let lasting = verifier(VerifyOptions {
-        require_exp: false,
-        ..hs256()
-    });
+    let lasting = verifier(VerifyOptions { require_exp: false, ..hs256() });
     let token = with_claims(r#"{"sub":"7"}"#);
     assert_eq!(outcome(&lasting, &token), r#"{"sub":"7"}"#);
 }
@@ -465,26 +342,11 @@ fn issuer_and_audience_must_be_accepted_ones() {
         (r#"{"iss":"b","aud":["z","y"]}"#, None),
         (r#"{"aud":"x"}"#, Some("token: claim `iss` is missing")),
         (r#"{"iss":"a"}"#, Some("token: claim `aud` is missing")),
-        (
-            r#"{"iss":"A","aud":"x"}"#,
-            Some("token: the issuer is not an accepted one"),
-        ),
-        (
-            r#"{"iss":["a"],"aud":"x"}"#,
-            Some("token: the issuer is not an accepted one"),
-        ),
-        (
-            r#"{"iss":"a","aud":"z"}"#,
-            Some("token: it is meant for another audience"),
-        ),
-        (
-            r#"{"iss":"a","aud":[]}"#,
-            Some("token: it is meant for another audience"),
-        ),
-        (
-            r#"{"iss":"a","aud":{"x":1}}"#,
-            Some("token: it is meant for another audience"),
-        ),
+        (r#"{"iss":"A","aud":"x"}"#, Some("token: the issuer is not an accepted one")),
+        (r#"{"iss":["a"],"aud":"x"}"#, Some("token: the issuer is not an accepted one")),
+        (r#"{"iss":"a","aud":"z"}"#, Some("token: it is meant for another audience")),
+        (r#"{"iss":"a","aud":[]}"#, Some("token: it is meant for another audience")),
+        (r#"{"iss":"a","aud":{"x":1}}"#, Some("token: it is meant for another audience")),
     ];
     for (claims, error) in cases {
         let expected = error.unwrap_or(claims);
@@ -497,22 +359,14 @@ fn any_of_several_keys_may_have_signed() {
     let old = VerifyKey::Secret(b"the secret of last year".to_vec());
     let options = VerifyOptions::new(vec![old, secret()], vec![Algorithm::HS256]);
     let good = with_header(r#"{"alg":"HS256"}"#);
-    assert_eq!(
-        outcome(&verifier(options), &good),
-        r#"{"sub":"7","exp":1800000060}"#
-    );
+    assert_eq!(outcome(&verifier(options), &good), r#"{"sub":"7","exp":1800000060}"#);
 }
 
 #[test]
 fn keys_that_cannot_work_are_found_when_they_are_configured() {
     let p256 = Pair::ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
-    let SigningKey::PrivatePem(private) = &p256.private else {
-        unreachable!()
-    };
-    let short = RsaPublicKeyComponents {
-        n: &[0xc5; 128][..],
-        e: &[1, 0, 1][..],
-    };
+    let SigningKey::PrivatePem(private) = &p256.private else { unreachable!() };
+    let short = RsaPublicKeyComponents { n: &[0xc5; 128][..], e: &[1, 0, 1][..] };
     let short: aws_lc_rs::encoding::PublicKeyX509Der = short.as_der().unwrap();
     let short = VerifyKey::PublicPem(pem("PUBLIC KEY", short.as_ref()));
     let public = |text: &str| VerifyKey::PublicPem(text.into());
@@ -520,52 +374,20 @@ fn keys_that_cannot_work_are_found_when_they_are_configured() {
     let cases = [
         (vec![secret()], vec![], "jwt: no algorithms are given"),
         (vec![], vec!["HS256"], "jwt: no key is given"),
-        (
-            vec![VerifyKey::Secret(vec![])],
-            vec!["HS256"],
-            "jwt: the secret is empty",
-        ),
+        (vec![VerifyKey::Secret(vec![])], vec!["HS256"], "jwt: the secret is empty"),
         (vec![base64("")], vec!["HS256"], "jwt: the secret is empty"),
-        (
-            vec![base64("§")],
-            vec!["HS256"],
-            "jwt: the secret is not base64",
-        ),
-        (
-            vec![secret()],
-            vec!["RS256"],
-            "jwt: a key fits none of the algorithms",
-        ),
-        (
-            vec![secret()],
-            vec!["HS256", "RS256"],
-            "jwt: there is no key for RS256",
-        ),
-        (
-            vec![p256.public.clone()],
-            vec!["ES384"],
-            "jwt: a key fits none of the algorithms",
-        ),
-        (
-            vec![public("nonsense")],
-            vec!["ES256"],
-            "jwt: the public key is not the PEM of an RSA, EC or Ed25519 key",
-        ),
-        (
-            vec![public(private)],
-            vec!["ES256"],
-            "jwt: the public key is a private key; give its public half",
-        ),
+        (vec![base64("§")], vec!["HS256"], "jwt: the secret is not base64"),
+        (vec![secret()], vec!["RS256"], "jwt: a key fits none of the algorithms"),
+        (vec![secret()], vec!["HS256", "RS256"], "jwt: there is no key for RS256"),
+        (vec![p256.public.clone()], vec!["ES384"], "jwt: a key fits none of the algorithms"),
+        (vec![public("nonsense")], vec!["ES256"], "jwt: the public key is not the PEM of an RSA, EC or Ed25519 key"),
+        (vec![public(private)], vec!["ES256"], "jwt: the public key is a private key; give its public half"),
         (
             vec![public("-----BEGIN CERTIFICATE-----")],
             vec!["ES256"],
             "jwt: the public key is a certificate; give the key within it",
         ),
-        (
-            vec![short],
-            vec!["RS256"],
-            "jwt: an RSA key of fewer than 2048 bits is refused",
-        ),
+        (vec![short], vec!["RS256"], "jwt: an RSA key of fewer than 2048 bits is refused"),
     ];
     for (keys, names, expected) in cases {
         let algorithms = names.iter().map(|name| algorithm(name).unwrap()).collect();
@@ -585,19 +407,10 @@ fn keys_that_cannot_work_are_found_when_they_are_configured() {
         Ok(_) => "a signer".into(),
         Err(error) => error.to_string(),
     };
-    assert_eq!(
-        unfit(&p256.private, Algorithm::ES384),
-        "jwt: the signing key is not one for ES384"
-    );
-    assert_eq!(
-        unfit(&p256.private, Algorithm::HS256),
-        "jwt: the signing key is not one for HS256"
-    );
+    assert_eq!(unfit(&p256.private, Algorithm::ES384), "jwt: the signing key is not one for ES384");
+    assert_eq!(unfit(&p256.private, Algorithm::HS256), "jwt: the signing key is not one for HS256");
     let secret = SigningKey::Secret(SECRET.to_vec());
-    assert_eq!(
-        unfit(&secret, Algorithm::RS256),
-        "jwt: the signing key is not one for RS256"
-    );
+    assert_eq!(unfit(&secret, Algorithm::RS256), "jwt: the signing key is not one for RS256");
 }
 
 #[test]
@@ -622,10 +435,7 @@ fn a_signer_keeps_claims_as_they_are_and_its_header_its_own() {
     let claims = r#"{ "z": 18446744073709551616, "a": [] }"#;
     let token = signer.sign(claims, &header(r#"{"kid":"1"}"#)).unwrap();
     let (decoded_header, decoded) = decode(&token).unwrap();
-    assert_eq!(
-        decoded_header.text,
-        r#"{"typ":"JWT","alg":"HS256","kid":"1"}"#
-    );
+    assert_eq!(decoded_header.text, r#"{"typ":"JWT","alg":"HS256","kid":"1"}"#);
     assert_eq!(decoded.text, claims);
     for name in ["alg", "crit", "b64"] {
         let header = header(&format!(r#"{{"{name}":"x"}}"#));

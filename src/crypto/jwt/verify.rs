@@ -33,14 +33,7 @@ pub struct VerifyOptions {
 
 impl VerifyOptions {
     pub fn new(keys: Vec<VerifyKey>, algorithms: Vec<Algorithm>) -> Self {
-        VerifyOptions {
-            keys,
-            algorithms,
-            issuers: Vec::new(),
-            audiences: Vec::new(),
-            leeway: 0,
-            require_exp: true,
-        }
+        VerifyOptions { keys, algorithms, issuers: Vec::new(), audiences: Vec::new(), leeway: 0, require_exp: true }
     }
 }
 
@@ -63,11 +56,7 @@ impl Verifier {
         let keys = usable(&options.keys, &options.algorithms)?;
         // They are in `keys` now, in a form that is wiped when it is dropped.
         options.keys = Vec::new();
-        Ok(Verifier {
-            options,
-            keys,
-            cache: RefCell::default(),
-        })
+        Ok(Verifier { options, keys, cache: RefCell::default() })
     }
 
     /// The claims of a token that is good at `now`, in seconds since 1970.
@@ -116,10 +105,7 @@ impl Verifier {
         if header.contains_key("crit") {
             return Err(JwtError::CritHeader);
         }
-        if header
-            .get("b64")
-            .is_some_and(|b64| *b64 != Value::Bool(true))
-        {
+        if header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
             return Err(JwtError::UnencodedPayload);
         }
         let name = match header.get("alg") {
@@ -129,9 +115,7 @@ impl Verifier {
         let allowed = name.parse().ok();
         // The name is the client's: cut, and quoted where it is shown.
         let refused = || JwtError::AlgorithmNotAllowed(name.chars().take(32).collect());
-        allowed
-            .filter(|algorithm| self.options.algorithms.contains(algorithm))
-            .ok_or_else(refused)
+        allowed.filter(|algorithm| self.options.algorithms.contains(algorithm)).ok_or_else(refused)
     }
 
     fn is_signed(&self, parts: &Parts<'_>, algorithm: Algorithm) -> bool {
@@ -139,8 +123,7 @@ impl Verifier {
         let mut fitting = keys.filter(|usable| usable.algorithms.contains(&algorithm));
         fitting.any(|usable| {
             let message = parts.message.as_bytes();
-            jsonwebtoken::crypto::verify(parts.signature, message, &usable.key, algorithm)
-                .unwrap_or(false)
+            jsonwebtoken::crypto::verify(parts.signature, message, &usable.key, algorithm).unwrap_or(false)
         })
     }
 

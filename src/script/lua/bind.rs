@@ -35,26 +35,19 @@ const PRELUDE: &str = include_str!("prelude.luau");
 /// Runs the prelude and binds the list; gives what the prelude exports.
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let host = host_table(lua, shared)?;
-    let prelude: Table = lua
-        .load(PRELUDE)
-        .set_name("=gateway")
-        .set_mode(ChunkMode::Text)
-        .call((
-            host,
-            Lv::from(Mark::Wait),
-            Lv::from(Mark::Raised),
-            Lv::from(Mark::Done),
-        ))?;
+    let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
+        host,
+        Lv::from(Mark::Wait),
+        Lv::from(Mark::Raised),
+        Lv::from(Mark::Done),
+    ))?;
     let bind: Function = prelude.get("bind")?;
     let globals = lua.globals();
     for module in host::MODULES {
         let table = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(
-                function.name,
-                bind.call::<Function>(host_function(lua, shared, name, function, None)?)?,
-            )?;
+            table.raw_set(function.name, bind.call::<Function>(host_function(lua, shared, name, function, None)?)?)?;
         }
         for Constant { name, value, .. } in module.constants {
             table.raw_set(
@@ -72,11 +65,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let mut kinds = AHashMap::new();
     for kind in host::KINDS {
         let mut members = AHashMap::new();
-        members.extend(
-            kind.properties
-                .iter()
-                .map(|property| (property.name, Member::Property(property))),
-        );
+        members.extend(kind.properties.iter().map(|property| (property.name, Member::Property(property))));
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
             let run = host_function(lua, shared, name, method, Some(kind))?;
@@ -91,11 +80,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
 
 impl Shared {
     pub fn member(&self, kind: &'static Kind, name: &str) -> Option<&Member> {
-        self.bound
-            .get()?
-            .kinds
-            .get(&std::ptr::from_ref(kind).addr())?
-            .get(name)
+        self.bound.get()?.kinds.get(&std::ptr::from_ref(kind).addr())?.get(name)
     }
 
     /// Leaves what a host function raised for the prelude, or ends the hook.
@@ -144,16 +129,13 @@ fn host_function(
     lua.create_function(move |lua, mut given: MultiValue| {
         let running = shared.running()?;
         let Some(scope) = &running.scope else {
-            let why =
-                "can't be called while a file is loaded: call it from on_load or another hook";
+            let why = "can't be called while a file is loaded: call it from on_load or another hook";
             return shared.raise(&running, named(&name, Raise::error(why)));
         };
         let mut converted = Vec::with_capacity(function.params.len() + 1);
         if let Some(kind) = kind {
             match given.pop_front().as_ref().and_then(convert::object) {
-                Some(object) if std::ptr::eq(object.kind(), kind) => {
-                    converted.push(Value::Object(object))
-                }
+                Some(object) if std::ptr::eq(object.kind(), kind) => converted.push(Value::Object(object)),
                 _ => {
                     let why = format!("call it with a colon, on a {}", kind.name);
                     return shared.raise(&running, named(&name, Raise::error(why)));
@@ -161,11 +143,7 @@ fn host_function(
             }
         }
         let failed = RefCell::new(None);
-        let context = Context {
-            shared: &shared,
-            running: &running,
-            failed: &failed,
-        };
+        let context = Context { shared: &shared, running: &running, failed: &failed };
         let given = given.into_iter().map(|value| LuaValue { value, context });
         if let Err(raise) = args(function.params, function.variadic, given, &mut converted) {
             return match failed.take() {
@@ -177,10 +155,7 @@ fn host_function(
             Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
             Outcome::Wait(future) => {
                 running.answer.replace(None);
-                running.pending.replace(Some(Pending {
-                    future,
-                    function: name.clone(),
-                }));
+                running.pending.replace(Some(Pending { future, function: name.clone() }));
                 Ok(Mark::Wait.into())
             }
         }
@@ -199,40 +174,21 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     host.raw_set(
         "print",
         lua.create_function(move |_, text: LuaString| {
-            let plugin = at
-                .running()?
-                .scope
-                .as_ref()
-                .map(|scope| scope.instance.plugin.clone());
-            tracing::info!(
-                plugin = plugin.as_deref().unwrap_or_default(),
-                "{}",
-                text.to_string_lossy()
-            );
+            let plugin = at.running()?.scope.as_ref().map(|scope| scope.instance.plugin.clone());
+            tracing::info!(plugin = plugin.as_deref().unwrap_or_default(), "{}", text.to_string_lossy());
             Ok(())
         })?,
     )?;
     let at = shared.clone();
-    host.raw_set(
-        "clone",
-        lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?,
-    )?;
+    host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
     host.raw_set(
         "search",
         lua.create_function(|_, (text, wanted, init): (LuaString, LuaString, i64)| {
             let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
             // As string.find: from 1, negative from the end.
-            let from = if init < 0 {
-                (text.len() as i64 + init).max(0)
-            } else {
-                (init - 1).max(0)
-            } as usize;
-            let found = text
-                .get(from..)
-                .and_then(|rest| memchr::memmem::find(rest, &wanted));
-            Ok(found.map_or((None, None), |at| {
-                (Some(from + at + 1), Some(from + at + wanted.len()))
-            }))
+            let from = if init < 0 { (text.len() as i64 + init).max(0) } else { (init - 1).max(0) } as usize;
+            let found = text.get(from..).and_then(|rest| memchr::memmem::find(rest, &wanted));
+            Ok(found.map_or((None, None), |at| (Some(from + at + 1), Some(from + at + wanted.len()))))
         })?,
     )?;
     Ok(host)
@@ -254,17 +210,12 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
         let running = at.running()?;
         if let Some(pending) = running.pending.take() {
             let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
-            running.answer.replace(Some(Answer {
-                result: Err(Raise::error(why)),
-                function: pending.function,
-            }));
+            running.answer.replace(Some(Answer { result: Err(Raise::error(why)), function: pending.function }));
         }
         Ok(())
     })?;
     host.raw_set("forget", forget)?;
     let at = shared.clone();
-    let is_own = lua.create_function(move |lua, ()| {
-        Ok(at.running().is_ok_and(|running| running.is_own(lua)))
-    })?;
+    let is_own = lua.create_function(move |lua, ()| Ok(at.running().is_ok_and(|running| running.is_own(lua))))?;
     host.raw_set("is_own", is_own)
 }

@@ -68,14 +68,7 @@ impl Native for LuaValue<'_> {
             return None;
         };
         let items = table.sequence_values::<mlua::Value>();
-        items
-            .map(|value| {
-                Some(LuaValue {
-                    value: value.ok()?,
-                    context: self.context,
-                })
-            })
-            .collect()
+        items.map(|value| Some(LuaValue { value: value.ok()?, context: self.context })).collect()
     }
 
     fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
@@ -87,13 +80,7 @@ impl Native for LuaValue<'_> {
         let each = table.for_each(|key: mlua::Value, value: mlua::Value| {
             match &key {
                 mlua::Value::String(name) => {
-                    entries.push((
-                        name.to_string_lossy(),
-                        LuaValue {
-                            value,
-                            context: self.context,
-                        },
-                    ));
+                    entries.push((name.to_string_lossy(), LuaValue { value, context: self.context }));
                 }
                 other => wrong = Some(describe(other)),
             }
@@ -107,11 +94,8 @@ impl Native for LuaValue<'_> {
     }
 
     fn json(&self) -> Result<Bytes, Raise> {
-        let Context {
-            shared, running, ..
-        } = self.context;
-        self.context
-            .keep(json::encode(&shared.json, Some(running), &self.value))?
+        let Context { shared, running, .. } = self.context;
+        self.context.keep(json::encode(&shared.json, Some(running), &self.value))?
     }
 
     fn type_name(&self) -> String {
@@ -121,11 +105,7 @@ impl Native for LuaValue<'_> {
 
 /// Whole numbers cross as integers, so that headers and URLs show `5` and not `5.0`.
 fn number(f: f64) -> Value {
-    if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 {
-        Value::Int(f as i64)
-    } else {
-        Value::Float(f)
-    }
+    if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 { Value::Int(f as i64) } else { Value::Float(f) }
 }
 
 pub fn object(value: &mlua::Value) -> Option<Object> {
@@ -197,12 +177,7 @@ pub fn to_lua(
 
 /// The userdata of an object; those of the hook's own exchange are made once. They and the answers of calls are emptied
 /// when the hook is over; replies and keys may be kept by the script.
-pub fn handle(
-    lua: &Lua,
-    shared: &Shared,
-    running: Option<&Running>,
-    object: Object,
-) -> mlua::Result<AnyUserData> {
+pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
     let place = running.and_then(|running| Some((running, running.handle(&object)?)));
     let Some((running, place)) = place else {
         let held = match &object {

@@ -35,12 +35,7 @@ enum Start {
 }
 
 /// Calls `function` as the hook `running` and gives what it returned.
-pub async fn run(
-    vm: &Vm,
-    running: &Rc<Running>,
-    function: &Function,
-    args: MultiValue,
-) -> Result<Value, Failure> {
+pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: MultiValue) -> Result<Value, Failure> {
     let (thread, mut start) = begin(vm, running, function, args)?;
     let deadline = Instant::from_std(running.budget.deadline());
     loop {
@@ -59,30 +54,21 @@ pub async fn run(
             }
             Step::Waits => {
                 if let Some(pending) = running.pending.take() {
-                    let Ok(answer) = tokio::time::timeout_at(
-                        deadline,
-                        AssertUnwindSafe(pending.future).catch_unwind(),
-                    )
-                    .await
+                    let Ok(answer) =
+                        tokio::time::timeout_at(deadline, AssertUnwindSafe(pending.future).catch_unwind()).await
                     else {
                         running.halt(Limit::Wall);
                         // Resumed once more, to be told where it waited.
                         slice(vm, running, &thread, Start::Error(Mark::Stopped.into()))?;
                         return Err(Failure::Halted);
                     };
-                    let result = answer.or_else(|panic| {
-                        running.guard(|| resume_unwind(panic)).map_err(Failure::Lua)
-                    })?;
-                    running.answer.replace(Some(Answer {
-                        result,
-                        function: pending.function,
-                    }));
+                    let result =
+                        answer.or_else(|panic| running.guard(|| resume_unwind(panic)).map_err(Failure::Lua))?;
+                    running.answer.replace(Some(Answer { result, function: pending.function }));
                 }
                 start = Start::Go;
             }
-            Step::Strayed => {
-                start = Start::Error(message(vm, "there is no coroutine here to yield from")?)
-            }
+            Step::Strayed => start = Start::Error(message(vm, "there is no coroutine here to yield from")?),
         }
     }
 }
@@ -95,18 +81,13 @@ pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Va
             Step::Returned(value) => return Ok(value),
             Step::Raised(value) => return Err(Failure::Raised(value)),
             Step::GaveWay => Start::Go,
-            Step::Waits | Step::Strayed => {
-                Start::Error(message(vm, "a file can't wait while it is loaded")?)
-            }
+            Step::Waits | Step::Strayed => Start::Error(message(vm, "a file can't wait while it is loaded")?),
         }
     }
 }
 
 fn message(vm: &Vm, text: &str) -> Result<Value, Failure> {
-    vm.lua
-        .create_string(text)
-        .map(Value::String)
-        .map_err(Failure::Lua)
+    vm.lua.create_string(text).map(Value::String).map_err(Failure::Lua)
 }
 
 fn begin(

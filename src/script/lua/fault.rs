@@ -47,11 +47,7 @@ pub fn frames(lua: &Lua) -> Vec<Frame> {
             let source = debug.source();
             let file = source.source.as_deref()?.strip_prefix('@')?.to_owned();
             let function = debug.names().name.map(|name| name.into_owned());
-            Some(Frame {
-                file,
-                line: debug.current_line()?,
-                function,
-            })
+            Some(Frame { file, line: debug.current_line()?, function })
         });
         match frame {
             None => break,
@@ -123,14 +119,10 @@ fn is_memory_error(error: &mlua::Error) -> bool {
 /// The message of an error of mlua's, without the traceback that it adds.
 fn root(error: &mlua::Error) -> String {
     match error {
-        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
-            root(cause)
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => root(cause),
+        mlua::Error::RuntimeError(message) | mlua::Error::SyntaxError { message, .. } => {
+            message.split("\nstack traceback:").next().unwrap_or_default().to_owned()
         }
-        mlua::Error::RuntimeError(message) | mlua::Error::SyntaxError { message, .. } => message
-            .split("\nstack traceback:")
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
         other => other.to_string(),
     }
 }
@@ -152,28 +144,17 @@ impl Failure {
         let memory = self.is_limit(running) && hit.is_none();
         let panicked = running.panicked.take();
         let (fault, message) = match (hit.or(memory.then_some(Limit::Memory)), self) {
-            (None, _) if panicked.is_some() => (
-                Fault::Runtime,
-                format!("a host function failed: {}", panicked.unwrap_or_default()),
-            ),
+            (None, _) if panicked.is_some() => {
+                (Fault::Runtime, format!("a host function failed: {}", panicked.unwrap_or_default()))
+            }
             (Some(limit), _) => (Fault::Limit(limit), limit_message(limit, running)),
             (None, Failure::Raised(value)) => (Fault::Runtime, thrown(&vm.shared, &value)),
             (None, Failure::Lua(error)) => (Fault::Runtime, root(&error)),
             (None, Failure::Halted) => (Fault::Runtime, "the script was stopped".into()),
         };
         let frames = running.frames.take();
-        let mut error = at(
-            &vm.shared,
-            fault,
-            &message,
-            frames
-                .first()
-                .map(|frame| (frame.file.as_str(), frame.line)),
-        );
-        error.stack = frames
-            .iter()
-            .map(|frame| show_frame(&vm.shared, frame))
-            .collect();
+        let mut error = at(&vm.shared, fault, &message, frames.first().map(|frame| (frame.file.as_str(), frame.line)));
+        error.stack = frames.iter().map(|frame| show_frame(&vm.shared, frame)).collect();
         error.hook = hook;
         error
     }
@@ -181,9 +162,7 @@ impl Failure {
 
 fn show_frame(shared: &Shared, frame: &Frame) -> String {
     let files = shared.files.borrow();
-    let file = files
-        .get(&frame.file)
-        .map_or(frame.file.clone(), |file| file.path.display().to_string());
+    let file = files.get(&frame.file).map_or(frame.file.clone(), |file| file.path.display().to_string());
     match &frame.function {
         Some(function) => format!("{file}:{} in {function}", frame.line),
         None => format!("{file}:{}", frame.line),
@@ -194,10 +173,7 @@ fn limit_message(limit: Limit, running: &Running) -> String {
     match limit {
         Limit::Cpu => "stopped: it ran too long without giving way, or used up its CPU time".into(),
         Limit::Wall => "stopped: the deadline passed".into(),
-        Limit::Memory => format!(
-            "stopped: it held more than its share of memory ({} MiB)",
-            running.share() >> 20
-        ),
+        Limit::Memory => format!("stopped: it held more than its share of memory ({} MiB)", running.share() >> 20),
         Limit::Depth => "stopped: calls nested too deep".into(),
     }
 }
@@ -216,12 +192,7 @@ fn thrown(shared: &Shared, value: &Value) -> String {
 }
 
 /// An error with the position that stands in front of its message, or else the one given.
-pub fn at(
-    shared: &Shared,
-    fault: Fault,
-    message: &str,
-    else_at: Option<(&str, usize)>,
-) -> ScriptError {
+pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, usize)>) -> ScriptError {
     let files = shared.files.borrow();
     let prefixed = files.keys().find_map(|name| {
         let rest = message.strip_prefix(name.as_str())?.strip_prefix(':')?;
@@ -234,22 +205,13 @@ pub fn at(
         (None, None) => ("", 0, message),
     };
     let known = files.get(file);
-    let source_line = known
-        .and_then(|file| file.text.lines().nth(line.checked_sub(1)?))
-        .unwrap_or_default();
+    let source_line = known.and_then(|file| file.text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
     ScriptError {
         fault,
         message: message.to_owned(),
         file: known.map_or_else(|| PathBuf::from(file), |file| file.path.clone()),
         line,
-        column: if line == 0 {
-            0
-        } else {
-            1 + source_line
-                .chars()
-                .take_while(|c| c.is_whitespace())
-                .count()
-        },
+        column: if line == 0 { 0 } else { 1 + source_line.chars().take_while(|c| c.is_whitespace()).count() },
         source_line: source_line.to_owned(),
         hook: None,
         stack: Vec::new(),
@@ -259,9 +221,7 @@ pub fn at(
 
 fn help(message: &str) -> Option<&'static str> {
     if message.contains("attempt to modify a readonly table") {
-        Some(
-            "libraries, ctx.config and ctx.state are read only: change a copy made with table.clone",
-        )
+        Some("libraries, ctx.config and ctx.state are read only: change a copy made with table.clone")
     } else if message.contains("can't be assigned here") {
         Some("put `local` before it")
     } else if message.contains("attempt to yield across metamethod/C-call boundary") {
@@ -272,11 +232,7 @@ fn help(message: &str) -> Option<&'static str> {
 }
 
 /// An error of loading, from mlua.
-pub fn loading(
-    shared: &Shared,
-    error: &mlua::Error,
-    else_at: Option<(&str, usize)>,
-) -> ScriptError {
+pub fn loading(shared: &Shared, error: &mlua::Error, else_at: Option<(&str, usize)>) -> ScriptError {
     let fault = match error {
         mlua::Error::SyntaxError { .. } => Fault::Syntax,
         _ => Fault::Runtime,
@@ -301,8 +257,7 @@ pub fn at_start(error: mlua::Error) -> ScriptError {
 
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it panicked".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())
 }
 
 /// Whether a value is a reply, thrown or returned.

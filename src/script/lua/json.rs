@@ -51,10 +51,7 @@ impl Tables {
         let array = lua.create_table()?;
         array.raw_set("__metatable", ARRAY)?;
         array.set_readonly(true);
-        Ok(Tables {
-            array,
-            shapes: RefCell::default(),
-        })
+        Ok(Tables { array, shapes: RefCell::default() })
     }
 
     /// Marks a table as an array, even when it is empty.
@@ -93,18 +90,13 @@ impl Tables {
         }
         metatable.raw_set("__metatable", OBJECT)?;
         metatable.set_readonly(true);
-        let shape = Rc::new(Shape {
-            metatable,
-            keys: distinct,
-        });
+        let shape = Rc::new(Shape { metatable, keys: distinct });
         if joined.len() <= MAX_SHAPE_BYTES {
             let mut shapes = self.shapes.borrow_mut();
             if shapes.by_keys.len() >= MAX_SHAPES {
                 *shapes = Shapes::default();
             }
-            shapes
-                .by_metatable
-                .insert(shape.metatable.to_pointer() as usize, shape.clone());
+            shapes.by_metatable.insert(shape.metatable.to_pointer() as usize, shape.clone());
             shapes.by_keys.insert(joined.into(), shape.clone());
         }
         Ok(shape)
@@ -112,12 +104,7 @@ impl Tables {
 
     /// The order of keys that a metatable of a decoded object tells.
     fn keys(&self, metatable: &Table) -> Option<Rc<Shape>> {
-        if let Some(shape) = self
-            .shapes
-            .borrow()
-            .by_metatable
-            .get(&(metatable.to_pointer() as usize))
-        {
+        if let Some(shape) = self.shapes.borrow().by_metatable.get(&(metatable.to_pointer() as usize)) {
             return Some(shape.clone());
         }
         // The cache started anew since, or never kept it.
@@ -125,14 +112,8 @@ impl Tables {
         if mark.as_string().is_none_or(|mark| *mark != OBJECT) {
             return None;
         }
-        let keys = (1..=metatable.raw_len())
-            .map(|index| metatable.raw_get(index))
-            .collect::<Result<_, _>>()
-            .ok()?;
-        Some(Rc::new(Shape {
-            metatable: metatable.clone(),
-            keys,
-        }))
+        let keys = (1..=metatable.raw_len()).map(|index| metatable.raw_get(index)).collect::<Result<_, _>>().ok()?;
+        Some(Rc::new(Shape { metatable: metatable.clone(), keys }))
     }
 }
 
@@ -145,24 +126,11 @@ pub enum Undecoded {
 }
 
 /// Reads a document; [`json::refused`] says what scripts are told when it is not JSON.
-pub fn decode(
-    lua: &Lua,
-    tables: &Tables,
-    running: Option<&Running>,
-    text: &[u8],
-) -> Result<Value, Undecoded> {
-    let reader = Reader {
-        lua,
-        tables,
-        running,
-        failed: RefCell::default(),
-        count: Cell::new(0),
-        joined: RefCell::default(),
-    };
+pub fn decode(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]) -> Result<Value, Undecoded> {
+    let reader =
+        Reader { lua, tables, running, failed: RefCell::default(), count: Cell::new(0), joined: RefCell::default() };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let decoded = Seed(&reader)
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let decoded = Seed(&reader).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     decoded.map_err(|why| match reader.failed.take() {
         Some(error) => Undecoded::Lua(error),
         None => Undecoded::Refused(json::refused(text, &why)),
@@ -262,9 +230,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             keys.push(key);
         }
         if !keys.is_empty() {
-            let shape = reader
-                .tables
-                .shape(reader.lua, &reader.joined.borrow()[start..], keys);
+            let shape = reader.tables.shape(reader.lua, &reader.joined.borrow()[start..], keys);
             let shape = reader.ok(shape)?;
             reader.ok(table.set_metatable(Some(shape.metatable.clone())))?;
         }

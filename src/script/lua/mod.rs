@@ -36,20 +36,12 @@ impl LuaEngine {
     /// `memory`: bytes that the whole machine may hold, 64 MiB by default (§4 of the contract); one hook may grow it by
     /// half of that.
     pub fn new(memory: usize) -> Result<LuaEngine, ScriptError> {
-        Ok(LuaEngine {
-            vm: vm::Vm::new(memory).map_err(fault::at_start)?,
-        })
+        Ok(LuaEngine { vm: vm::Vm::new(memory).map_err(fault::at_start)? })
     }
 }
 
 impl Engine for LuaEngine {
-    fn compile(
-        &self,
-        source: &Source,
-        modules: &Rc<dyn Modules>,
-    ) -> Result<Rc<dyn Program>, ScriptError> {
-        Ok(Rc::new(program::LuaProgram::compile(
-            &self.vm, source, modules,
-        )?))
+    fn compile(&self, source: &Source, modules: &Rc<dyn Modules>) -> Result<Rc<dyn Program>, ScriptError> {
+        Ok(Rc::new(program::LuaProgram::compile(&self.vm, source, modules)?))
     }
 }

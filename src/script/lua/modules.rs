@@ -20,11 +20,7 @@ pub fn load_file(lua: &Lua, shared: &Shared, source: &Source) -> mlua::Result<Fu
     env.set_metatable(Some(fallback))?;
     // The globals behind it are frozen, so the compiler may bind them early.
     env.set_safeenv(true);
-    let file = File {
-        path: source.path.clone(),
-        text: source.text.clone(),
-        env: env.clone(),
-    };
+    let file = File { path: source.path.clone(), text: source.text.clone(), env: env.clone() };
     shared.files.borrow_mut().insert(name.clone(), file);
     lua.load(source.text.as_ref())
         .set_name(format!("@{name}"))
@@ -62,10 +58,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     let find = lua.create_function(move |lua, name: Value| {
         let running = at.running()?;
         let Value::String(name) = &name else {
-            let message = format!(
-                "require: expected the name of a module, got {}",
-                convert::describe(&name)
-            );
+            let message = format!("require: expected the name of a module, got {}", convert::describe(&name));
             return Ok(fault::mark_raised(&running, message));
         };
         let name = name.to_string_lossy();
@@ -79,10 +72,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
                 }
                 lua.create_string(path).map(Value::String)
             }
-            None => Ok(fault::mark_raised(
-                &running,
-                format!("require: there is no module `{name}`"),
-            )),
+            None => Ok(fault::mark_raised(&running, format!("require: there is no module `{name}`"))),
         }
     })?;
     host.raw_set("find", find)?;
@@ -92,25 +82,17 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         let running = at.running()?;
         let mut loading = running.loading.borrow_mut();
         if let Some(first) = loading.iter().position(|other| *other == path) {
-            let cycle = [&loading[first..], std::slice::from_ref(&path)]
-                .concat()
-                .join(" → ");
+            let cycle = [&loading[first..], std::slice::from_ref(&path)].concat().join(" → ");
             let message = format!("require: a module requires itself: {cycle}");
             return Ok((fault::mark_raised(&running, message), HERE));
         }
         let source = at.found.borrow_mut().remove(&path);
         let source = source.or_else(|| {
             let files = at.files.borrow();
-            files.get(&path).map(|file| Source {
-                path: file.path.clone(),
-                text: file.text.clone(),
-            })
+            files.get(&path).map(|file| Source { path: file.path.clone(), text: file.text.clone() })
         });
         let Some(source) = source else {
-            return Ok((
-                fault::mark_raised(&running, format!("require: `{path}` is gone")),
-                HERE,
-            ));
+            return Ok((fault::mark_raised(&running, format!("require: `{path}` is gone")), HERE));
         };
         match load_file(lua, &at, &source) {
             Ok(chunk) => {

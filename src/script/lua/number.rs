@@ -28,15 +28,9 @@ impl UserData for Big {
             joined.extend(text(&b)?);
             Ok(mlua::BString::from(joined))
         });
-        methods.add_meta_function(MetaMethod::Eq, |_, (a, b): (Value, Value)| {
-            Ok(big(&a) == big(&b))
-        });
-        methods.add_meta_function(MetaMethod::Lt, |_, (a, b): (Value, Value)| {
-            Ok(big(&a) < big(&b))
-        });
-        methods.add_meta_function(MetaMethod::Le, |_, (a, b): (Value, Value)| {
-            Ok(big(&a) <= big(&b))
-        });
+        methods.add_meta_function(MetaMethod::Eq, |_, (a, b): (Value, Value)| Ok(big(&a) == big(&b)));
+        methods.add_meta_function(MetaMethod::Lt, |_, (a, b): (Value, Value)| Ok(big(&a) < big(&b)));
+        methods.add_meta_function(MetaMethod::Le, |_, (a, b): (Value, Value)| Ok(big(&a) <= big(&b)));
         methods.add_meta_method(MetaMethod::Unm, |_, this, ()| Ok(-(this.0 as f64)));
         type Calculation = fn(f64, f64) -> f64;
         let calculations: [(MetaMethod, Calculation); 7] = [
@@ -50,9 +44,7 @@ impl UserData for Big {
             (MetaMethod::Pow, f64::powf),
         ];
         for (method, calculate) in calculations {
-            methods.add_meta_function(method, move |_, (a, b): (Operand, Operand)| {
-                Ok(calculate(a.0, b.0))
-            });
+            methods.add_meta_function(method, move |_, (a, b): (Operand, Operand)| Ok(calculate(a.0, b.0)));
         }
     }
 }
@@ -69,9 +61,8 @@ fn text(value: &Value) -> mlua::Result<Vec<u8>> {
         (Some(big), _) => Ok(big.0.to_string().into_bytes()),
         (None, Value::String(text)) => Ok(text.as_bytes().to_vec()),
         (None, Value::Integer(_) | Value::Number(_)) => value.to_string().map(String::into_bytes),
-        (None, other) => Err(mlua::Error::runtime(format!(
-            "attempt to concatenate a number with {}",
-            other.type_name()
-        ))),
+        (None, other) => {
+            Err(mlua::Error::runtime(format!("attempt to concatenate a number with {}", other.type_name())))
+        }
     }
 }

@@ -16,17 +16,14 @@ use crate::script::{
     value::Args,
 };
 use mlua::{
-    AnyUserData, Function, Lua, LuaString, MetaMethod, Table, UserDataFields, UserDataMethods,
-    UserDataRegistry, Value as Lv,
+    AnyUserData, Function, Lua, LuaString, MetaMethod, Table, UserDataFields, UserDataMethods, UserDataRegistry,
+    Value as Lv,
 };
 use std::{cell::RefCell, rc::Rc};
 
 pub fn register(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
-    let (index, newindex, iterate): (Function, Function, Function) = (
-        prelude.get("index")?,
-        prelude.get("newindex")?,
-        prelude.get("iterate")?,
-    );
+    let (index, newindex, iterate): (Function, Function, Function) =
+        (prelude.get("index")?, prelude.get("newindex")?, prelude.get("iterate")?);
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
@@ -40,12 +37,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
 
     let at = shared.clone();
-    set(
-        "get",
-        lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| {
-            get(lua, &at, &object, &key)
-        }),
-    )?;
+    set("get", lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| get(lua, &at, &object, &key)))?;
     let at = shared.clone();
     set(
         "set",
@@ -75,10 +67,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         lua.create_function(move |lua, object: AnyUserData| {
             let running = at.running()?;
             let Ok(object) = object.borrow_scoped::<Object, _>(Object::clone) else {
-                return at.raise(
-                    &running,
-                    Raise::error("this value has no items to go through"),
-                );
+                return at.raise(&running, Raise::error("this value has no items to go through"));
             };
             let kind = object.kind();
             let Some(index) = &kind.index else {
@@ -109,14 +98,8 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
     let text = std::str::from_utf8(&name).unwrap_or_default();
     match shared.member(kind, text) {
         Some(Member::Method(function)) => return Ok(Lv::Function(function.clone())),
-        Some(Member::Property(Property {
-            name: "config",
-            ty: Type::Native,
-            ..
-        })) => return Ok(running.config.clone()),
-        Some(Member::Property(Property {
-            ty: Type::Native, ..
-        })) => return Ok(running.state.clone()),
+        Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
+        Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
         Some(Member::Property(property)) => {
             let got = running.guard(|| (property.get)(&Args(vec![object.into()])))?;
             return shared.give(lua, &running, None, got);
@@ -130,15 +113,11 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
             shared.give(lua, &running, None, got)
         }
         None if is_over(&object) => shared.raise(&running, Raise::error(REQUEST_IS_OVER)),
-        None => shared.raise(
-            &running,
-            unknown_member(kind, &String::from_utf8_lossy(&name)),
-        ),
+        None => shared.raise(&running, unknown_member(kind, &String::from_utf8_lossy(&name))),
     }
 }
 
-const REQUEST_IS_OVER: &str =
-    "the request of this object is over: keep what was read from it, not the object";
+const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
 
 fn is_over(object: &Object) -> bool {
     matches!(object, Object::Opaque(name, _) if *name == OVER)
@@ -158,17 +137,10 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
     };
     let shown = String::from_utf8_lossy(&name);
     let Some(scope) = &running.scope else {
-        return shared.raise(
-            &running,
-            Raise::error("nothing can be set while a file is loaded"),
-        );
+        return shared.raise(&running, Raise::error("nothing can be set while a file is loaded"));
     };
     let failed = RefCell::new(None);
-    let context = Context {
-        shared,
-        running: &running,
-        failed: &failed,
-    };
+    let context = Context { shared, running: &running, failed: &failed };
     let value = LuaValue { value, context };
     let set = || match (shared.member(kind, &shown), &kind.index) {
         (Some(Member::Property(property)), _) => match property.set {
@@ -182,11 +154,7 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
             Some(set) => {
                 let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
                 // What is read as text may be written as a number or a boolean too.
-                let ty = if matches!(index.ty, Type::Maybe(Type::String)) {
-                    &Type::Scalar
-                } else {
-                    &index.ty
-                };
+                let ty = if matches!(index.ty, Type::Maybe(Type::String)) { &Type::Scalar } else { &index.ty };
                 assigned(ty, &value)
                     .and_then(|value| set(scope, Args(vec![object.into(), key, value])))
                     .map_err(|raise| named(&format!("{}[\"{shown}\"]", kind.name), raise))

@@ -41,38 +41,19 @@ struct LuaState {
 }
 
 impl LuaProgram {
-    pub fn compile(
-        vm: &Rc<Vm>,
-        source: &Source,
-        modules: &Rc<dyn Modules>,
-    ) -> Result<LuaProgram, ScriptError> {
+    pub fn compile(vm: &Rc<Vm>, source: &Source, modules: &Rc<dyn Modules>) -> Result<LuaProgram, ScriptError> {
         vm.shared.modules.replace(Some(modules.clone()));
         let file = source.path.display().to_string();
         let chunk = load_file(&vm.lua, &vm.shared, source)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&file, 1))))?;
-        let limits = Limits {
-            cpu: FILE_CPU,
-            ..Limits::default()
-        };
+        let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
         let running = running(vm, None, (Value::Nil, Value::Nil), &limits);
         let returned = drive::run_now(vm, &running, &chunk).map_err(|failure| {
             let error = failed(vm, &running, None, failure);
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
-            if is_syntax {
-                ScriptError {
-                    fault: Fault::Syntax,
-                    ..error
-                }
-            } else {
-                error
-            }
+            if is_syntax { ScriptError { fault: Fault::Syntax, ..error } } else { error }
         });
-        let mut program = LuaProgram {
-            vm: vm.clone(),
-            file,
-            hooks: Hooks::default(),
-            functions: Default::default(),
-        };
+        let mut program = LuaProgram { vm: vm.clone(), file, hooks: Hooks::default(), functions: Default::default() };
         program.find_hooks(returned?)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
@@ -83,16 +64,12 @@ impl LuaProgram {
     fn find_hooks(&mut self, returned: Value) -> Result<(), ScriptError> {
         let Value::Table(table) = returned else {
             let got = convert::describe(&returned);
-            let mut error = self.error(format!(
-                "a script returns a table of hooks, this one returned {got}"
-            ));
-            error.help =
-                Some("end it with `return { on_request = on_request }`, or `return M`".into());
+            let mut error = self.error(format!("a script returns a table of hooks, this one returned {got}"));
+            error.help = Some("end it with `return { on_request = on_request }`, or `return M`".into());
             return Err(error);
         };
         for pair in table.pairs::<Value, Value>() {
-            let (key, value) =
-                pair.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
+            let (key, value) = pair.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
             let Value::String(name) = key else { continue };
             let name = name.to_string_lossy();
             match (Hook::named(&name), value) {
@@ -101,15 +78,11 @@ impl LuaProgram {
                     self.functions[hook as usize] = Some(function);
                 }
                 (Some(_), other) => {
-                    return Err(self.error(format!(
-                        "`{name}` must be a function, it is {}",
-                        convert::describe(&other)
-                    )));
+                    return Err(self.error(format!("`{name}` must be a function, it is {}", convert::describe(&other))));
                 }
                 (None, Value::Function(function)) => {
                     if let Some(near) = nearest(&name, Hook::ALL.into_iter().map(Hook::name)) {
-                        let mut error = self
-                            .error(format!("there is no hook `{name}`, did you mean `{near}`?"));
+                        let mut error = self.error(format!("there is no hook `{name}`, did you mean `{near}`?"));
                         if let Some(line) = function.info().line_defined {
                             error = self.at_line(error, line);
                         }
@@ -124,25 +97,13 @@ impl LuaProgram {
 
     fn error(&self, message: String) -> ScriptError {
         let files = self.vm.shared.files.borrow();
-        let last = files
-            .get(&self.file)
-            .map_or(1, |file| file.text.lines().count().max(1));
+        let last = files.get(&self.file).map_or(1, |file| file.text.lines().count().max(1));
         drop(files);
-        fault::at(
-            &self.vm.shared,
-            Fault::Returned,
-            &message,
-            Some((&self.file, last)),
-        )
+        fault::at(&self.vm.shared, Fault::Returned, &message, Some((&self.file, last)))
     }
 
     fn at_line(&self, error: ScriptError, line: usize) -> ScriptError {
-        fault::at(
-            &self.vm.shared,
-            error.fault,
-            &error.message,
-            Some((&self.file, line)),
-        )
+        fault::at(&self.vm.shared, error.fault, &error.message, Some((&self.file, line)))
     }
 
     async fn run(
@@ -154,23 +115,14 @@ impl LuaProgram {
         let Some(function) = &self.functions[hook as usize] else {
             return Ok(Ok(Value::Nil));
         };
-        let _release = Release {
-            running,
-            shared: &self.vm.shared,
-        };
+        let _release = Release { running, shared: &self.vm.shared };
         let result = drive::run(&self.vm, running, function, args).await;
-        if let Some(reply) = running
-            .ended
-            .take()
-            .filter(|_| running.budget.hit().is_none())
-        {
+        if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
             return Ok(Err(reply));
         }
         match result {
             Ok(value) => Ok(Ok(value)),
-            Err(Failure::Raised(value))
-                if running.budget.hit().is_none() && fault::reply(&value).is_some() =>
-            {
+            Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
             Err(failure) => Err(failed(&self.vm, running, Some(hook), failure)),
@@ -187,20 +139,10 @@ impl LuaProgram {
         freeze(&vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let limits = scope.instance.limits.clone();
         let running = running(vm, Some(scope), (config.clone(), Value::Nil), &limits);
-        let state = match self
-            .run(
-                Hook::OnLoad,
-                &running,
-                MultiValue::from_iter([config.clone()]),
-            )
-            .await?
-        {
+        let state = match self.run(Hook::OnLoad, &running, MultiValue::from_iter([config.clone()])).await? {
             Ok(state) => state,
             Err(reply) => {
-                let mut error = self.error(format!(
-                    "on_load can't reply, it replied {}",
-                    reply.status.as_u16()
-                ));
+                let mut error = self.error(format!("on_load can't reply, it replied {}", reply.status.as_u16()));
                 error.hook = Some(Hook::OnLoad);
                 return Err(error);
             }
@@ -210,29 +152,21 @@ impl LuaProgram {
         Ok(Rc::new(LuaState { config, state }))
     }
 
-    async fn call(
-        &self,
-        hook: Hook,
-        scope: Rc<Scope>,
-        state: &State,
-    ) -> Result<Decision, ScriptError> {
+    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
         if !self.hooks.has(hook) {
             return Ok(Decision::Continue);
         }
         let vm = &self.vm;
         let native = state
             .downcast_ref::<LuaState>()
-            .map_or((Value::Nil, Value::Nil), |state| {
-                (state.config.clone(), state.state.clone())
-            });
+            .map_or((Value::Nil, Value::Nil), |state| (state.config.clone(), state.state.clone()));
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
         let running = running(vm, Some(scope), native, &limits);
         let mut args = MultiValue::with_capacity(objects.len() + 1);
         for object in objects {
             let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
-            let handle =
-                handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
+            let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
             args.push_back(Value::UserData(handle));
         }
         let value = match self.run(hook, &running, args).await? {
@@ -245,15 +179,11 @@ impl LuaProgram {
             (other, None) => {
                 let got = convert::describe(other);
                 let mut error = self.error(format!("{} returned {got}", hook.name()));
-                if let Some(line) = self.functions[hook as usize]
-                    .as_ref()
-                    .and_then(|f| f.info().line_defined)
-                {
+                if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
                     error = self.at_line(error, line);
                 }
                 error.hook = Some(hook);
-                error.help =
-                    Some("return nothing, or a reply such as `reply.json(200, value)`".into());
+                error.help = Some("return nothing, or a reply such as `reply.json(200, value)`".into());
                 Err(error)
             }
         }
@@ -265,11 +195,7 @@ impl Program for LuaProgram {
         self.hooks
     }
 
-    fn load<'a>(
-        &'a self,
-        scope: Rc<Scope>,
-        config: &'a str,
-    ) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
+    fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
         Box::pin(self.load(scope, config))
     }
 
@@ -293,27 +219,15 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
         Hook::OnResponse => vec![Object::Response(exchange.clone()), context],
         Hook::OnError => {
             let failed = exchange.failed.borrow().clone();
-            failed
-                .map(Object::Error)
-                .into_iter()
-                .chain([context])
-                .collect()
+            failed.map(Object::Error).into_iter().chain([context]).collect()
         }
         Hook::OnLog | Hook::OnLoad => vec![context],
     }
 }
 
-fn running(
-    vm: &Vm,
-    scope: Option<Rc<Scope>>,
-    native: (Value, Value),
-    limits: &Limits,
-) -> Rc<Running> {
+fn running(vm: &Vm, scope: Option<Rc<Scope>>, native: (Value, Value), limits: &Limits) -> Rc<Running> {
     let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
-    let deadline = exchange.map_or_else(
-        || Instant::now() + LOAD_TIME,
-        |exchange| exchange.deadline.get(),
-    );
+    let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.deadline.get());
     let budget = Budget::new(limits, deadline, &vm.clock);
     vm.running(scope, native, budget, limits.memory)
 }
@@ -330,8 +244,7 @@ impl Drop for Release<'_> {
         let parts = self.running.handles.take().into_iter().flatten();
         for handle in parts.chain(self.running.answers.take()) {
             // A handle can't be in use: the script has ended.
-            let _ =
-                handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
+            let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
         }
     }
 }
@@ -351,9 +264,7 @@ fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
     let mut left = vec![value.clone()];
     while let Some(value) = left.pop() {
         let Value::Table(table) = value else { continue };
-        let foreign = table
-            .metatable()
-            .is_some_and(|metatable| !shared.json.is_ours(&metatable));
+        let foreign = table.metatable().is_some_and(|metatable| !shared.json.is_ours(&metatable));
         if foreign || table.is_readonly() {
             continue;
         }

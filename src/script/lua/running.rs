@@ -105,12 +105,7 @@ impl Running {
             halted: Cell::new(false),
             asked: Cell::default(),
             steps: Cell::new(0),
-            memory: Memory {
-                share,
-                grown: Cell::new(0),
-                slice_start: Cell::new(0),
-                idle,
-            },
+            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle },
         }
     }
 
@@ -191,11 +186,7 @@ impl Running {
             return self.look(lua);
         }
         // Asked in vain, between the turns to look: a loop in step with them would never be asked where it can yield.
-        Ok(if self.asked() && self.is_own(lua) {
-            VmState::Yield
-        } else {
-            VmState::Continue
-        })
+        Ok(if self.asked() && self.is_own(lua) { VmState::Yield } else { VmState::Continue })
     }
 
     /// Whether the hook's own thread runs, and no coroutine of the script's.
@@ -206,9 +197,9 @@ impl Running {
     /// Luau ignores a yield inside a metamethod or a callback of the library, so having asked for a while without being
     /// left counts as standing in one. A few steps may be inside a short one, and a thread that stood still took none.
     fn asked_in_vain(&self) -> bool {
-        self.asked.get().is_some_and(|(step, time)| {
-            self.steps.get().wrapping_sub(step) >= VAIN_STEPS && time.elapsed() >= SLICE
-        })
+        self.asked
+            .get()
+            .is_some_and(|(step, time)| self.steps.get().wrapping_sub(step) >= VAIN_STEPS && time.elapsed() >= SLICE)
     }
 
     /// Looks at the clock and the memory.

@@ -8,8 +8,7 @@ mod waiting;
 
 use super::LuaEngine;
 use crate::script::{
-    Decision, Engine, Exchange, Hook, Language, Modules, Program, ScriptError, Source, State,
-    fixture, limits::Limits,
+    Decision, Engine, Exchange, Hook, Language, Modules, Program, ScriptError, Source, State, fixture, limits::Limits,
 };
 use std::{collections::HashMap, path::PathBuf, rc::Rc};
 
@@ -20,10 +19,7 @@ pub struct Files(HashMap<&'static str, &'static str>);
 impl Modules for Files {
     fn find(&self, _: Language, name: &str) -> Option<Source> {
         let text = self.0.get(name)?;
-        Some(Source {
-            path: format!("{name}.lua").into(),
-            text: (*text).into(),
-        })
+        Some(Source { path: format!("{name}.lua").into(), text: (*text).into() })
     }
 }
 
@@ -39,20 +35,11 @@ impl Rig {
 
     pub fn with<const N: usize>(files: [(&'static str, &'static str); N]) -> Rig {
         let engine = LuaEngine::new(64 << 20).expect("a machine");
-        Rig {
-            engine,
-            modules: Rc::new(Files(files.into_iter().collect())),
-        }
+        Rig { engine, modules: Rc::new(Files(files.into_iter().collect())) }
     }
 
     pub fn compile(&self, text: &str) -> Result<Rc<dyn Program>, ScriptError> {
-        self.engine.compile(
-            &Source {
-                path: PathBuf::from("test.lua"),
-                text: text.into(),
-            },
-            &self.modules,
-        )
+        self.engine.compile(&Source { path: PathBuf::from("test.lua"), text: text.into() }, &self.modules)
     }
 
     pub fn refused(&self, text: &str) -> String {
@@ -68,49 +55,24 @@ impl Rig {
     }
 
     pub async fn request_with(&self, body: &str, limits: Limits) -> String {
-        let program = match self.compile(&format!(
-            "return {{ on_request = function(req, ctx) {body} end }}"
-        )) {
+        let program = match self.compile(&format!("return {{ on_request = function(req, ctx) {body} end }}")) {
             Ok(program) => program,
             Err(error) => return tell(&error),
         };
         let exchange = fixture::exchange(r#"{"id":7}"#);
-        call(
-            &*program,
-            Hook::OnRequest,
-            exchange,
-            &loaded(&*program, "{}").await,
-            limits,
-        )
-        .await
+        call(&*program, Hook::OnRequest, exchange, &loaded(&*program, "{}").await, limits).await
     }
 }
 
 pub async fn loaded(program: &dyn Program, config: &str) -> State {
-    match program
-        .load(fixture::scope(Hook::OnLoad, None), config)
-        .await
-    {
+    match program.load(fixture::scope(Hook::OnLoad, None), config).await {
         Ok(state) => state,
         Err(error) => panic!("{}", tell(&error)),
     }
 }
 
-pub async fn call(
-    program: &dyn Program,
-    hook: Hook,
-    exchange: Rc<Exchange>,
-    state: &State,
-    limits: Limits,
-) -> String {
-    match program
-        .call(
-            hook,
-            fixture::scope_with(hook, Some(exchange), limits),
-            state,
-        )
-        .await
-    {
+pub async fn call(program: &dyn Program, hook: Hook, exchange: Rc<Exchange>, state: &State, limits: Limits) -> String {
+    match program.call(hook, fixture::scope_with(hook, Some(exchange), limits), state).await {
         Ok(decision) => show(&decision),
         Err(error) => tell(&error),
     }
@@ -121,11 +83,7 @@ pub fn show(decision: &Decision) -> String {
         Decision::Continue => "continue".into(),
         Decision::Reply(reply) => match &reply.problem {
             Some(detail) => format!("{} problem: {detail}", reply.status.as_u16()),
-            None => format!(
-                "{} {}",
-                reply.status.as_u16(),
-                String::from_utf8_lossy(&reply.body)
-            ),
+            None => format!("{} {}", reply.status.as_u16(), String::from_utf8_lossy(&reply.body)),
         },
     }
 }

@@ -3,7 +3,11 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{bind, json, running::Running};
-use crate::script::{Modules, Source, limits::{Budget, CpuClock}, object::Object};
+use crate::script::{
+    Modules, Source,
+    limits::{Budget, CpuClock},
+    object::Object,
+};
 use ahash::AHashMap;
 use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 use std::{
@@ -24,9 +28,7 @@ pub enum Mark {
 
 impl From<Mark> for mlua::Value {
     fn from(mark: Mark) -> mlua::Value {
-        mlua::Value::LightUserData(LightUserData(std::ptr::without_provenance_mut(
-            mark as usize,
-        )))
+        mlua::Value::LightUserData(LightUserData(std::ptr::without_provenance_mut(mark as usize)))
     }
 }
 
@@ -81,10 +83,7 @@ pub struct File {
 
 impl Shared {
     pub fn running(&self) -> mlua::Result<Rc<Running>> {
-        self.current
-            .borrow()
-            .clone()
-            .ok_or_else(|| mlua::Error::runtime("no hook is running"))
+        self.current.borrow().clone().ok_or_else(|| mlua::Error::runtime("no hook is running"))
     }
 }
 

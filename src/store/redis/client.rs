@@ -42,10 +42,7 @@ pub struct RedisScript {
 
 impl RedisScript {
     pub fn new(source: &str) -> Self {
-        RedisScript {
-            source: source.into(),
-            digest: redis::Script::new(source).get_hash().into(),
-        }
+        RedisScript { source: source.into(), digest: redis::Script::new(source).get_hash().into() }
     }
 }
 
@@ -54,9 +51,7 @@ impl RedisClient {
     /// connection is there, commands fail with [`StoreError::Unavailable`].
     pub fn connect(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
         let link = Arc::new(Link::new(url, options)?);
-        let runtime = Handle::try_current().map_err(|error| StoreError::Url {
-            reason: error.to_string(),
-        })?;
+        let runtime = Handle::try_current().map_err(|error| StoreError::Url { reason: error.to_string() })?;
         let keeper = runtime.spawn(link.clone().keep_connected()).abort_handle();
         let connection = Rc::new(Connection { link, keeper });
         Ok(RedisClient { connection })
@@ -153,18 +148,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     (
         BLOCKING,
-        &[
-            "BLMOVE",
-            "BLMPOP",
-            "BLPOP",
-            "BRPOP",
-            "BRPOPLPUSH",
-            "BZMPOP",
-            "BZPOPMAX",
-            "BZPOPMIN",
-            "WAIT",
-            "WAITAOF",
-        ],
+        &["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "WAIT", "WAITAOF"],
     ),
     (
         ADMINISTRATION,
@@ -209,24 +193,14 @@ fn check_allowed(words: &[Bytes]) -> Result<(), StoreError> {
         return Err(forbidden(b"", "a command has a name"));
     };
     for (reason, names) in FORBIDDEN {
-        if names
-            .iter()
-            .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
-        {
+        if names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())) {
             return Err(forbidden(name, reason));
         }
     }
-    let reads_stream =
-        name.eq_ignore_ascii_case(b"XREAD") || name.eq_ignore_ascii_case(b"XREADGROUP");
-    let keys = words
-        .iter()
-        .position(|word| word.eq_ignore_ascii_case(b"STREAMS"));
+    let reads_stream = name.eq_ignore_ascii_case(b"XREAD") || name.eq_ignore_ascii_case(b"XREADGROUP");
+    let keys = words.iter().position(|word| word.eq_ignore_ascii_case(b"STREAMS"));
     let options = &words[..keys.unwrap_or(words.len())];
-    if reads_stream
-        && options
-            .iter()
-            .any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
-    {
+    if reads_stream && options.iter().any(|word| word.eq_ignore_ascii_case(b"BLOCK")) {
         return Err(forbidden(&[name, &b" BLOCK"[..]].concat(), BLOCKING));
     }
     Ok(())
@@ -237,10 +211,7 @@ mod tests {
     use super::*;
 
     fn check(line: &str) -> String {
-        let words: Vec<_> = line
-            .split_whitespace()
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
+        let words: Vec<_> = line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
         match check_allowed(&words) {
             Ok(()) => "allowed".into(),
             Err(error) => error.to_string(),
@@ -265,14 +236,8 @@ mod tests {
                 "Subscribe c",
                 "redis: SUBSCRIBE is not available to scripts: it changes the connection that all exchanges of a worker share",
             ),
-            (
-                "FlushAll",
-                "redis: FLUSHALL is not available to scripts: it administers the server",
-            ),
-            (
-                "",
-                "redis:  is not available to scripts: a command has a name",
-            ),
+            ("FlushAll", "redis: FLUSHALL is not available to scripts: it administers the server"),
+            ("", "redis:  is not available to scripts: a command has a name"),
         ];
         for (line, expected) in cases {
             assert_eq!(check(line), expected, "{line}");

@@ -44,10 +44,7 @@ impl RedisLimiter {
             bucket: RedisScript::new(include_str!("bucket.lua")),
             refusing: Cell::new(false),
         };
-        RedisLimiter {
-            inner: Rc::new(inner),
-            local,
-        }
+        RedisLimiter { inner: Rc::new(inner), local }
     }
 }
 
@@ -59,27 +56,14 @@ impl Limiter for RedisLimiter {
         }
         let (inner, local) = (self.inner.clone(), self.local.clone());
         let key = request.key.to_vec();
-        let LimitRequest {
-            rule,
-            cost,
-            on_store_error,
-            ..
-        } = request;
+        let LimitRequest { rule, cost, on_store_error, .. } = request;
         Answer::Wait(Box::pin(async move {
             let result = inner.decide(&key, &rule, cost).await;
             inner.tell(&result);
             match result {
-                Ok(decision) => Ok(Check {
-                    decision,
-                    answered_by: AnsweredBy::Redis,
-                }),
+                Ok(decision) => Ok(Check { decision, answered_by: AnsweredBy::Redis }),
                 Err(error) => {
-                    let request = LimitRequest {
-                        key: &key,
-                        rule,
-                        cost,
-                        on_store_error,
-                    };
+                    let request = LimitRequest { key: &key, rule, cost, on_store_error };
                     without_redis(&local, request, error)
                 }
             }
@@ -87,19 +71,12 @@ impl Limiter for RedisLimiter {
     }
 }
 
-fn without_redis(
-    local: &EmbeddedLimiter,
-    request: LimitRequest<'_>,
-    error: StoreError,
-) -> Result<Check, StoreError> {
-    let LimitRequest {
-        key, rule, cost, ..
-    } = request;
+fn without_redis(local: &EmbeddedLimiter, request: LimitRequest<'_>, error: StoreError) -> Result<Check, StoreError> {
+    let LimitRequest { key, rule, cost, .. } = request;
     match request.on_store_error {
-        OnStoreError::Local => Ok(Check {
-            decision: local.decide(key, &rule, cost),
-            answered_by: AnsweredBy::Fallback,
-        }),
+        OnStoreError::Local => {
+            Ok(Check { decision: local.decide(key, &rule, cost), answered_by: AnsweredBy::Fallback })
+        }
         OnStoreError::Allow => Ok(Check {
             decision: Decision {
                 allowed: true,
@@ -120,8 +97,7 @@ impl Inner {
             Rule::SlidingWindow { limit, window } if limit <= EXACT_UP_TO => {
                 let args = [limit, window, u64::from(cost)].map(|arg| arg.to_string());
                 let key = redis_key("log", window, key);
-                let [allowed, used, reset, retry] =
-                    numbers(&self.run(&self.log, key, &args).await?)?;
+                let [allowed, used, reset, retry] = numbers(&self.run(&self.log, key, &args).await?)?;
                 Ok(Decision {
                     allowed: allowed == 1,
                     limit,
@@ -135,37 +111,22 @@ impl Inner {
                 let key = redis_key("counters", window, key);
                 let answer = self.run(&self.counters, key, &args).await?;
                 let [allowed, current, previous, elapsed] = numbers(&answer)?;
-                let counters = Counters {
-                    index: 0,
-                    current,
-                    previous,
-                };
+                let counters = Counters { index: 0, current, previous };
                 let need = u64::from(cost).max(1);
                 Ok(counters.decision(allowed == 1, elapsed, limit, window, need))
             }
             Rule::TokenBucket { rate, burst } => {
-                let args = [
-                    rate.to_string(),
-                    burst.to_string(),
-                    cost.to_string(),
-                    GRACE.to_string(),
-                ];
+                let args = [rate.to_string(), burst.to_string(), cost.to_string(), GRACE.to_string()];
                 let key = redis_key("bucket", 0, key);
                 let answer = self.run(&self.bucket, key, &args).await?;
-                let (allowed, tokens) =
-                    bucket_answer(&answer).ok_or_else(|| unexpected(&answer))?;
+                let (allowed, tokens) = bucket_answer(&answer).ok_or_else(|| unexpected(&answer))?;
                 let bucket = Bucket { tokens, at: 0 };
                 Ok(bucket.decision(allowed, rate, burst, u64::from(cost).max(1)))
             }
         }
     }
 
-    async fn run(
-        &self,
-        script: &RedisScript,
-        key: Vec<u8>,
-        args: &[String],
-    ) -> Result<RedisValue, StoreError> {
+    async fn run(&self, script: &RedisScript, key: Vec<u8>, args: &[String]) -> Result<RedisValue, StoreError> {
         self.client.script(script, &[key], args).await
     }
 
@@ -220,8 +181,5 @@ fn bucket_answer(answer: &RedisValue) -> Option<(bool, f64)> {
 
 /// Only a Redis that is none answers like this.
 fn unexpected(answer: &RedisValue) -> StoreError {
-    StoreError::Refused {
-        code: "UNEXPECTED".into(),
-        detail: format!("{answer:?}"),
-    }
+    StoreError::Refused { code: "UNEXPECTED".into(), detail: format!("{answer:?}") }
 }

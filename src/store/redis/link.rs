@@ -82,14 +82,7 @@ impl Link {
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string();
         let client = redis::Client::open(info).map_err(invalid)?;
-        Ok(Link {
-            client,
-            address,
-            options,
-            state: Mutex::default(),
-            lost: Notify::new(),
-            found: Notify::new(),
-        })
+        Ok(Link { client, address, options, state: Mutex::default(), lost: Notify::new(), found: Notify::new() })
     }
 
     pub fn is_up(&self) -> bool {
@@ -106,9 +99,7 @@ impl Link {
     }
 
     pub fn unavailable(&self) -> StoreError {
-        StoreError::Unavailable {
-            address: self.address.clone(),
-        }
+        StoreError::Unavailable { address: self.address.clone() }
     }
 
     /// Sends one command and waits for its answer, at most for the response timeout; fails at once when the link is down.
@@ -127,11 +118,7 @@ impl Link {
         }
     }
 
-    async fn answer(
-        &self,
-        connection: &mut MultiplexedConnection,
-        command: &Cmd,
-    ) -> Result<Value, Failure> {
+    async fn answer(&self, connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, Failure> {
         let mut answer = std::pin::pin!(connection.send_packed_command(command));
         let timeout = self.options.response_timeout;
         let since = Instant::now();
@@ -178,10 +165,7 @@ impl Link {
                 tracing::warn!(redis = %self.address, %reason, "redis was lost");
             }
         }
-        StoreError::Failed {
-            address: self.address.clone(),
-            reason,
-        }
+        StoreError::Failed { address: self.address.clone(), reason }
     }
 
     /// Runs for as long as the worker uses this Redis.
@@ -218,9 +202,7 @@ impl Link {
             // Ours, in `answer`, knows what this worker was doing meanwhile.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connection.await.map_err(|error| error.to_string())?;
         match self.answer(&mut connection, &redis::cmd("PING")).await {
             Ok(_) => Ok(connection),

@@ -11,18 +11,15 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::super::{
-    AnsweredBy, Check, LimitRequest, ManualClock, OnStoreError, RedisClient, RedisOptions,
-    RedisScript, RedisValue, Rule, StoreError, Stores, WorkerStore,
+    AnsweredBy, Check, LimitRequest, ManualClock, OnStoreError, RedisClient, RedisOptions, RedisScript, RedisValue,
+    Rule, StoreError, Stores, WorkerStore,
 };
 
 /// The most that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// This machine may be busy with other tests, so the tests that are not about time allow Redis more of it.
-const PATIENT: RedisOptions = RedisOptions {
-    connect_timeout: Duration::from_secs(5),
-    response_timeout: Duration::from_secs(5),
-    trip_after: 3,
-};
+const PATIENT: RedisOptions =
+    RedisOptions { connect_timeout: Duration::from_secs(5), response_timeout: Duration::from_secs(5), trip_after: 3 };
 
 struct Server {
     process: Child,
@@ -34,10 +31,7 @@ impl Server {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        Server {
-            process: Server::run(port),
-            port,
-        }
+        Server { process: Server::run(port), port }
     }
 
     fn run(port: u16) -> Child {
@@ -101,9 +95,7 @@ async fn wait_for(store: &WorkerStore, up: bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, turned)
-        .await
-        .expect("the link turns");
+    tokio::time::timeout(PATIENCE, turned).await.expect("the link turns");
 }
 
 fn per_minute(limit: u64) -> Rule {
@@ -118,26 +110,17 @@ async fn ask(
     on_store_error: OnStoreError,
 ) -> Result<Check, StoreError> {
     let key = key.as_bytes();
-    let request = LimitRequest {
-        key,
-        rule,
-        cost,
-        on_store_error,
-    };
+    let request = LimitRequest { key, rule, cost, on_store_error };
     store.limiter().check(request).get().await
 }
 
 async fn check(store: &WorkerStore, key: &str, rule: Rule, cost: u32) -> Check {
-    ask(store, key, rule, cost, OnStoreError::Local)
-        .await
-        .unwrap()
+    ask(store, key, rule, cost, OnStoreError::Local).await.unwrap()
 }
 
 async fn redis(store: &WorkerStore, line: &str) -> Result<RedisValue, StoreError> {
     let words = line.split(' ');
-    let words: Vec<_> = words
-        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-        .collect();
+    let words: Vec<_> = words.map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     store.redis().unwrap().command(&words).await
 }
 
@@ -147,11 +130,7 @@ fn two_gateways_share_one_limit_in_every_model() {
     worker(async {
         let one = connected(&server, PATIENT).await;
         let other = connected(&server, PATIENT).await;
-        let rules = [
-            per_minute(10),
-            per_minute(1001),
-            Rule::token_bucket(0.001, 10).unwrap(),
-        ];
+        let rules = [per_minute(10), per_minute(1001), Rule::token_bucket(0.001, 10).unwrap()];
         for rule in rules {
             let half = (rule.limit() / 2) as u32;
             let first = check(&one, "k", rule, half).await;
@@ -192,10 +171,7 @@ fn refused_requests_are_not_counted() {
 fn of_a_thousand_at_once_exactly_the_limit_passes() {
     let server = Server::start();
     worker(async {
-        let stores = [
-            connected(&server, PATIENT).await,
-            connected(&server, PATIENT).await,
-        ];
+        let stores = [connected(&server, PATIENT).await, connected(&server, PATIENT).await];
         let checks = (0..1000).map(|i| check(&stores[i % 2], "k", per_minute(100), 1));
         let checks = join_all(checks).await;
         assert!(checks.iter().all(|c| c.answered_by == AnsweredBy::Redis));
@@ -236,9 +212,7 @@ fn waiting_as_long_as_told_is_enough_and_keys_expire() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, emptied)
-            .await
-            .expect("every key expires");
+        tokio::time::timeout(PATIENCE, emptied).await.expect("every key expires");
     });
 }
 
@@ -263,12 +237,7 @@ fn a_frozen_redis_costs_milliseconds_once() {
         let elapsed = started.elapsed();
         assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
         // And what this process counts is a limit, too
-        assert!(
-            !check(&store, "k", per_minute(100), 1)
-                .await
-                .decision
-                .allowed
-        );
+        assert!(!check(&store, "k", per_minute(100), 1).await.decision.allowed);
         // When it thaws
         server.signal("-CONT");
         wait_for(&store, true).await;
@@ -348,29 +317,17 @@ fn without_redis_each_request_says_what_becomes_of_it() {
     let address = free.local_addr().unwrap();
     drop(free);
     worker(async {
-        let store = gateway(
-            &format!("redis://:secret@{address}"),
-            RedisOptions::default(),
-        );
+        let store = gateway(&format!("redis://:secret@{address}"), RedisOptions::default());
         let rule = per_minute(1);
-        let local = ask(&store, "k", rule, 1, OnStoreError::Local)
-            .await
-            .unwrap();
+        let local = ask(&store, "k", rule, 1, OnStoreError::Local).await.unwrap();
         assert_eq!(local.answered_by, AnsweredBy::Fallback);
-        let local = ask(&store, "k", rule, 1, OnStoreError::Local)
-            .await
-            .unwrap();
+        let local = ask(&store, "k", rule, 1, OnStoreError::Local).await.unwrap();
         assert!(!local.decision.allowed);
-        let allow = ask(&store, "k", rule, 1, OnStoreError::Allow)
-            .await
-            .unwrap();
+        let allow = ask(&store, "k", rule, 1, OnStoreError::Allow).await.unwrap();
         assert_eq!(allow.answered_by, AnsweredBy::Nobody);
         assert!(allow.decision.allowed);
         let deny = ask(&store, "k", rule, 1, OnStoreError::Deny).await;
-        assert_eq!(
-            deny.unwrap_err().to_string(),
-            format!("redis {address}: not available")
-        );
+        assert_eq!(deny.unwrap_err().to_string(), format!("redis {address}: not available"));
     });
 }
 
@@ -386,15 +343,9 @@ fn commands_and_scripts_answer_or_say_what_is_wrong() {
         let list = RedisValue::List(vec![eight, RedisValue::Nil]);
         assert_eq!(redis(&store, "MGET k none").await, Ok(list));
         let wrong = redis(&store, "LPUSH k 1").await.unwrap_err();
-        assert_eq!(
-            wrong.to_string(),
-            "redis: WRONGTYPE Operation against a key holding the wrong kind of value"
-        );
+        assert_eq!(wrong.to_string(), "redis: WRONGTYPE Operation against a key holding the wrong kind of value");
         let forbidden = redis(&store, "config get *").await.unwrap_err();
-        assert_eq!(
-            forbidden.to_string(),
-            "redis: CONFIG is not available to scripts: it administers the server"
-        );
+        assert_eq!(forbidden.to_string(), "redis: CONFIG is not available to scripts: it administers the server");
         let script = RedisScript::new("return {KEYS[1], ARGV[1] + 1}");
         let client = store.redis().unwrap();
         for _ in 0..2 {
@@ -429,18 +380,9 @@ fn the_next_generation_keeps_the_connection_of_the_same_url() {
 fn a_url_that_is_none_is_an_error_without_its_password() {
     let cases = [
         ("redis://:hunter2@localhost:6379/2", "fine"),
-        (
-            "http://:hunter2@localhost",
-            "redis: the url is not valid: redis url did not parse",
-        ),
-        (
-            "localhost hunter2",
-            "redis: the url is not valid: redis url did not parse",
-        ),
-        (
-            "redis://:hunter2@localhost/x",
-            "redis: the url is not valid: invalid database number",
-        ),
+        ("http://:hunter2@localhost", "redis: the url is not valid: redis url did not parse"),
+        ("localhost hunter2", "redis: the url is not valid: redis url did not parse"),
+        ("redis://:hunter2@localhost/x", "redis: the url is not valid: invalid database number"),
         (
             "rediss://:hunter2@localhost",
             "redis: the url is not valid: can't connect with tls, the feature is not enabled",

@@ -38,16 +38,13 @@ impl From<Value> for RedisValue {
                 RedisValue::List(items.into_iter().map(RedisValue::from).collect())
             }
             Value::Map(pairs) => {
-                let pairs = pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.into(), value.into()));
+                let pairs = pairs.into_iter().map(|(key, value)| (key.into(), value.into()));
                 RedisValue::Map(pairs.collect())
             }
             Value::Attribute { data, .. } => RedisValue::from(*data),
-            Value::ServerError(error) => RedisValue::Error {
-                code: error.code().into(),
-                detail: error.details().unwrap_or_default().into(),
-            },
+            Value::ServerError(error) => {
+                RedisValue::Error { code: error.code().into(), detail: error.details().unwrap_or_default().into() }
+            }
             // The crate's enum is open; what it may add one day is not sent unless it is asked for.
             _ => RedisValue::Nil,
         }

@@ -69,27 +69,15 @@ async fn told(pool: &Pool, target: &Target, request: &str) -> String {
 async fn responses_keep_their_framing_on_the_way() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (method, response, expected) in [
-        (
-            "GET",
-            OK_HELLO,
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
-        ),
-        (
-            "HEAD",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
-        ),
+        ("GET", OK_HELLO, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
         ("HEAD", chunked, "HTTP/1.1 200 OK\r\n\r\n"),
         (
             "GET",
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: x\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n",
         ),
-        (
-            "GET",
-            "HTTP/1.1 204 No Content\r\n\r\n",
-            "HTTP/1.1 204 No Content\r\n\r\n",
-        ),
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"),
         (
             "GET",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x-a\r\nX-A: 1\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
@@ -111,21 +99,13 @@ async fn responses_keep_their_framing_on_the_way() {
 #[tokio::test]
 async fn requests_keep_their_framing_on_the_way() {
     for (request, end, expected) in [
-        (
-            "content-length: 3\r\n\r\nabc",
-            "abc",
-            "content-length: 3\r\n\r\nabc",
-        ),
+        ("content-length: 3\r\n\r\nabc", "abc", "content-length: 3\r\n\r\nabc"),
         (
             "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n",
             "0\r\n\r\n",
             "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ),
-        (
-            "content-length: 0\r\n\r\n",
-            HEAD_END,
-            "content-length: 0\r\n\r\n",
-        ),
+        ("content-length: 0\r\n\r\n", HEAD_END, "content-length: 0\r\n\r\n"),
         ("\r\n", HEAD_END, "content-length: 0\r\n\r\n"),
         (
             "connection: close, x-a\r\nx-a: 1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc",
@@ -148,17 +128,9 @@ async fn a_client_that_goes_away_takes_the_target_s_connection_with_it() {
     // While it uploads, while it waits, and while it downloads.
     let partial = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel";
     for (request, steps, answered) in [
-        (
-            "POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\nabc",
-            &[Read("abc")][..],
-            "",
-        ),
+        ("POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\nabc", &[Read("abc")][..], ""),
         ("GET /x HTTP/1.1\r\nhost: t\r\n\r\n", &[Read(HEAD_END)], ""),
-        (
-            "GET /x HTTP/1.1\r\nhost: t\r\n\r\n",
-            &[Read(HEAD_END), Write(partial)],
-            "hel",
-        ),
+        ("GET /x HTTP/1.1\r\nhost: t\r\n\r\n", &[Read(HEAD_END), Write(partial)], "hel"),
     ] {
         let target = Target::play(&[steps]).await;
         let pool = Pool::default();

@@ -37,21 +37,12 @@ async fn every_framing_is_read_and_its_connection_used_again() {
     assert_eq!(get(&pool, &target).await, "200 hello");
     assert_eq!(pool.idle(), 1);
     let head = GET.replace("GET", "HEAD");
-    assert_eq!(
-        target.received(pool).await,
-        [[GET, GET, GET, GET, &head, GET, GET, GET].concat()]
-    );
+    assert_eq!(target.received(pool).await, [[GET, GET, GET, GET, &head, GET, GET, GET].concat()]);
 }
 
 #[tokio::test]
 async fn a_body_without_length_ends_with_the_connection() {
-    let target = Target::play(&[&[
-        Read(HEAD_END),
-        Write("HTTP/1.1 200 OK\r\n\r\nhel"),
-        Write("lo"),
-        Close,
-    ]])
-    .await;
+    let target = Target::play(&[&[Read(HEAD_END), Write("HTTP/1.1 200 OK\r\n\r\nhel"), Write("lo"), Close]]).await;
     let pool = Pool::default();
     assert_eq!(get(&pool, &target).await, "200 hello");
     assert_eq!(pool.idle(), 0);
@@ -63,26 +54,14 @@ async fn a_response_that_breaks_off_or_makes_no_sense_is_an_error() {
     let reading = "200 reading the response body: T: reading the response body: ";
     for (response, expected) in [
         ("", format!("{waiting}the connection was closed")),
-        (
-            "HTTP/1.1 200 OK\r\nA: ",
-            format!("{waiting}the connection was closed"),
-        ),
-        (
-            "220 smtp.example ESMTP\r\n",
-            format!("{waiting}the response is not http/1.x"),
-        ),
-        (
-            "HTTP/1.1 101 Switching\r\n\r\n",
-            format!("{waiting}the response switches protocols unasked"),
-        ),
+        ("HTTP/1.1 200 OK\r\nA: ", format!("{waiting}the connection was closed")),
+        ("220 smtp.example ESMTP\r\n", format!("{waiting}the response is not http/1.x")),
+        ("HTTP/1.1 101 Switching\r\n\r\n", format!("{waiting}the response switches protocols unasked")),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             format!("{waiting}the response has both content-length and transfer-encoding"),
         ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
-            format!("{reading}the connection was closed"),
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", format!("{reading}the connection was closed")),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             format!("{reading}the connection was closed"),
@@ -101,8 +80,7 @@ async fn a_response_that_breaks_off_or_makes_no_sense_is_an_error() {
 
 #[tokio::test]
 async fn endless_interim_responses_are_refused() {
-    let three: &str =
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n";
+    let three: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n";
     let mut steps = vec![Read(HEAD_END)];
     steps.extend(vec![Write(three); 6]);
     let target = Target::play(&[&steps]).await;
@@ -139,14 +117,8 @@ fn any_answer_is_taken_without_panic_and_leaves_no_bytes_behind() {
         "\n",
         "\0",
     ]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(200)
-    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) };
     proptest!(config, |(rest in prop::collection::vec(parts, 0..8))| {
         runtime.block_on(async {
             let mut steps = vec![Read(HEAD_END), Write("HTTP/1.1 200 OK\r\n")];

@@ -12,11 +12,7 @@ async fn a_connection_that_may_hold_more_is_closed() {
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     ] {
-        let target = Target::play(&[
-            &[Read(HEAD_END), Write(first)],
-            &[Read(HEAD_END), Write(OK_HELLO)],
-        ])
-        .await;
+        let target = Target::play(&[&[Read(HEAD_END), Write(first)], &[Read(HEAD_END), Write(OK_HELLO)]]).await;
         let pool = Pool::default();
         let status = &first[9..12];
         assert_eq!(get(&pool, &target).await, format!("{status} "));
@@ -29,13 +25,7 @@ async fn a_connection_that_may_hold_more_is_closed() {
 #[tokio::test]
 async fn bytes_that_come_while_a_connection_rests_condemn_it() {
     let target = Target::play(&[
-        &[
-            Read(HEAD_END),
-            Write(OK_HELLO),
-            Write("HTTP/1.1 200 OK\r\n"),
-            Write("\r\n"),
-            Close,
-        ],
+        &[Read(HEAD_END), Write(OK_HELLO), Write("HTTP/1.1 200 OK\r\n"), Write("\r\n"), Close],
         &[Read(HEAD_END), Write(OK_HELLO)],
     ])
     .await;
@@ -61,23 +51,15 @@ async fn a_stale_connection_costs_a_second_try_only_when_that_is_harmless() {
     let pool = Pool::default();
     assert_eq!(get(&pool, &target).await, "200 hello");
     assert_eq!(get(&pool, &target).await, "200 hello");
-    assert_eq!(
-        target.received(pool).await,
-        [[GET, GET].concat(), GET.to_owned()]
-    );
+    assert_eq!(target.received(pool).await, [[GET, GET].concat(), GET.to_owned()]);
 
     // Once a byte of a POST has left, nobody knows what became of it.
     let target = Target::play(&[closes_on_second]).await;
     let pool = Pool::default();
     assert_eq!(get(&pool, &target).await, "200 hello");
     let mut body = Body::Empty;
-    let error = send(&pool, &target, Method::POST, &mut body)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        text(&error, &target),
-        "T: waiting for the response: the connection was closed"
-    );
+    let error = send(&pool, &target, Method::POST, &mut body).await.unwrap_err();
+    assert_eq!(text(&error, &target), "T: waiting for the response: the connection was closed");
     assert!(!error.may_retry(&Method::POST));
 
     // A connection that was closed while it rested is never used.
@@ -93,15 +75,9 @@ async fn a_stale_connection_costs_a_second_try_only_when_that_is_harmless() {
 
 #[tokio::test]
 async fn dropping_an_exchange_closes_its_connection() {
-    let target = Target::play(&[&[
-        Read(HEAD_END),
-        Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"),
-    ]])
-    .await;
+    let target = Target::play(&[&[Read(HEAD_END), Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")]]).await;
     let pool = Pool::default();
-    let response = send(&pool, &target, Method::GET, &mut Body::Empty)
-        .await
-        .unwrap();
+    let response = send(&pool, &target, Method::GET, &mut Body::Empty).await.unwrap();
     drop(response);
     assert_eq!(pool.idle(), 0);
     // Ends only when the connection does, although the pool is still here.
@@ -125,15 +101,10 @@ async fn dropping_an_exchange_closes_its_connection() {
 async fn old_and_surplus_connections_are_closed() {
     let answers: &[Step] = &[Read(HEAD_END), Write(OK_HELLO)];
     let target = Target::play(&[answers, answers]).await;
-    let pool = Pool::new(PoolLimits {
-        idle_timeout: Duration::ZERO,
-        idle_connections: 1,
-    });
+    let pool = Pool::new(PoolLimits { idle_timeout: Duration::ZERO, idle_connections: 1 });
     let (mut one, mut two) = (Body::Empty, Body::Empty);
-    let (one, two) = tokio::join!(
-        send(&pool, &target, Method::GET, &mut one),
-        send(&pool, &target, Method::GET, &mut two),
-    );
+    let (one, two) =
+        tokio::join!(send(&pool, &target, Method::GET, &mut one), send(&pool, &target, Method::GET, &mut two),);
     assert_eq!((one.is_ok(), two.is_ok(), pool.idle()), (true, true, 1));
     assert!(pool.take(&target.origin).is_none());
     assert_eq!(pool.idle(), 0);

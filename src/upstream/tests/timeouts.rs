@@ -8,60 +8,35 @@ async fn slowness_is_told_by_its_step() {
     let hangs: &[Step] = &[Read(HEAD_END)];
 
     let target = Target::play(&[hangs]).await;
-    let timeouts = Timeouts {
-        read: brief,
-        ..short()
-    };
+    let timeouts = Timeouts { read: brief, ..short() };
     let pool = Pool::default();
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
     let error = sent.unwrap_err();
-    assert_eq!(
-        text(&error, &target),
-        "T: waiting for the response: timed out"
-    );
+    assert_eq!(text(&error, &target), "T: waiting for the response: timed out");
     assert_eq!(error.status().as_u16(), 504);
     assert_eq!(target.received(pool).await, [GET]);
 
-    let target = Target::play(&[&[
-        Read(HEAD_END),
-        Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"),
-    ]])
-    .await;
+    let target = Target::play(&[&[Read(HEAD_END), Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")]]).await;
     let pool = Pool::default();
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
     let error = sent.unwrap().into_body().collect(5).await.unwrap_err();
-    assert_eq!(
-        text(&error, &target),
-        "reading the response body: T: reading the response body: timed out"
-    );
+    assert_eq!(text(&error, &target), "reading the response body: T: reading the response body: timed out");
     assert_eq!(error.status().as_u16(), 504);
 
     // A client that stops sending is not the target's fault, and only the deadline ends it.
     let target = Target::play(&[hangs]).await;
     let pool = Pool::default();
-    let timeouts = Timeouts {
-        deadline: Some(Instant::now() + 3 * brief),
-        ..timeouts
-    };
-    let mut body = Body::Streamed(Box::new(Pieces {
-        left: vec!["abc"],
-        then_hangs: true,
-    }));
+    let timeouts = Timeouts { deadline: Some(Instant::now() + 3 * brief), ..timeouts };
+    let mut body = Body::Streamed(Box::new(Pieces { left: vec!["abc"], then_hangs: true }));
     let sent = send_within(&pool, &target, Method::POST, &mut body, timeouts).await;
     let error = sent.unwrap_err();
-    assert_eq!(
-        text(&error, &target),
-        "T: sending the request: the client was too slow to send the request body"
-    );
+    assert_eq!(text(&error, &target), "T: sending the request: the client was too slow to send the request body");
     assert_eq!((error.status().as_u16(), error.body_consumed), (408, true));
 }
 
 #[tokio::test]
 async fn a_target_that_does_not_read_is_a_write_timeout() {
-    let timeouts = Timeouts {
-        write: Duration::from_millis(30),
-        ..short()
-    };
+    let timeouts = Timeouts { write: Duration::from_millis(30), ..short() };
     let pool = Pool::default();
     // More than any socket buffer holds.
     let mut body = Body::full(vec![b'x'; 64 << 20]);
@@ -81,26 +56,15 @@ async fn a_target_that_does_not_read_is_a_write_timeout() {
 
 #[tokio::test]
 async fn a_timer_kept_from_an_earlier_exchange_tells_the_right_time() {
-    let target = Target::play(&[&[
-        Read(HEAD_END),
-        Dribble(OK_HELLO),
-        Read(HEAD_END),
-        Write("HTTP/1.1 200 OK\r\n"),
-    ]])
-    .await;
+    let target =
+        Target::play(&[&[Read(HEAD_END), Dribble(OK_HELLO), Read(HEAD_END), Write("HTTP/1.1 200 OK\r\n")]]).await;
     let pool = Pool::default();
     let long = get(&pool, &target).await;
     assert_eq!(long, "200 hello");
     let started = Instant::now();
-    let brief = Timeouts {
-        read: Duration::from_millis(30),
-        ..short()
-    };
+    let brief = Timeouts { read: Duration::from_millis(30), ..short() };
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, brief).await;
-    assert_eq!(
-        text(&sent.unwrap_err(), &target),
-        "T: waiting for the response: timed out"
-    );
+    assert_eq!(text(&sent.unwrap_err(), &target), "T: waiting for the response: timed out");
     let took = started.elapsed();
     assert!(took >= brief.read && took < short().read, "{took:?}");
 }
@@ -113,10 +77,7 @@ async fn the_deadline_ends_a_body_that_never_pauses() {
         Flood(99_999_999_999),
     ]])
     .await;
-    let timeouts = Timeouts {
-        deadline: Some(Instant::now() + Duration::from_millis(50)),
-        ..short()
-    };
+    let timeouts = Timeouts { deadline: Some(Instant::now() + Duration::from_millis(50)), ..short() };
     let pool = Pool::default();
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
     let mut body = sent.unwrap().into_body();
@@ -125,8 +86,5 @@ async fn the_deadline_ends_a_body_that_never_pauses() {
             break error;
         }
     };
-    assert_eq!(
-        text(&error, &target),
-        "reading the response body: T: reading the response body: timed out"
-    );
+    assert_eq!(text(&error, &target), "reading the response body: T: reading the response body: timed out");
 }

@@ -22,12 +22,7 @@ pub struct Request {
 
 impl Request {
     pub fn new(method: &str, target: &str) -> Request {
-        Request {
-            method: method.into(),
-            target: target.into(),
-            headers: Vec::new(),
-            body: None,
-        }
+        Request { method: method.into(), target: target.into(), headers: Vec::new(), body: None }
     }
 
     pub fn get(target: &str) -> Request {
@@ -58,11 +53,7 @@ impl Request {
 
     fn bytes(&self, address: SocketAddr) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
-        if !self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-        {
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             let _ = write!(bytes, "host: {address}\r\n");
         }
         for (name, value) in &self.headers {
@@ -93,15 +84,11 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client {
-            address,
-            input: BufReader::new(stream),
-        })
+        Ok(Client { address, input: BufReader::new(stream) })
     }
 
     pub fn send(&mut self, request: &Request) -> Answer {
-        self.try_send(request)
-            .unwrap_or_else(|error| panic!("{request:?}: {error}"))
+        self.try_send(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
     pub fn try_send(&mut self, request: &Request) -> io::Result<Answer> {
@@ -112,15 +99,11 @@ impl Client {
 
     /// Bytes as they are, for what no client should send.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.input
-            .get_mut()
-            .write_all(bytes)
-            .unwrap_or_else(|error| panic!("writing: {error}"));
+        self.input.get_mut().write_all(bytes).unwrap_or_else(|error| panic!("writing: {error}"));
     }
 
     pub fn read_answer(&mut self) -> Answer {
-        wire::read_answer(&mut self.input, "GET")
-            .unwrap_or_else(|error| panic!("no answer: {error}"))
+        wire::read_answer(&mut self.input, "GET").unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
     pub fn read_head(&mut self) -> (u16, Headers) {

@@ -21,26 +21,12 @@ pub fn gatewright(folder: &Path, args: &[&str]) -> Ended {
 /// The real binary, without settings of the machine that runs the tests.
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
-    command
-        .env_remove("GATEWRIGHT_CONFIG")
-        .env_remove("GATEWRIGHT_LOG")
-        .env_remove("REDIS_URL")
-        .env("NO_COLOR", "1");
+    command.env_remove("GATEWRIGHT_CONFIG").env_remove("GATEWRIGHT_LOG").env_remove("REDIS_URL").env("NO_COLOR", "1");
     command
 }
 
 pub fn ended(command: &mut Command) -> Ended {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ended {
-        code: status.code().unwrap_or(-1),
-        stdout: text(stdout),
-        stderr: text(stderr),
-    }
+    Ended { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
 }

@@ -18,11 +18,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What a test's configuration begins with, where it says nothing else.
-const DEFAULTS: [(&str, &str); 3] = [
-    ("listen", "127.0.0.1:0"),
-    ("admin", "off"),
-    ("access_log", "off"),
-];
+const DEFAULTS: [(&str, &str); 3] = [("listen", "127.0.0.1:0"), ("admin", "off"), ("access_log", "off")];
 
 /// Lines of the log that a failed test shows.
 const SHOWN: usize = 30;
@@ -36,12 +32,7 @@ pub struct Given {
 }
 
 pub fn gateway(yaml: &str) -> Given {
-    Given {
-        yaml: yaml.into(),
-        env: Vec::new(),
-        files: Vec::new(),
-        args: Vec::new(),
-    }
+    Given { yaml: yaml.into(), env: Vec::new(), files: Vec::new(), args: Vec::new() }
 }
 
 impl Given {
@@ -72,27 +63,14 @@ impl Given {
         files.write("gateway.yaml", &with_defaults(&self.yaml));
         let config = files.path("gateway.yaml");
         let mut command = command::binary();
-        command
-            .args(["run", "-c"])
-            .arg(config)
-            .args(&self.args)
-            .envs(self.env);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["run", "-c"]).arg(config).args(&self.args).envs(self.env);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");
         let log = Log::default();
         log.follow(process.stderr.take().expect("a pipe"));
         let output = Log::default();
         output.follow(process.stdout.take().expect("a pipe"));
-        let mut gateway = Gateway {
-            process,
-            files,
-            log,
-            output,
-            listening: Vec::new(),
-        };
+        let mut gateway = Gateway { process, files, log, output, listening: Vec::new() };
         gateway.listening = gateway.wait_for_listeners();
         gateway
     }
@@ -100,14 +78,8 @@ impl Given {
 
 /// The configuration with what every test wants unless it says otherwise.
 pub fn with_defaults(yaml: &str) -> String {
-    let given = |key: &str| {
-        yaml.lines()
-            .any(|line| line.starts_with(&format!("{key}:")))
-    };
-    let lines = DEFAULTS
-        .iter()
-        .filter(|(key, _)| !given(key))
-        .map(|(key, value)| format!("{key}: {value}\n"));
+    let given = |key: &str| yaml.lines().any(|line| line.starts_with(&format!("{key}:")));
+    let lines = DEFAULTS.iter().filter(|(key, _)| !given(key)).map(|(key, value)| format!("{key}: {value}\n"));
     lines.chain([yaml.to_owned()]).collect()
 }
 
@@ -119,9 +91,7 @@ pub struct Files {
 impl Files {
     /// An empty one.
     pub fn new() -> Files {
-        Files {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
+        Files { folder: tempfile::tempdir().expect("a folder") }
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -164,27 +134,24 @@ pub struct Gateway {
 impl Gateway {
     fn wait_for_listeners(&mut self) -> Vec<(String, SocketAddr)> {
         let process = &mut self.process;
-        self.log
-            .wait("the gateway never said that it listens", |lines| {
-                if let Ok(Some(status)) = process.try_wait() {
-                    panic!("the gateway ended with {status}:\n{}", lines.join("\n"));
-                }
-                let entries = lines
-                    .iter()
-                    .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                let mut listening = Vec::new();
-                for entry in entries {
-                    match entry["message"].as_str() {
-                        Some("listening") => {
-                            let name = entry["name"].as_str().unwrap_or_default().to_owned();
-                            listening.push((name, entry["address"].as_str()?.parse().ok()?));
-                        }
-                        Some("ready") => return Some(listening),
-                        _ => {}
+        self.log.wait("the gateway never said that it listens", |lines| {
+            if let Ok(Some(status)) = process.try_wait() {
+                panic!("the gateway ended with {status}:\n{}", lines.join("\n"));
+            }
+            let entries = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut listening = Vec::new();
+            for entry in entries {
+                match entry["message"].as_str() {
+                    Some("listening") => {
+                        let name = entry["name"].as_str().unwrap_or_default().to_owned();
+                        listening.push((name, entry["address"].as_str()?.parse().ok()?));
                     }
+                    Some("ready") => return Some(listening),
+                    _ => {}
                 }
-                None
-            })
+            }
+            None
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -194,9 +161,7 @@ impl Gateway {
     /// Of the listener with that name; `admin` is that of the administration.
     pub fn address_of(&self, name: &str) -> SocketAddr {
         let found = self.listening.iter().find(|(n, _)| n == name);
-        found
-            .unwrap_or_else(|| panic!("no listener `{name}`: {:?}", self.listening))
-            .1
+        found.unwrap_or_else(|| panic!("no listener `{name}`: {:?}", self.listening)).1
     }
 
     pub fn connect(&self) -> Client {
@@ -230,19 +195,13 @@ impl Gateway {
 
     /// Waits until the process has ended, and gives its exit code.
     pub fn ended(&mut self) -> Option<i32> {
-        super::eventually("the gateway ended", || {
-            self.process.try_wait().expect("its status")
-        })
-        .code()
+        super::eventually("the gateway ended", || self.process.try_wait().expect("its status")).code()
     }
 
     /// Kilobytes of memory in use, by a line of `/proc/PID/status` such as `VmRSS` or `VmHWM`.
     pub fn memory(&self, line: &str) -> usize {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
-        let found = status
-            .lines()
-            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
+        let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
         let number = found.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         number.unwrap_or_else(|| panic!("no {line} in {status}"))
     }
@@ -254,19 +213,14 @@ impl Drop for Gateway {
         let _ = self.process.wait();
         if thread::panicking() {
             let lines = self.log.lines();
-            eprintln!(
-                "the end of the gateway's log:\n{}",
-                lines[lines.len().saturating_sub(SHOWN)..].join("\n")
-            );
+            eprintln!("the end of the gateway's log:\n{}", lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
         }
     }
 }
 
 /// The shell's own `kill`: the program of that name is not on every machine.
 pub fn signal(process: u32, name: &str) {
-    let status = std::process::Command::new("sh")
-        .args(["-c", &format!("kill -{name} {process}")])
-        .status();
+    let status = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
     assert!(status.expect("a shell").success(), "kill -{name} {process}");
 }
 
@@ -280,11 +234,7 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                log.0
-                    .0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                log.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 log.0.1.notify_all();
             }
             log.0.1.notify_all();
@@ -292,11 +242,7 @@ impl Log {
     }
 
     pub fn lines(&self) -> Vec<String> {
-        self.0
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until `find` finds something in the lines so far.
@@ -312,18 +258,13 @@ impl Log {
             assert!(!left.is_zero(), "{otherwise}:\n{}", lines.join("\n"));
             // Now and then without a new line: the process may have ended silently.
             let nap = left.min(std::time::Duration::from_millis(200));
-            lines = more
-                .wait_timeout(lines, nap)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            lines = more.wait_timeout(lines, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Waits for a line that contains `text`, and gives it.
     pub fn contains(&self, text: &str) -> String {
-        self.wait(&format!("no line contains `{text}`"), |lines| {
-            lines.iter().find(|line| line.contains(text)).cloned()
-        })
+        self.wait(&format!("no line contains `{text}`"), |lines| lines.iter().find(|line| line.contains(text)).cloned())
     }
 
     /// Waits until `count` lines contain `text`.

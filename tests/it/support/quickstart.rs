@@ -13,11 +13,7 @@ use std::{
 };
 
 /// The commands in its environment that move its ports.
-const PORTS: [&str; 3] = [
-    "QUICKSTART_PORT",
-    "QUICKSTART_DEMO_PORT",
-    "QUICKSTART_ADMIN_PORT",
-];
+const PORTS: [&str; 3] = ["QUICKSTART_PORT", "QUICKSTART_DEMO_PORT", "QUICKSTART_ADMIN_PORT"];
 
 pub struct Quickstart {
     process: Child,
@@ -43,25 +39,13 @@ impl Quickstart {
         let files = copy();
         let ports = free_ports();
         let mut command = command::binary();
-        command
-            .current_dir(files.folder())
-            .args(["dev", "examples/quickstart/gateway.yaml"]);
-        command
-            .envs(environment(ports))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.current_dir(files.folder()).args(["dev", "examples/quickstart/gateway.yaml"]);
+        command.envs(environment(ports)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");
         let (output, errors) = (Log::default(), Log::default());
         output.follow(process.stdout.take().expect("a pipe"));
         errors.follow(process.stderr.take().expect("a pipe"));
-        let mut quickstart = Quickstart {
-            process,
-            files,
-            ports,
-            output,
-            errors,
-        };
+        let mut quickstart = Quickstart { process, files, ports, output, errors };
         quickstart.is_up().then_some(quickstart)
     }
 
@@ -73,11 +57,7 @@ impl Quickstart {
             }
             let ended = process.try_wait().ok().flatten();
             let busy = errors.lines().iter().any(|line| line.contains("in use"));
-            assert!(
-                ended.is_none() || busy,
-                "the quickstart ended: {:#?}",
-                errors.lines()
-            );
+            assert!(ended.is_none() || busy, "the quickstart ended: {:#?}", errors.lines());
             ended.map(|_| false)
         })
     }
@@ -93,13 +73,8 @@ impl Quickstart {
     /// The printed commands to try, each with its title.
     pub fn commands(&self) -> Vec<(String, String)> {
         let lines = self.output.lines();
-        let titles = lines
-            .iter()
-            .enumerate()
-            .filter_map(|(at, line)| Some((at, line.trim().strip_prefix("# ")?)));
-        titles
-            .map(|(at, title)| (title.to_owned(), lines[at + 1].trim().to_owned()))
-            .collect()
+        let titles = lines.iter().enumerate().filter_map(|(at, line)| Some((at, line.trim().strip_prefix("# ")?)));
+        titles.map(|(at, title)| (title.to_owned(), lines[at + 1].trim().to_owned())).collect()
     }
 }
 
@@ -111,10 +86,7 @@ impl Drop for Quickstart {
 }
 
 pub fn environment(ports: [u16; 3]) -> Vec<(&'static str, String)> {
-    PORTS
-        .into_iter()
-        .zip(ports.map(|port| port.to_string()))
-        .collect()
+    PORTS.into_iter().zip(ports.map(|port| port.to_string())).collect()
 }
 
 /// Three ports that were free a moment ago.
@@ -134,10 +106,7 @@ pub fn copy() -> Files {
 
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-    {
+    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         let target = to.join(entry.file_name().expect("a name"));
         if entry.is_dir() {
             copy_folder(&entry, &target);

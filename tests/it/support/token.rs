@@ -8,9 +8,9 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-        Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
-        RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+        RsaEncoding, RsaKeyPair,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -29,21 +29,13 @@ impl Key {
     /// One that can sign by that algorithm.
     pub fn make(algorithm: &str) -> Key {
         match algorithm {
-            "ES256" => {
-                Key::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
-            }
-            "ES384" => {
-                Key::Ec(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key"))
-            }
+            "ES256" => Key::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")),
+            "ES384" => Key::Ec(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key")),
             "EdDSA" => Key::Ed(Ed25519KeyPair::generate().expect("a key")),
-            rsa if rsa.starts_with("RS") || rsa.starts_with("PS") => Key::Rsa(Box::new(
-                RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
-            )),
-            _ => Key::Secret(format!(
-                "a secret of the test, {} bytes long or more: {}",
-                64,
-                "x".repeat(64)
-            )),
+            rsa if rsa.starts_with("RS") || rsa.starts_with("PS") => {
+                Key::Rsa(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key")))
+            }
+            _ => Key::Secret(format!("a secret of the test, {} bytes long or more: {}", 64, "x".repeat(64))),
         }
     }
 
@@ -56,15 +48,8 @@ impl Key {
             Key::Ed(key) => key.public_key().as_der().expect("DER"),
         };
         let text = STANDARD.encode(der.as_ref());
-        let lines: Vec<&str> = text
-            .as_bytes()
-            .chunks(64)
-            .filter_map(|line| std::str::from_utf8(line).ok())
-            .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
     /// The key of `jwt-auth` that takes it.
@@ -89,26 +74,17 @@ impl Key {
                     _ => &RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(padding, &random, message, &mut signature)
-                    .expect("a signature");
+                key.sign(padding, &random, message, &mut signature).expect("a signature");
                 signature
             }
-            Key::Ec(key) => key
-                .sign(&random, message)
-                .expect("a signature")
-                .as_ref()
-                .to_vec(),
+            Key::Ec(key) => key.sign(&random, message).expect("a signature").as_ref().to_vec(),
             Key::Ed(key) => key.sign(message).as_ref().to_vec(),
         }
     }
 
     /// A token with that `alg` and those claims.
     pub fn token(&self, algorithm: &str, claims: &Value) -> String {
-        self.token_with(
-            &serde_json::json!({ "alg": algorithm, "typ": "JWT" }),
-            algorithm,
-            claims,
-        )
+        self.token_with(&serde_json::json!({ "alg": algorithm, "typ": "JWT" }), algorithm, claims)
     }
 
     /// A token whose header may say anything.
@@ -125,9 +101,7 @@ fn hmac_of(algorithm: &str, secret: &[u8], message: &[u8]) -> Vec<u8> {
         "HS512" => hmac::HMAC_SHA512,
         _ => hmac::HMAC_SHA256,
     };
-    hmac::sign(&hmac::Key::new(hash, secret), message)
-        .as_ref()
-        .to_vec()
+    hmac::sign(&hmac::Key::new(hash, secret), message).as_ref().to_vec()
 }
 
 pub fn part(value: &Value) -> String {
@@ -136,9 +110,7 @@ pub fn part(value: &Value) -> String {
 
 /// Seconds since 1970, and that many more.
 pub fn in_seconds(more: i64) -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     now as i64 + more
 }
 

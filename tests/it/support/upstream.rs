@@ -24,13 +24,7 @@ pub struct UpstreamReply {
 
 /// An answer of that status with a body.
 pub fn reply(status: u16, body: impl Into<Vec<u8>>) -> UpstreamReply {
-    UpstreamReply {
-        status,
-        headers: Vec::new(),
-        body: body.into(),
-        chunked: false,
-        after: Duration::ZERO,
-    }
+    UpstreamReply { status, headers: Vec::new(), body: body.into(), chunked: false, after: Duration::ZERO }
 }
 
 impl UpstreamReply {
@@ -101,9 +95,7 @@ impl Upstream {
                 request.body = body;
                 let answer = answer(&request);
                 let bytes = answer.bytes(&request.method);
-                kept.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(request);
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                 thread::sleep(answer.after);
                 if input.get_mut().write_all(&bytes).is_err() {
                     return;
@@ -121,27 +113,19 @@ impl Upstream {
 
     /// Says what it was asked for: method and target.
     pub fn echo(name: &'static str) -> Upstream {
-        Upstream::start(move |request| {
-            reply(200, format!("{name} {} {}", request.method, request.target))
-        })
+        Upstream::start(move |request| reply(200, format!("{name} {} {}", request.method, request.target)))
     }
 
     /// Is given each connection to do with as it likes.
     pub fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Upstream {
-        Upstream {
-            address: listen(serve),
-            received: Arc::default(),
-        }
+        Upstream { address: listen(serve), received: Arc::default() }
     }
 
     /// An address where nobody listens.
     pub fn dead() -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
-        Upstream {
-            address,
-            received: Arc::default(),
-        }
+        Upstream { address, received: Arc::default() }
     }
 
     pub fn url(&self) -> String {
@@ -154,10 +138,7 @@ impl Upstream {
 
     /// What has been received so far.
     pub fn requests(&self) -> Vec<Received> {
-        self.received
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The only request that was received.

@@ -17,19 +17,11 @@ impl Headers {
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.0
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.0.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
     fn has_token(&self, name: &str, token: &str) -> bool {
-        self.all(name).iter().any(|value| {
-            value
-                .split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(token))
-        })
+        self.all(name).iter().any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     }
 }
 
@@ -61,24 +53,16 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// Checks that this is an RFC 9457 problem of that status with the request's id, and gives its detail.
     pub fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json")
-        );
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let problem = self.json();
         assert_eq!(problem["status"], status, "{problem}");
-        assert_eq!(
-            problem["request_id"].as_str(),
-            self.header("x-request-id"),
-            "{problem}"
-        );
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{problem}");
         assert!(problem["title"].is_string(), "{problem}");
         problem["detail"].as_str().unwrap_or_default().to_owned()
     }
@@ -99,8 +83,7 @@ impl Received {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
@@ -137,12 +120,7 @@ fn bad(what: impl std::fmt::Display) -> io::Error {
 }
 
 fn headers(parsed: &[httparse::Header]) -> Headers {
-    let line = |h: &httparse::Header| {
-        (
-            h.name.to_owned(),
-            String::from_utf8_lossy(h.value).into_owned(),
-        )
-    };
+    let line = |h: &httparse::Header| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned());
     Headers(parsed.iter().map(line).collect())
 }
 
@@ -205,8 +183,7 @@ pub fn read_body<S: Read>(input: &mut Input<S>, framing: Framing) -> io::Result<
 /// The next chunk; none after the last, trailers read away.
 pub fn read_chunk<S: Read>(input: &mut Input<S>) -> io::Result<Option<Vec<u8>>> {
     let line = read_line(input)?;
-    let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-        .map_err(bad)?;
+    let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(bad)?;
     if size == 0 {
         while !read_line(input)?.is_empty() {}
         return Ok(None);
@@ -223,9 +200,7 @@ pub fn read_chunk<S: Read>(input: &mut Input<S>) -> io::Result<Option<Vec<u8>>> 
 fn read_line<S: Read>(input: &mut Input<S>) -> io::Result<String> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;
-    let line = line
-        .strip_suffix(b"\r\n")
-        .ok_or_else(|| bad("a line does not end in CRLF"))?;
+    let line = line.strip_suffix(b"\r\n").ok_or_else(|| bad("a line does not end in CRLF"))?;
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
@@ -233,11 +208,7 @@ fn read_line<S: Read>(input: &mut Input<S>) -> io::Result<String> {
 pub fn read_answer<S: Read>(input: &mut Input<S>, method: &str) -> io::Result<Answer> {
     let (status, headers) = read_answer_head(input)?;
     let body = read_body(input, answer_framing(method, status, &headers)?)?;
-    Ok(Answer {
-        status,
-        headers,
-        body,
-    })
+    Ok(Answer { status, headers, body })
 }
 
 /// The head of the next request, and how its body ends; none when the connection was closed between requests.
@@ -252,13 +223,5 @@ pub fn read_request_head<S: Read>(input: &mut Input<S>) -> io::Result<Option<(Re
     let framing = framing(&headers)?.unwrap_or(Framing::Length(0));
     let method = parsed.method.unwrap_or_default().to_owned();
     let target = parsed.path.unwrap_or_default().to_owned();
-    Ok(Some((
-        Received {
-            method,
-            target,
-            headers,
-            body: Vec::new(),
-        },
-        framing,
-    )))
+    Ok(Some((Received { method, target, headers, body: Vec::new() }, framing)))
 }

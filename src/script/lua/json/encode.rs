@@ -27,23 +27,12 @@ impl From<mlua::Error> for Unwritten {
 }
 
 /// Writes a value; the outer error is the machine's own (no memory, or stopped), the inner one what the script is told.
-pub fn encode(
-    tables: &Tables,
-    running: Option<&Running>,
-    value: &Value,
-) -> mlua::Result<Result<Bytes, Raise>> {
-    let mut writer = Writer {
-        tables,
-        running,
-        out: Vec::with_capacity(128),
-        count: 0,
-    };
+pub fn encode(tables: &Tables, running: Option<&Running>, value: &Value) -> mlua::Result<Result<Bytes, Raise>> {
+    let mut writer = Writer { tables, running, out: Vec::with_capacity(128), count: 0 };
     match writer.value(value, 0) {
         Ok(()) => Ok(Ok(writer.out.into())),
         Err(Unwritten::Here(message, path)) if path.is_empty() => Ok(Err(Raise::error(message))),
-        Err(Unwritten::Here(message, path)) => {
-            Ok(Err(Raise::error(format!("{}: {message}", show(&path)))))
-        }
+        Err(Unwritten::Here(message, path)) => Ok(Err(Raise::error(format!("{}: {message}", show(&path))))),
         Err(Unwritten::Lua(error)) => Err(error),
     }
 }
@@ -59,12 +48,8 @@ impl Writer<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Unwritten> {
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
-            Value::Boolean(b) => self
-                .out
-                .extend_from_slice(if *b { b"true" } else { b"false" }),
-            Value::Integer(i) if i.unsigned_abs() <= json::MAX_SAFE as u64 => {
-                json::write_i64(&mut self.out, *i)
-            }
+            Value::Boolean(b) => self.out.extend_from_slice(if *b { b"true" } else { b"false" }),
+            Value::Integer(i) if i.unsigned_abs() <= json::MAX_SAFE as u64 => json::write_i64(&mut self.out, *i),
             Value::Integer(i) => json::write_f64(&mut self.out, *i as f64),
             Value::Number(f) => json::write_f64(&mut self.out, *f),
             Value::String(text) => json::write_str(&mut self.out, &text.as_bytes()),
@@ -74,10 +59,7 @@ impl Writer<'_> {
                 Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
                 None if object(other).is_some_and(|object| self.texts(&object)) => {}
                 None => {
-                    return Err(here(format!(
-                        "{} can't be JSON",
-                        crate::script::lua::convert::describe(other)
-                    )));
+                    return Err(here(format!("{} can't be JSON", crate::script::lua::convert::describe(other))));
                 }
             },
         }
@@ -95,10 +77,7 @@ impl Writer<'_> {
 
     fn table(&mut self, table: &Table, depth: usize) -> Result<(), Unwritten> {
         if depth > json::MAX_DEPTH {
-            return Err(here(format!(
-                "nested deeper than {} levels: does it contain itself?",
-                json::MAX_DEPTH
-            )));
+            return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
         }
         self.count += 1;
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
@@ -107,11 +86,7 @@ impl Writer<'_> {
         let metatable = table.metatable();
         let length = table.raw_len();
         let is_array = length > 0 || metatable.as_ref() == Some(&self.tables.array);
-        if is_array {
-            self.array(table, length, depth)
-        } else {
-            self.object(table, metatable, depth)
-        }
+        if is_array { self.array(table, length, depth) } else { self.object(table, metatable, depth) }
     }
 
     fn array(&mut self, table: &Table, length: usize, depth: usize) -> Result<(), Unwritten> {
@@ -140,12 +115,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn object(
-        &mut self,
-        table: &Table,
-        metatable: Option<Table>,
-        depth: usize,
-    ) -> Result<(), Unwritten> {
+    fn object(&mut self, table: &Table, metatable: Option<Table>, depth: usize) -> Result<(), Unwritten> {
         let mut entries: Vec<(LuaString, Value)> = Vec::new();
         let mut failed = None;
         let each = table.for_each(|key: Value, value: Value| match key {
@@ -163,9 +133,7 @@ impl Writer<'_> {
         }
         each?;
         let order = metatable.and_then(|metatable| self.tables.keys(&metatable));
-        let known = order
-            .as_ref()
-            .map_or(0, |shape| sort_known(&mut entries, &shape.keys));
+        let known = order.as_ref().map_or(0, |shape| sort_known(&mut entries, &shape.keys));
         entries[known..].sort_unstable_by_key(|(name, _)| name.as_bytes());
         self.out.push(b'{');
         for (written, (key, value)) in entries.iter().enumerate() {
@@ -174,8 +142,7 @@ impl Writer<'_> {
             }
             json::write_str(&mut self.out, &key.as_bytes());
             self.out.push(b':');
-            self.value(value, depth)
-                .map_err(|unwritten| at(unwritten, || Step::Key(key.to_string_lossy())))?;
+            self.value(value, depth).map_err(|unwritten| at(unwritten, || Step::Key(key.to_string_lossy())))?;
         }
         self.out.push(b'}');
         Ok(())
@@ -188,40 +155,24 @@ fn sort_known(entries: &mut [(LuaString, Value)], keys: &[LuaString]) -> usize {
     let mut known = 0;
     if keys.len() <= 16 {
         for key in keys {
-            if let Some(found) = entries[known..]
-                .iter()
-                .position(|(name, _)| name.to_pointer() == key.to_pointer())
-            {
+            if let Some(found) = entries[known..].iter().position(|(name, _)| name.to_pointer() == key.to_pointer()) {
                 entries.swap(known, known + found);
                 known += 1;
             }
         }
         return known;
     }
-    let ranks: ahash::AHashMap<usize, usize> = keys
-        .iter()
-        .enumerate()
-        .map(|(rank, key)| (key.to_pointer() as usize, rank))
-        .collect();
-    let rank = |name: &LuaString| {
-        ranks
-            .get(&(name.to_pointer() as usize))
-            .copied()
-            .unwrap_or(usize::MAX)
-    };
+    let ranks: ahash::AHashMap<usize, usize> =
+        keys.iter().enumerate().map(|(rank, key)| (key.to_pointer() as usize, rank)).collect();
+    let rank = |name: &LuaString| ranks.get(&(name.to_pointer() as usize)).copied().unwrap_or(usize::MAX);
     entries.sort_by_key(|(name, _)| rank(name));
-    entries
-        .iter()
-        .take_while(|(name, _)| rank(name) != usize::MAX)
-        .count()
+    entries.iter().take_while(|(name, _)| rank(name) != usize::MAX).count()
 }
 
 fn index(key: &Value) -> Option<usize> {
     match key {
         Value::Integer(i) => usize::try_from(*i).ok(),
-        Value::Number(f) if f.fract() == 0.0 && *f >= 1.0 && *f <= json::MAX_SAFE as f64 => {
-            Some(*f as usize)
-        }
+        Value::Number(f) if f.fract() == 0.0 && *f >= 1.0 && *f <= json::MAX_SAFE as f64 => Some(*f as usize),
         _ => None,
     }
 }
@@ -248,10 +199,7 @@ fn not_a_sequence(key: &Value, length: usize) -> String {
                 key.to_string_lossy()
             )
         }
-        _ => format!(
-            "an array with holes can't be JSON: {} is no item of 1 to {length}",
-            show_key(key)
-        ),
+        _ => format!("an array with holes can't be JSON: {} is no item of 1 to {length}", show_key(key)),
     }
 }
 
@@ -263,10 +211,7 @@ fn not_a_key(key: &Value) -> String {
                 "the key {key} is a number, and the table is no sequence from 1: use tostring({key}), or fill the holes with json.null"
             )
         }
-        other => format!(
-            "{} can't be the key of a JSON object",
-            crate::script::lua::convert::describe(other)
-        ),
+        other => format!("{} can't be the key of a JSON object", crate::script::lua::convert::describe(other)),
     }
 }
 

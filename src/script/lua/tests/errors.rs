@@ -11,10 +11,7 @@ async fn error(rig: &Rig, text: &str) -> ScriptError {
     let program = rig.compile(text).expect("a program");
     let state = loaded(&*program, "{}").await;
     let scope = fixture::scope(Hook::OnRequest, Some(fixture::exchange("")));
-    program
-        .call(Hook::OnRequest, scope, &state)
-        .await
-        .expect_err("an error")
+    program.call(Hook::OnRequest, scope, &state).await.expect_err("an error")
 }
 
 #[test]
@@ -26,16 +23,10 @@ fn an_error_has_its_place_line_and_stack() {
             "local function helper(x)\n    return x.y.z\nend\nlocal M = {}\nfunction M.on_request(req)\n  local a = helper({})\n  return a\nend\nreturn M",
         )
         .await;
-        assert_eq!(
-            tell(&told),
-            "Runtime test.lua:2:5: attempt to index nil with 'z'"
-        );
+        assert_eq!(tell(&told), "Runtime test.lua:2:5: attempt to index nil with 'z'");
         assert_eq!(told.source_line, "    return x.y.z");
         assert_eq!(told.hook, Some(Hook::OnRequest));
-        assert_eq!(
-            told.stack,
-            ["test.lua:2 in helper", "test.lua:6 in on_request"]
-        );
+        assert_eq!(told.stack, ["test.lua:2 in helper", "test.lua:6 in on_request"]);
     });
 }
 
@@ -58,19 +49,10 @@ fn scripts_that_do_not_compile_are_refused_with_their_place() {
         rig.refused("local M = {}\nfunction M.on_request() end"),
         "Returned test.lua:2:1: a script returns a table of hooks, this one returned nothing"
     );
-    assert_eq!(
-        rig.refused("return { helper = function() end, VERSION = 3 }"),
-        "it compiled"
-    );
-    assert_eq!(
-        rig.refused("error('no good')"),
-        "Runtime test.lua:1:1: no good"
-    );
+    assert_eq!(rig.refused("return { helper = function() end, VERSION = 3 }"), "it compiled");
+    assert_eq!(rig.refused("error('no good')"), "Runtime test.lua:1:1: no good");
     let bytecode = "\u{6}\u{3}";
-    assert_eq!(
-        rig.refused(bytecode),
-        "Syntax test.lua:1:1: attempt to load a binary chunk (mode is 't')"
-    );
+    assert_eq!(rig.refused(bytecode), "Syntax test.lua:1:1: attempt to load a binary chunk (mode is 't')");
 }
 
 #[test]
@@ -83,70 +65,27 @@ fn host_errors_name_the_function_and_the_nearest_name() {
                 "http.get: argument 2 (options): unknown entry `timout`, did you mean `timeout`?",
             ),
             ("http.get()", "http.get: argument 1 (url) is missing"),
-            (
-                "http.get({})",
-                "http.get: argument 1 (url): expected a string, got a table",
-            ),
-            (
-                r#"http.get("a", {}, 3)"#,
-                "http.get: takes at most 2 arguments, got 3",
-            ),
+            ("http.get({})", "http.get: argument 1 (url): expected a string, got a table"),
+            (r#"http.get("a", {}, 3)"#, "http.get: takes at most 2 arguments, got 3"),
             (
                 r#"http.get("a", { headers = { [1] = "x" } })"#,
                 "http.get: argument 2 (options): `headers`: expected names as keys, got a number",
             ),
-            (
-                "req.headers.all('x')",
-                "headers:all: call it with a colon, on a headers",
-            ),
-            (
-                "local x = req.methd",
-                "request has no `methd`, did you mean `method`?",
-            ),
-            (
-                "req.heads = 1",
-                "request has no `heads`, did you mean `headers`?",
-            ),
+            ("req.headers.all('x')", "headers:all: call it with a colon, on a headers"),
+            ("local x = req.methd", "request has no `methd`, did you mean `method`?"),
+            ("req.heads = 1", "request has no `heads`, did you mean `headers`?"),
             ("req.headers = {}", "`headers` of request can't be set"),
             ("req.params.id = 1", "`id` of params can't be set"),
-            (
-                "req.method = {}",
-                "request.method: expected a string, got a table",
-            ),
-            (
-                r#"req.headers["x y"] = 1"#,
-                r#"headers["x y"]: `x y` is not a header name"#,
-            ),
-            (
-                r#"req.headers["x"] = "a\r\nb""#,
-                r#"headers["x"]: a header value has a control character in it"#,
-            ),
-            (
-                "for k in req do end",
-                "a request has no items to go through",
-            ),
-            (
-                "local x = req[1]",
-                "a request is read by a name, not a number",
-            ),
-            (
-                "return reply.json(200, print)",
-                "reply.json: argument 2 (value): a function can't be JSON",
-            ),
-            (
-                "return reply.json(999, {})",
-                "reply.json: 999 is not a status between 200 and 599",
-            ),
-            (
-                "ctx.vars.x = { a = { 1, { y = print } } }",
-                "vars[\"x\"]: a[2].y: a function can't be JSON",
-            ),
+            ("req.method = {}", "request.method: expected a string, got a table"),
+            (r#"req.headers["x y"] = 1"#, r#"headers["x y"]: `x y` is not a header name"#),
+            (r#"req.headers["x"] = "a\r\nb""#, r#"headers["x"]: a header value has a control character in it"#),
+            ("for k in req do end", "a request has no items to go through"),
+            ("local x = req[1]", "a request is read by a name, not a number"),
+            ("return reply.json(200, print)", "reply.json: argument 2 (value): a function can't be JSON"),
+            ("return reply.json(999, {})", "reply.json: 999 is not a status between 200 and 599"),
+            ("ctx.vars.x = { a = { 1, { y = print } } }", "vars[\"x\"]: a[2].y: a function can't be JSON"),
         ] {
-            assert_eq!(
-                rig.request(body).await,
-                format!("Runtime test.lua:1:1: {message}"),
-                "{body}"
-            );
+            assert_eq!(rig.request(body).await, format!("Runtime test.lua:1:1: {message}"), "{body}");
         }
     });
 }
@@ -171,14 +110,8 @@ fn scripts_catch_host_errors_as_strings_with_a_position() {
             rig.request("local ok, why = pcall(function() error(reply.empty(204)) end); return reply.text(200, tostring(ok) .. tostring(why))").await,
             "200 falsereply"
         );
-        assert_eq!(
-            rig.request("error({ code = 5 })").await,
-            r#"Runtime test.lua:1:1: raised {"code":5}"#
-        );
-        assert_eq!(
-            rig.request("error()").await,
-            "Runtime test.lua:1:1: raised nothing"
-        );
+        assert_eq!(rig.request("error({ code = 5 })").await, r#"Runtime test.lua:1:1: raised {"code":5}"#);
+        assert_eq!(rig.request("error()").await, "Runtime test.lua:1:1: raised nothing");
     });
 }
 
@@ -199,14 +132,8 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
     block_on(async {
         let rig = Rig::new();
         for (url, said) in [
-            (
-                "svc://now",
-                "Runtime test.lua:1:1: a host function failed: at once",
-            ),
-            (
-                "svc://later",
-                "Runtime :0:0: a host function failed: while waiting",
-            ),
+            ("svc://now", "Runtime test.lua:1:1: a host function failed: at once"),
+            ("svc://later", "Runtime :0:0: a host function failed: while waiting"),
         ] {
             let program = rig
                 .compile(&format!(
@@ -221,10 +148,7 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
                 exchange: Some(fixture::exchange("")),
                 services: Rc::new(fixture::services(Rc::new(Panics))),
             };
-            let error = program
-                .call(Hook::OnRequest, Rc::new(scope), &state)
-                .await
-                .expect_err("an error");
+            let error = program.call(Hook::OnRequest, Rc::new(scope), &state).await.expect_err("an error");
             assert_eq!(tell(&error), said);
         }
         assert_eq!(rig.request("return reply.empty(204)").await, "204 ");

@@ -8,32 +8,16 @@ fn hooks_decide() {
     block_on(async {
         let rig = Rig::new();
         assert_eq!(rig.request("").await, "continue");
-        assert_eq!(
-            rig.request(r#"return reply.text(200, "hi")"#).await,
-            "200 hi"
-        );
-        assert_eq!(
-            rig.request(r#"return reply.json(200, { b = 1, a = { 1, 2 } })"#)
-                .await,
-            r#"200 {"a":[1,2],"b":1}"#
-        );
-        assert_eq!(
-            rig.request(r#"return reply.error(403, "not yours")"#).await,
-            "403 problem: not yours"
-        );
-        assert_eq!(
-            rig.request(r#"error(reply.error(401, "no key"))"#).await,
-            "401 problem: no key"
-        );
+        assert_eq!(rig.request(r#"return reply.text(200, "hi")"#).await, "200 hi");
+        assert_eq!(rig.request(r#"return reply.json(200, { b = 1, a = { 1, 2 } })"#).await, r#"200 {"a":[1,2],"b":1}"#);
+        assert_eq!(rig.request(r#"return reply.error(403, "not yours")"#).await, "403 problem: not yours");
+        assert_eq!(rig.request(r#"error(reply.error(401, "no key"))"#).await, "401 problem: no key");
         assert_eq!(
             rig.request(r#"local function deep() error(reply.empty(204)) end; local function f() deep() end; f()"#)
                 .await,
             "204 "
         );
-        assert_eq!(
-            rig.request("return { status = 200 }").await,
-            "Returned test.lua:1:1: on_request returned a table"
-        );
+        assert_eq!(rig.request("return { status = 200 }").await, "Returned test.lua:1:1: on_request returned a table");
     });
 }
 
@@ -43,10 +27,7 @@ fn objects_are_read_and_set() {
         let rig = Rig::new();
         let text = |body: &'static str| {
             let rig = &rig;
-            async move {
-                rig.request(&format!("return reply.text(200, tostring({body}))"))
-                    .await
-            }
+            async move { rig.request(&format!("return reply.text(200, tostring({body}))")).await }
         };
         assert_eq!(text("req.method").await, "200 GET");
         assert_eq!(text(r#"req.headers["ACCEPT"]"#).await, "200 */*");
@@ -92,19 +73,8 @@ fn bodies_are_read_and_replaced() {
         let state = loaded(&*program, "{}").await;
         let exchange = fixture::exchange(r#"{"z":1,"a":[]}"#);
         let scope = fixture::scope(Hook::OnRequest, Some(exchange.clone()));
-        assert_eq!(
-            show(
-                &program
-                    .call(Hook::OnRequest, scope, &state)
-                    .await
-                    .expect("a decision")
-            ),
-            "continue"
-        );
-        assert_eq!(
-            fixture::body(&exchange, Side::Request).await,
-            r#"{"z":1,"a":[],"name":"x"}"#
-        );
+        assert_eq!(show(&program.call(Hook::OnRequest, scope, &state).await.expect("a decision")), "continue");
+        assert_eq!(fixture::body(&exchange, Side::Request).await, r#"{"z":1,"a":[],"name":"x"}"#);
     });
 }
 
@@ -123,22 +93,12 @@ fn every_hook_gets_its_objects() {
                 return M"#,
             )
             .expect("a program");
-        let hooks = Hook::ALL
-            .into_iter()
-            .filter(|hook| program.hooks().has(*hook))
-            .map(Hook::name);
-        assert_eq!(
-            hooks.collect::<Vec<_>>(),
-            ["handle", "on_response", "on_error", "on_log"]
-        );
+        let hooks = Hook::ALL.into_iter().filter(|hook| program.hooks().has(*hook)).map(Hook::name);
+        assert_eq!(hooks.collect::<Vec<_>>(), ["handle", "on_response", "on_error", "on_log"]);
         let state = loaded(&*program, "{}").await;
         let exchange = fixture::exchange("");
         fixture::respond(&exchange, "old");
-        let failed = crate::script::object::Failed {
-            kind: "timeout",
-            status: 504,
-            message: "late".into(),
-        };
+        let failed = crate::script::object::Failed { kind: "timeout", status: 504, message: "late".into() };
         exchange.failed.replace(Some(Rc::new(failed)));
         let said = |hook| call(&*program, hook, exchange.clone(), &state, Limits::default());
         assert_eq!(said(Hook::Handle).await, "200 handled /users/42");
@@ -146,10 +106,7 @@ fn every_hook_gets_its_objects() {
         assert_eq!(said(Hook::OnError).await, "500 timeout 504");
         assert_eq!(said(Hook::OnLog).await, "continue");
         assert_eq!(said(Hook::OnRequest).await, "continue");
-        assert_eq!(
-            format!("{:?}", exchange.vars.borrow()),
-            r#"[("logged", Json(b"true"))]"#
-        );
+        assert_eq!(format!("{:?}", exchange.vars.borrow()), r#"[("logged", Json(b"true"))]"#);
     });
 }
 
@@ -171,14 +128,7 @@ fn config_and_state_are_kept_and_can_not_be_changed() {
             .expect("a program");
         let state = loaded(&*program, r#"{"limit":5,"names":["a","b"]}"#).await;
         assert_eq!(
-            call(
-                &*program,
-                Hook::OnRequest,
-                fixture::exchange(""),
-                &state,
-                Limits::default()
-            )
-            .await,
+            call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await,
             r#"200 [10,["a","b"],"test.lua:4: attempt to modify a readonly table",true,false]"#
         );
     });
@@ -192,20 +142,9 @@ fn globals_are_the_files_own_until_it_is_loaded() {
             .compile("count = 1; function helper() return count + 1 end; return { on_request = function() return reply.text(200, tostring(helper())) end }")
             .expect("a program");
         let state = loaded(&*program, "{}").await;
-        let said = call(
-            &*program,
-            Hook::OnRequest,
-            fixture::exchange(""),
-            &state,
-            Limits::default(),
-        )
-        .await;
+        let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
         assert_eq!(said, "200 2");
-        assert_eq!(
-            rig.request("return reply.text(200, tostring(helper))")
-                .await,
-            "200 nil"
-        );
+        assert_eq!(rig.request("return reply.text(200, tostring(helper))").await, "200 nil");
         assert_eq!(
             rig.request("total = 1").await,
             "Runtime test.lua:1:1: the global 'total' can't be assigned here: other requests would see it. Use a local, or ctx.vars or kv to share"
@@ -222,26 +161,11 @@ fn globals_are_the_files_own_until_it_is_loaded() {
             "dofile",
             "gcinfo",
         ] {
-            assert_eq!(
-                rig.request(&format!("return reply.text(200, type({name}))"))
-                    .await,
-                "200 nil",
-                "{name}"
-            );
+            assert_eq!(rig.request(&format!("return reply.text(200, type({name}))")).await, "200 nil", "{name}");
         }
-        assert_eq!(
-            rig.request("return reply.text(200, type(os.execute) .. type(os.time()))")
-                .await,
-            "200 nilnumber"
-        );
-        assert_eq!(
-            rig.request("string.rep = nil").await,
-            "Runtime test.lua:1:1: attempt to modify a readonly table"
-        );
-        assert_eq!(
-            rig.request("http.get = nil").await,
-            "Runtime test.lua:1:1: attempt to modify a readonly table"
-        );
+        assert_eq!(rig.request("return reply.text(200, type(os.execute) .. type(os.time()))").await, "200 nilnumber");
+        assert_eq!(rig.request("string.rep = nil").await, "Runtime test.lua:1:1: attempt to modify a readonly table");
+        assert_eq!(rig.request("http.get = nil").await, "Runtime test.lua:1:1: attempt to modify a readonly table");
     });
 }
 
@@ -253,10 +177,7 @@ fn modules_are_loaded_once_and_may_not_turn_in_circles() {
                 "lib/a",
                 "local b = require 'lib.b'; loads = (loads or 0) + 1; return { twice = function(x) return b.twice(x) end, n = loads }",
             ),
-            (
-                "lib/b",
-                "return { twice = function(x) return 2 * x end, list = { unpack({ 1, 2 }) } }",
-            ),
+            ("lib/b", "return { twice = function(x) return 2 * x end, list = { unpack({ 1, 2 }) } }"),
             ("lib/c", "require 'lib.d'"),
             ("lib/d", "require 'lib.c'"),
             ("lib/broken", "local x = \n\nend"),
@@ -268,14 +189,7 @@ fn modules_are_loaded_once_and_may_not_turn_in_circles() {
         for _ in 0..2 {
             let program = rig.compile(loads).expect("a program");
             let state = loaded(&*program, "{}").await;
-            let said = call(
-                &*program,
-                Hook::OnRequest,
-                fixture::exchange(""),
-                &state,
-                Limits::default(),
-            )
-            .await;
+            let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
             assert_eq!(said, "200 [true,8,1,2]");
         }
         assert_eq!(
@@ -319,21 +233,10 @@ fn objects_that_are_kept_end_with_their_request() {
             )
             .expect("a program");
         let state = loaded(&*program, "{}").await;
-        let said = || {
-            call(
-                &*program,
-                Hook::OnRequest,
-                fixture::exchange(""),
-                &state,
-                Limits::default(),
-            )
-        };
+        let said = || call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default());
         assert_eq!(said().await, "continue");
         let over = "the request of this object is over: keep what was read from it, not the object";
-        assert_eq!(
-            said().await,
-            format!(r#"200 ["test.lua:4: {over}","test.lua:5: {over}",204,"GET"]"#)
-        );
+        assert_eq!(said().await, format!(r#"200 ["test.lua:4: {over}","test.lua:5: {over}",204,"GET"]"#));
     });
 }
 
@@ -347,17 +250,7 @@ fn an_exchange_is_freed_when_its_hook_is_over() {
         let state = loaded(&*program, "{}").await;
         let exchange = fixture::exchange("a body");
         let weak = Rc::downgrade(&exchange);
-        assert_eq!(
-            call(
-                &*program,
-                Hook::OnRequest,
-                exchange,
-                &state,
-                Limits::default()
-            )
-            .await,
-            "continue"
-        );
+        assert_eq!(call(&*program, Hook::OnRequest, exchange, &state, Limits::default()).await, "continue");
         assert_eq!(weak.strong_count(), 0);
     });
 }

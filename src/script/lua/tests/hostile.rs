@@ -16,12 +16,7 @@ struct Ended {
 /// How long this thread stood in line for a processor: no fault of the script's. Zero where the kernel doesn't tell.
 fn stood_in_line() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(
-        stat.split(' ')
-            .nth(1)
-            .and_then(|field| field.parse().ok())
-            .unwrap_or_default(),
-    )
+    Duration::from_nanos(stat.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or_default())
 }
 
 async fn beside_a_neighbour(rig: &Rig, body: &str, limits: Limits) -> Ended {
@@ -31,11 +26,7 @@ async fn beside_a_neighbour(rig: &Rig, body: &str, limits: Limits) -> Ended {
         loop {
             let (due, stood) = (Instant::now() + Duration::from_millis(1), stood_in_line());
             tokio::time::sleep_until(due.into()).await;
-            noted.set(
-                noted
-                    .get()
-                    .max(due.elapsed().saturating_sub(stood_in_line() - stood)),
-            );
+            noted.set(noted.get().max(due.elapsed().saturating_sub(stood_in_line() - stood)));
         }
     });
     tokio::task::yield_now().await;
@@ -45,11 +36,7 @@ async fn beside_a_neighbour(rig: &Rig, body: &str, limits: Limits) -> Ended {
     let took = started.elapsed();
     tokio::task::yield_now().await;
     neighbour.abort();
-    Ended {
-        said,
-        took,
-        late: worst.get(),
-    }
+    Ended { said, took, late: worst.get() }
 }
 
 /// Runs a script until it was stopped with one of `faults` in time and the neighbour came no later than `late`. What else
@@ -58,39 +45,26 @@ async fn stops(rig: &Rig, body: &str, limits: Limits, faults: &[&str], late: Dur
     let mut tries = Vec::new();
     let stopped = loop {
         let ended = beside_a_neighbour(rig, body, limits.clone()).await;
-        assert!(
-            ended.said.starts_with("Limit("),
-            "{body}\nended with {}",
-            ended.said
-        );
+        assert!(ended.said.starts_with("Limit("), "{body}\nended with {}", ended.said);
         let in_time = ended.took < Duration::from_millis(400) && ended.late <= late;
         if in_time && faults.iter().any(|fault| ended.said.starts_with(fault)) {
             break true;
         }
-        tries.push(format!(
-            "{:?}, neighbour {:?} late: {}",
-            ended.took, ended.late, ended.said
-        ));
+        tries.push(format!("{:?}, neighbour {:?} late: {}", ended.took, ended.late, ended.said));
         if tries.len() == TRIES {
             break false;
         }
     };
     assert!(stopped, "{body}\n{}", tries.join("\n"));
     // The neighbour in the same machine has all it needs.
-    let alive = rig
-        .request(
-            r#"local t = {} for i = 1, 1000 do t[i] = { i } end return reply.text(200, "alive")"#,
-        )
-        .await;
+    let alive =
+        rig.request(r#"local t = {} for i = 1, 1000 do t[i] = { i } end return reply.text(200, "alive")"#).await;
     assert_eq!(alive, "200 alive", "after {body}");
 }
 
 /// For scripts whose memory or depth is looked at, not their time.
 fn patient() -> Limits {
-    Limits {
-        cpu: Duration::from_secs(4),
-        ..Limits::default()
-    }
+    Limits { cpu: Duration::from_secs(4), ..Limits::default() }
 }
 
 const TRIES: usize = 12;
@@ -164,14 +138,7 @@ fn library_functions_do_not_run_away() {
             "local t = {} for i = 1, 2e5 do t[i] = { i } end while true do reply.json(200, t) end",
             "local t = ('[1],'):rep(2e5) while true do ctx.vars.x = t .. t local y = ctx.vars.x end",
         ] {
-            stops(
-                &rig,
-                body,
-                Limits::default(),
-                &["Limit(Cpu)", "Limit(Memory)"],
-                STOPPED,
-            )
-            .await;
+            stops(&rig, body, Limits::default(), &["Limit(Cpu)", "Limit(Memory)"], STOPPED).await;
         }
     });
 }
@@ -189,14 +156,7 @@ fn memory_is_capped_for_each_hook() {
             "while true do pcall(function() local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end) end",
             "while true do pcall(string.rep, 'x', 1e9) end",
         ] {
-            stops(
-                &rig,
-                body,
-                patient(),
-                &["Limit(Memory)"],
-                Duration::from_millis(40),
-            )
-            .await;
+            stops(&rig, body, patient(), &["Limit(Memory)"], Duration::from_millis(40)).await;
         }
         // Whether time or memory ends first depends on the machine.
         for body in [
@@ -208,14 +168,7 @@ fn memory_is_capped_for_each_hook() {
             "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end",
             "coroutine.wrap(function() local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end)()",
         ] {
-            stops(
-                &rig,
-                body,
-                Limits::default(),
-                &["Limit(Memory)", "Limit(Cpu)"],
-                Duration::from_millis(60),
-            )
-            .await;
+            stops(&rig, body, Limits::default(), &["Limit(Memory)", "Limit(Cpu)"], Duration::from_millis(60)).await;
         }
     });
 }
@@ -230,21 +183,12 @@ fn deep_recursion_is_an_ordinary_error() {
             "local function f() return (('x'):gsub('x', f)) end f()",
         ] {
             let said = rig.request_with(body, patient()).await;
-            assert!(
-                said.starts_with("Runtime test.lua:1:1: ") && said.contains("overflow"),
-                "{body}: {said}"
-            );
+            assert!(said.starts_with("Runtime test.lua:1:1: ") && said.contains("overflow"), "{body}: {said}");
         }
-        let caught = rig
-            .request(
-                "local function f() return 1 + f() end return reply.text(200, tostring(pcall(f)))",
-            )
-            .await;
+        let caught =
+            rig.request("local function f() return 1 + f() end return reply.text(200, tostring(pcall(f)))").await;
         assert_eq!(caught, "200 false");
-        for body in [
-            "local function f() return 1 + f() end",
-            "local function f() return req.method .. f() end",
-        ] {
+        for body in ["local function f() return 1 + f() end", "local function f() return req.method .. f() end"] {
             let body = format!("{body} return reply.text(200, tostring(pcall(f)))");
             let caught = rig.request_with(&body, patient()).await;
             assert_eq!(caught, "200 false");
@@ -281,20 +225,8 @@ fn a_memory_bomb_does_not_fail_its_neighbour() {
             .expect("a program");
         let (bomb_state, good_state) = (loaded(&*bomb, "{}").await, loaded(&*good, "{}").await);
         let (bombed, fine) = tokio::join!(
-            call(
-                &*bomb,
-                Hook::OnRequest,
-                fixture::exchange(""),
-                &bomb_state,
-                patient()
-            ),
-            call(
-                &*good,
-                Hook::OnRequest,
-                fixture::exchange(""),
-                &good_state,
-                patient()
-            ),
+            call(&*bomb, Hook::OnRequest, fixture::exchange(""), &bomb_state, patient()),
+            call(&*good, Hook::OnRequest, fixture::exchange(""), &good_state, patient()),
         );
         assert!(bombed.starts_with("Limit(Memory) test.lua:4:"), "{bombed}");
         assert_eq!(fine, "200 fine");
@@ -310,37 +242,18 @@ fn the_deadline_ends_a_script_that_waits() {
             .expect("a program");
         let state = loaded(&*program, "{}").await;
         let exchange = fixture::exchange("");
-        exchange
-            .deadline
-            .set(Instant::now() + Duration::from_millis(50));
+        exchange.deadline.set(Instant::now() + Duration::from_millis(50));
         let started = Instant::now();
-        let said = call(
-            &*program,
-            Hook::OnRequest,
-            exchange,
-            &state,
-            Limits::default(),
-        )
-        .await;
-        assert_eq!(
-            said,
-            "Limit(Wall) test.lua:1:1: stopped: the deadline passed"
-        );
-        assert!(
-            started.elapsed() < Duration::from_millis(100),
-            "{:?}",
-            started.elapsed()
-        );
+        let said = call(&*program, Hook::OnRequest, exchange, &state, Limits::default()).await;
+        assert_eq!(said, "Limit(Wall) test.lua:1:1: stopped: the deadline passed");
+        assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
     });
 }
 
 #[test]
 fn files_are_stopped_while_they_are_loaded() {
     let rig = Rig::new();
-    for text in [
-        "while true do end",
-        "while true do pcall(function() while true do end end) end",
-    ] {
+    for text in ["while true do end", "while true do pcall(function() while true do end end) end"] {
         assert_eq!(
             rig.refused(text),
             "Limit(Cpu) test.lua:1:1: stopped: it ran too long without giving way, or used up its CPU time"
@@ -358,19 +271,9 @@ fn loops_in_step_with_the_clock_give_way() {
     block_on(async {
         let rig = Rig::new();
         for count in 1..=9 {
-            let body = format!(
-                "while true do local x = {} end",
-                vec!["req.method"; count].join(" .. ")
-            );
-            let body = &body.replace(
-                "while true",
-                "local till = os.clock() + 0.03 while os.clock() < till",
-            );
-            assert_eq!(
-                rig.request_with(body, patient()).await,
-                "continue",
-                "{body}"
-            );
+            let body = format!("while true do local x = {} end", vec!["req.method"; count].join(" .. "));
+            let body = &body.replace("while true", "local till = os.clock() + 0.03 while os.clock() < till");
+            assert_eq!(rig.request_with(body, patient()).await, "continue", "{body}");
         }
     });
 }

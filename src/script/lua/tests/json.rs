@@ -10,14 +10,7 @@ async fn through(rig: &Rig, document: &str, change: &str) -> String {
         ))
         .expect("a program");
     let state = loaded(&*program, "{}").await;
-    let said = call(
-        &*program,
-        Hook::OnRequest,
-        fixture::exchange(document),
-        &state,
-        Limits::default(),
-    )
-    .await;
+    let said = call(&*program, Hook::OnRequest, fixture::exchange(document), &state, Limits::default()).await;
     said.strip_prefix("200 ").map(str::to_owned).unwrap_or(said)
 }
 
@@ -37,10 +30,7 @@ fn documents_come_back_as_they_were() {
         ] {
             assert_eq!(through(&rig, document, "").await, document);
         }
-        assert_eq!(
-            through(&rig, r#"{"a":1,"b":2,"a":3}"#, "").await,
-            r#"{"a":3,"b":2}"#
-        );
+        assert_eq!(through(&rig, r#"{"a":1,"b":2,"a":3}"#, "").await, r#"{"a":3,"b":2}"#);
     });
 }
 
@@ -49,20 +39,12 @@ fn changed_documents_keep_the_order_of_what_stayed() {
     block_on(async {
         let rig = Rig::new();
         assert_eq!(
-            through(
-                &rig,
-                r#"{"z":1,"m":2,"a":3}"#,
-                "v.m = nil; v.y = 4; v.b = 5; v.z = 'new'"
-            )
-            .await,
+            through(&rig, r#"{"z":1,"m":2,"a":3}"#, "v.m = nil; v.y = 4; v.b = 5; v.z = 'new'").await,
             r#"{"z":"new","a":3,"b":5,"y":4}"#
         );
         assert_eq!(through(&rig, "[]", "table.insert(v, 1)").await, "[1]");
         assert_eq!(through(&rig, "[1]", "table.remove(v)").await, "[]");
-        assert_eq!(
-            through(&rig, r#"{"a":1}"#, "v = table.clone(v); v.a = nil").await,
-            "{}"
-        );
+        assert_eq!(through(&rig, r#"{"a":1}"#, "v = table.clone(v); v.a = nil").await, "{}");
         assert_eq!(
             through(
                 &rig,
@@ -74,10 +56,7 @@ fn changed_documents_keep_the_order_of_what_stayed() {
         );
         let many: Vec<String> = (0..40).rev().map(|n| format!("\"k{n}\":{n}")).collect();
         let many = format!("{{{}}}", many.join(","));
-        assert_eq!(
-            through(&rig, &many, "v.a = 1").await,
-            format!("{},\"a\":1}}", &many[..many.len() - 1])
-        );
+        assert_eq!(through(&rig, &many, "v.a = 1").await, format!("{},\"a\":1}}", &many[..many.len() - 1]));
     });
 }
 
@@ -89,10 +68,7 @@ fn tables_of_scripts_become_arrays_or_objects() {
             ("{}", "{}"),
             ("{ 1, 2, 3 }", "[1,2,3]"),
             ("{ [3] = 'c', [2] = 'b', [1] = 'a' }", r#"["a","b","c"]"#),
-            (
-                "{ b = 1, a = 2, ['\\u{e9}'] = 3, B = 4 }",
-                r#"{"B":4,"a":2,"b":1,"é":3}"#,
-            ),
+            ("{ b = 1, a = 2, ['\\u{e9}'] = 3, B = 4 }", r#"{"B":4,"a":2,"b":1,"é":3}"#),
             ("0/0", "null"),
             ("1/0", "null"),
             ("20.0", "20"),
@@ -101,17 +77,13 @@ fn tables_of_scripts_become_arrays_or_objects() {
             ("'bad \\255 bytes'", "\"bad \u{fffd} bytes\""),
         ] {
             assert_eq!(
-                rig.request(&format!("return reply.json(200, {value})"))
-                    .await,
+                rig.request(&format!("return reply.json(200, {value})")).await,
                 format!("200 {written}"),
                 "{value}"
             );
         }
         for (value, message) in [
-            (
-                "{ 1, x = 2 }",
-                "a table with items 1 to 1 and the key `x` is neither an array nor an object",
-            ),
+            ("{ 1, x = 2 }", "a table with items 1 to 1 and the key `x` is neither an array nor an object"),
             (
                 "{ orders = { 1, 2, { 1, x = print } } }",
                 "orders[3]: a table with items 1 to 1 and the key `x` is neither an array nor an object",
@@ -120,14 +92,8 @@ fn tables_of_scripts_become_arrays_or_objects() {
                 "{ [5] = 1 }",
                 "the key 5 is a number, and the table is no sequence from 1: use tostring(5), or fill the holes with json.null",
             ),
-            (
-                "{ [true] = 1 }",
-                "a boolean can't be the key of a JSON object",
-            ),
-            (
-                "{ a = coroutine.create(print) }",
-                "a: a coroutine can't be JSON",
-            ),
+            ("{ [true] = 1 }", "a boolean can't be the key of a JSON object"),
+            ("{ a = coroutine.create(print) }", "a: a coroutine can't be JSON"),
             ("{ a = req }", "a: a request can't be JSON"),
             (
                 "(function() local t = {}; t.t = t; return t end)()",
@@ -135,8 +101,7 @@ fn tables_of_scripts_become_arrays_or_objects() {
             ),
         ] {
             assert_eq!(
-                rig.request(&format!("return reply.json(200, {value})"))
-                    .await,
+                rig.request(&format!("return reply.json(200, {value})")).await,
                 format!("Runtime test.lua:1:1: reply.json: argument 2 (value): {message}"),
                 "{value}"
             );
@@ -148,10 +113,7 @@ fn tables_of_scripts_become_arrays_or_objects() {
 fn what_is_not_json_is_refused() {
     block_on(async {
         let rig = Rig::new();
-        assert_eq!(
-            through(&rig, "", "").await,
-            "Runtime test.lua:1:1: request:json: not JSON: it is empty"
-        );
+        assert_eq!(through(&rig, "", "").await, "Runtime test.lua:1:1: request:json: not JSON: it is empty");
         assert_eq!(
             through(&rig, "{\"a\":", "").await,
             "Runtime test.lua:1:1: request:json: not JSON: EOF while parsing a value at line 1 column 5"

@@ -14,9 +14,8 @@ fn a_call_waits_wherever_it_stands() {
             "local ok, url = pcall(function() local n = 2; return {get} end); return reply.text(200, tostring(ok) .. url)"
         );
         assert_eq!(rig.request(&in_pcall).await, "200 truesvc://a/2");
-        let in_xpcall = format!(
-            "local ok, url = xpcall(function(n) return {get} end, print, 3); return reply.text(200, url)"
-        );
+        let in_xpcall =
+            format!("local ok, url = xpcall(function(n) return {get} end, print, 3); return reply.text(200, url)");
         assert_eq!(rig.request(&in_xpcall).await, "200 svc://a/3");
         let in_coroutines = format!(
             r#"local function each()
@@ -36,10 +35,7 @@ fn a_call_waits_wherever_it_stands() {
             "local n = 0; local function step() n += 1; if n <= 2 then return {get} end end
              local seen = {{}}; for url in step do table.insert(seen, url) end; return reply.json(200, seen)"
         );
-        assert_eq!(
-            rig.request(&in_iterator).await,
-            r#"200 ["svc://a/1","svc://a/2"]"#
-        );
+        assert_eq!(rig.request(&in_iterator).await, r#"200 ["svc://a/1","svc://a/2"]"#);
     });
 }
 
@@ -47,8 +43,7 @@ fn a_call_waits_wherever_it_stands() {
 fn a_call_that_can_not_wait_says_so() {
     block_on(async {
         let rig = Rig::new();
-        let why =
-            "http.get: can't wait here: inside a metamethod, or a function that sort or gsub calls";
+        let why = "http.get: can't wait here: inside a metamethod, or a function that sort or gsub calls";
         assert_eq!(
             rig.request(
                 r#"return reply.text(200, (("x"):gsub("x", function() return http.get("svc://a/b"):text() end)))"#
@@ -84,26 +79,14 @@ fn two_hundred_hooks_wait_side_by_side() {
             let exchange = fixture::exchange("");
             exchange.request.borrow_mut().params = vec![("id".into(), n.to_string())];
             let (program, state) = (&program, &state);
-            async move {
-                call(
-                    &**program,
-                    Hook::OnRequest,
-                    exchange,
-                    state,
-                    Limits::default(),
-                )
-                .await
-            }
+            async move { call(&**program, Hook::OnRequest, exchange, state, Limits::default()).await }
         });
         let replies = futures_util::future::join_all(calls).await;
         for (n, reply) in replies.iter().enumerate() {
             assert_eq!(*reply, format!("200 svc://a/{n}svc://b/{n}"));
         }
         let took = started.elapsed();
-        assert!(
-            took.as_millis() < 2000,
-            "400 waits of 20 ms side by side took {took:?}"
-        );
+        assert!(took.as_millis() < 2000, "400 waits of 20 ms side by side took {took:?}");
     });
 }
 
@@ -113,10 +96,7 @@ fn a_host_function_ends_the_hook_through_pcall() {
         let rig = Rig::new();
         let all = r#"http.all({ a = { url = "svc://a/b" } })"#;
         assert_eq!(
-            rig.request(&format!(
-                r#"local got = {all}; return reply.text(200, got.a:json().url)"#
-            ))
-            .await,
+            rig.request(&format!(r#"local got = {all}; return reply.text(200, got.a:json().url)"#)).await,
             "200 svc://a/b"
         );
         // Larger than the route reads: 413 from the host.
@@ -126,14 +106,7 @@ fn a_host_function_ends_the_hook_through_pcall() {
         let state = loaded(&*program, "{}").await;
         let exchange = fixture::exchange("{}");
         exchange.request.borrow_mut().body.take();
-        let said = call(
-            &*program,
-            Hook::OnRequest,
-            exchange,
-            &state,
-            Limits::default(),
-        )
-        .await;
+        let said = call(&*program, Hook::OnRequest, exchange, &state, Limits::default()).await;
         assert_eq!(said, "200 caught");
     });
 }
@@ -151,14 +124,7 @@ fn a_cancelled_hook_leaves_the_machine_whole() {
             let mut waiting = program.call(Hook::OnRequest, scope, &state);
             assert!(futures_util::poll!(&mut waiting).is_pending());
         }
-        let said = call(
-            &*program,
-            Hook::OnRequest,
-            fixture::exchange(""),
-            &state,
-            Limits::default(),
-        )
-        .await;
+        let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
         assert_eq!(said, "200 late");
     });
 }

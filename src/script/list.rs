@@ -116,20 +116,23 @@ pub enum ConstantValue {
     Int(i64),
 }
 
+/// Writes a value: the object, for an index the name, and what is assigned.
+pub type Setter = fn(&Scope, Args) -> Result<(), Raise>;
+
 pub struct Property {
     pub name: &'static str,
     pub ty: Type,
     pub doc: &'static str,
     pub get: fn(&Args) -> Result<Value, Raise>,
     /// `None`: read only.
-    pub set: Option<fn(&Scope, Args) -> Result<(), Raise>>,
+    pub set: Option<Setter>,
 }
 
 /// Reading and writing by a name that is not in the list, as `headers["x-key"]` does.
 pub struct Index {
     pub ty: Type,
     pub get: fn(&Args) -> Result<Value, Raise>,
-    pub set: Option<fn(&Scope, Args) -> Result<(), Raise>>,
+    pub set: Option<Setter>,
     /// All names, for iteration.
     pub names: fn(&Args) -> Result<Vec<String>, Raise>,
 }

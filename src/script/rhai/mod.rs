@@ -6,7 +6,6 @@
 //!
 //! Deliberately absent: `eval`, `sleep`, files, and Rhai's own module resolver.
 
-#![allow(clippy::result_large_err, reason = "an error ends its exchange: its size costs nothing there")]
 
 mod bind;
 mod compile;

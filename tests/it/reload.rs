@@ -205,8 +205,11 @@ fn linked() -> Gateway {
     gateway
 }
 
+/// What a file of that number says.
+type Text = fn(usize) -> String;
+
 /// The files of a set, by their path in it.
-const SET: [(&str, fn(usize) -> String); 4] = [
+const SET: [(&str, Text); 4] = [
     ("request.lua", request_lua),
     ("handle.rhai", handle_rhai),
     ("lib/number.lua", library),

@@ -18,7 +18,8 @@ local function compile(template)
     for key, value in pairs(template) do
       parts[key] = compile(value)
     end
-    return { parts = parts, list = #template > 0 }
+    -- An empty table alone does not tell.
+    return { parts = parts, list = string.sub(json.encode(template), 1, 1) == "[" }
   end
   if type(template) ~= "string" or string.sub(template, 1, 1) ~= "$" then return { value = template } end
   if string.sub(template, 1, 2) == "$$" then return { value = string.sub(template, 2) } end
@@ -47,7 +48,13 @@ local function fill(template, document)
   if not template.parts then return template.value end
   local made = if template.list then json.array() else {}
   for key, part in pairs(template.parts) do
-    made[key] = fill(part, document)
+    local value = fill(part, document)
+    -- What is absent leaves no hole in a list.
+    if template.list then
+      if value ~= nil then made[#made + 1] = value end
+    else
+      made[key] = value
+    end
   end
   return made
 end
@@ -55,9 +62,10 @@ end
 -- A list is mapped item by item.
 local function map(template, document)
   if #document == 0 then return fill(template, document) end
-  local made = {}
-  for index, item in ipairs(document) do
-    made[index] = fill(template, item)
+  local made = json.array()
+  for _, item in ipairs(document) do
+    local value = fill(template, item)
+    if value ~= nil then made[#made + 1] = value end
   end
   return made
 end
@@ -83,11 +91,14 @@ function M.on_load(config)
 end
 
 function M.on_request(req, ctx)
+  -- The answer to a HEAD says that it is JSON, and has no body.
+  if req.method == "HEAD" then ctx.vars["transform:head"] = true end
   if ctx.state.request then rewrite(req, ctx.state.request) end
 end
 
 function M.on_response(res, ctx)
-  if ctx.state.response and res.from == "upstream" and res.status < 300 and res.status ~= 204 then
+  local has_body = res.from == "upstream" and res.status < 300 and res.status ~= 204 and not ctx.vars["transform:head"]
+  if ctx.state.response and has_body then
     rewrite(res, ctx.state.response)
   end
 end

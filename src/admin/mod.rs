@@ -11,7 +11,12 @@ use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use std::{convert::Infallible, io, net::IpAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -36,12 +41,17 @@ struct State {
     reload: Reload,
 }
 
-/// Listens and answers until the returned task is aborted.
-pub async fn listen(admin: &Admin, status: watch::Receiver<Status>, reload: Reload) -> io::Result<JoinHandle<()>> {
+/// Listens and answers until the returned task is aborted; gives the address that it bound as well.
+pub async fn listen(
+    admin: &Admin,
+    status: watch::Receiver<Status>,
+    reload: Reload,
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(admin.address).await?;
+    let address = listener.local_addr()?;
     let token = admin.token.as_ref().map(|token| token.0.clone());
     let state = Arc::new(State { token, status, reload });
-    Ok(tokio::spawn(async move {
+    let answering = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let state = state.clone();
             tokio::spawn(async move {
@@ -53,7 +63,8 @@ pub async fn listen(admin: &Admin, status: watch::Receiver<Status>, reload: Relo
                 let _ = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
             });
         }
-    }))
+    });
+    Ok((address, answering))
 }
 
 async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {

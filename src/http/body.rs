@@ -106,6 +106,8 @@ impl Body {
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
         let of = match &mut self {
             Body::Empty => return Ok(Bytes::new()),
+            // A short answer of a target comes whole, and is held to the limit like a long one.
+            Body::Full(bytes) if bytes.len() > limit => return Err(BodyError::TooLarge { limit, of: Fault::Upstream }),
             Body::Full(bytes) => return Ok(std::mem::take(bytes)),
             Body::Incoming(_) => Fault::Client,
             Body::Streamed(_) => Fault::Upstream,
@@ -237,6 +239,8 @@ mod tests {
         let body = Body::from("hello");
         assert_eq!(body.len(), Some(5));
         assert_eq!(Body::from("").len(), Some(0));
-        assert_eq!(body.collect(0).await.unwrap(), "hello");
+        assert_eq!(body.collect(5).await.unwrap(), "hello");
+        let error = Body::from("hello").collect(4).await.unwrap_err();
+        assert_eq!(error.to_string(), "the upstream body is longer than 4 bytes");
     }
 }

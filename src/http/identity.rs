@@ -4,7 +4,7 @@
 //! (RFC 3875 §4.1.18), so removing the canonical name alone lets the others through (GHSA-x677 in Traefik). Names are
 //! therefore compared after folding. This file decides nothing about who the user is.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// The folded names that clients may not send. Built once for a generation.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,16 @@ impl IdentityHeaders {
     }
 }
 
+/// Removes the other spellings of `name`: when a script sets or removes a header, a client's `x_tenant` must not stand
+/// beside the new `x-tenant`.
+pub fn strip_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    let name = name.as_str().as_bytes();
+    strip_where(headers, |other| {
+        let other = other.as_bytes();
+        other.len() == name.len() && other != name && other.iter().zip(name).all(|(a, b)| fold(*a) == fold(*b))
+    });
+}
+
 /// Removes all headers whose name satisfies `unwanted`; gives the number of names removed.
 pub(super) fn strip_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) -> usize {
     let mut removed = 0;
@@ -70,7 +80,7 @@ fn length_bit(length: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     #[test]
     fn every_spelling_goes_and_neighbours_stay() {
@@ -96,6 +106,19 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
         left.sort_unstable();
         assert_eq!(left, ["user-agent", "x-user-i", "x-user-idx", "xx-user-id"]);
+    }
+
+    #[test]
+    fn other_spellings_go_and_the_name_itself_stays() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-tenant", "x_tenant", "X.Tenant", "x-tenants", "xatenant"] {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        strip_other_spellings(&mut headers, &HeaderName::from_static("x-tenant"));
+        let mut left: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-tenant", "x-tenants", "xatenant"]);
     }
 
     #[test]

@@ -128,6 +128,10 @@ pub fn run(
                 return;
             }
         };
+        // The first requests are counted where all others will be: until there is a connection they would be counted here.
+        if let Some(redis) = store.redis() {
+            redis.first_attempt().await;
+        }
         let worker = Rc::new(Worker {
             pool,
             ids: Ids::new(),

@@ -31,15 +31,16 @@ pub struct Options {
     pub watch: bool,
 }
 
-/// Why the gateway did not start or ended.
+/// Why the gateway did not start or ended. Purposefully without a `source`: the reason is in the text, and whoever prints
+/// the chain would print it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("the configuration has errors")]
     Config(Diagnostics),
-    #[error("can't listen on {address}: {}", reason(.source))]
-    Bind { address: SocketAddr, source: io::Error },
-    #[error("can't write the access log {}: {source}", path.display())]
-    AccessLog { path: PathBuf, source: io::Error },
+    #[error("can't listen on {address}: {}", reason(.why))]
+    Bind { address: SocketAddr, why: io::Error },
+    #[error("can't write the access log {}: {why}", path.display())]
+    AccessLog { path: PathBuf, why: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -153,12 +154,23 @@ impl Gateway {
             Some(admin) => Some(
                 admin::listen(admin, self.status.subscribe(), ask.clone())
                     .await
-                    .map_err(|source| RunError::Bind { address: admin.address, source })?,
+                    .map_err(|why| RunError::Bind { address: admin.address, why })?,
             ),
             None => None,
         };
         let mut changes = watch::Changes::new(self.options.watch);
         changes.follow(&self.watch);
+        if self.options.watch {
+            // What was saved between the build and the watch would never be seen.
+            self.reload_if_changed().await;
+            changes.follow(&self.watch);
+        }
+        if !self.options.dev {
+            if let Some((address, _)) = &administration {
+                tracing::info!(%address, name = "admin", "listening");
+            }
+            tracing::info!("ready");
+        }
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -176,7 +188,7 @@ impl Gateway {
         // Joining blocks, and administration answers meanwhile.
         let workers = self.workers;
         let stopped = tokio::task::spawn_blocking(move || workers.stop()).await;
-        if let Some(administration) = administration {
+        if let Some((_, administration)) = administration {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
@@ -266,7 +278,7 @@ fn bind(
     let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.address));
     new.map(|listener| match listen::bind(listener.address, count) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
-        Err(source) => Err(RunError::Bind { address: listener.address, source }),
+        Err(why) => Err(RunError::Bind { address: listener.address, why }),
     })
     .collect()
 }
@@ -290,7 +302,7 @@ fn access_log(log: &Log, form: Form) -> Result<Option<AccessLog>, RunError> {
         Log::Off => None,
         Log::Stdout => Some(AccessLog::to_stdout(form)?),
         Log::File(path) => {
-            Some(AccessLog::to_file(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
+            Some(AccessLog::to_file(path).map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
         }
     })
 }

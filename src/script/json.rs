@@ -52,6 +52,20 @@ pub fn write_i64(out: &mut Vec<u8>, i: i64) {
     let _ = serde_json::to_writer(out, &i);
 }
 
+/// An object of texts.
+pub fn write_texts(out: &mut Vec<u8>, entries: &[(String, Bytes)]) {
+    out.push(b'{');
+    for (at, (name, text)) in entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_str(out, name.as_bytes());
+        out.push(b':');
+        write_str(out, text);
+    }
+    out.push(b'}');
+}
+
 /// A string with its quotes; bytes that are not UTF-8 become U+FFFD.
 pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
     let _ = match std::str::from_utf8(text) {

@@ -7,6 +7,7 @@
 use super::error::Limit;
 use std::{
     cell::Cell,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,7 @@ pub enum Verdict {
     Stop(Limit),
 }
 
-/// Time that a script has used for long enough to be looked at closely.
+/// A script that took longer by the clock is measured in CPU time, slice by slice.
 const SUSPECT: Duration = Duration::from_millis(3);
 
 /// What one hook call has used.
@@ -52,54 +53,47 @@ const SUSPECT: Duration = Duration::from_millis(3);
 pub struct Budget {
     cpu: Duration,
     deadline: Instant,
+    clock: Rc<CpuClock>,
+    /// In slices that have ended.
     used: Cell<Duration>,
     slice_start: Cell<Instant>,
-    measured: Cell<Option<Measured>>,
+    /// The thread's CPU time when this slice began, or a little before.
+    cpu_start: Cell<Duration>,
+    /// Not measured again until the clock says so: over the whole call, and over this slice.
+    cpu_again: Cell<Duration>,
+    stuck_again: Cell<Duration>,
     hit: Cell<Option<Limit>>,
 }
 
-/// CPU time, from the moment when a script became suspect.
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    /// In slices that have ended.
-    used: Duration,
-    /// Of the thread when this slice began, or when measuring did.
-    start: Duration,
-    /// Of this slice before measuring began.
-    before: Duration,
-    /// Not measured again until the clock says so.
-    cpu_again: Duration,
-    stuck_again: Duration,
-}
-
 impl Budget {
-    pub fn new(limits: &Limits, deadline: Instant) -> Budget {
+    pub fn new(limits: &Limits, deadline: Instant, clock: &Rc<CpuClock>) -> Budget {
         Budget {
             cpu: limits.cpu,
             deadline,
+            clock: clock.clone(),
             used: Cell::default(),
             slice_start: Cell::new(Instant::now()),
-            measured: Cell::default(),
+            cpu_start: Cell::default(),
+            cpu_again: Cell::new(limits.cpu),
+            stuck_again: Cell::new(STUCK),
             hit: Cell::default(),
         }
     }
 
     /// The script is about to run.
     pub fn enter(&self) {
-        self.slice_start.set(Instant::now());
-        if let Some(measured) = self.measured.get() {
-            let start = thread_cpu();
-            self.measured.set(Some(Measured { start, before: Duration::ZERO, stuck_again: STUCK, ..measured }));
-        }
+        let now = Instant::now();
+        self.slice_start.set(now);
+        self.cpu_start.set(self.clock.before(now));
+        self.stuck_again.set(STUCK);
     }
 
     /// The script gave way or waits.
     pub fn leave(&self) {
-        self.used.set(self.used.get() + self.slice_start.get().elapsed());
-        if let Some(measured) = self.measured.get() {
-            let used = measured.used + measured.slice();
-            self.measured.set(Some(Measured { used, ..measured }));
-        }
+        let slice = self.slice_start.get().elapsed();
+        let before = self.used.get();
+        let used = if before + slice < SUSPECT { slice } else { slice.min(self.slice_cpu()) };
+        self.used.set(before + used);
     }
 
     pub fn deadline(&self) -> Instant {
@@ -122,9 +116,7 @@ impl Budget {
         }
         let now = Instant::now();
         let slice = now.saturating_duration_since(self.slice_start.get());
-        let used = self.used.get() + slice;
-        let over = used >= SUSPECT.min(self.cpu) && self.is_over(used, slice, can_yield);
-        let limit = if over {
+        let limit = if self.is_over(slice, can_yield) {
             Limit::Cpu
         } else if now >= self.deadline {
             Limit::Wall
@@ -138,30 +130,46 @@ impl Budget {
     }
 
     /// Whether CPU time is used up: as a whole, or of a slice that can't give way.
-    fn is_over(&self, used: Duration, slice: Duration, can_yield: bool) -> bool {
-        let mut measured = self.measured.get().unwrap_or_else(|| Measured {
-            used: self.used.get(),
-            start: thread_cpu(),
-            before: slice,
-            cpu_again: self.cpu,
-            stuck_again: STUCK,
-        });
-        let mut over = false;
-        if used >= measured.cpu_again || (!can_yield && slice >= measured.stuck_again) {
-            let of_slice = measured.slice();
-            let whole = measured.used + of_slice;
-            over = whole >= self.cpu || (!can_yield && of_slice >= STUCK);
-            measured.cpu_again = used + self.cpu.saturating_sub(whole);
-            measured.stuck_again = slice + STUCK.saturating_sub(of_slice);
+    fn is_over(&self, slice: Duration, can_yield: bool) -> bool {
+        let used = self.used.get() + slice;
+        if used < self.cpu_again.get() && (can_yield || slice < self.stuck_again.get()) {
+            return false;
         }
-        self.measured.set(Some(measured));
-        over
+        let of_slice = slice.min(self.slice_cpu());
+        let whole = self.used.get() + of_slice;
+        self.cpu_again.set(used + self.cpu.saturating_sub(whole));
+        self.stuck_again.set(slice + STUCK.saturating_sub(of_slice));
+        whole >= self.cpu || (!can_yield && of_slice >= STUCK)
+    }
+
+    fn slice_cpu(&self) -> Duration {
+        thread_cpu().saturating_sub(self.cpu_start.get())
     }
 }
 
-impl Measured {
-    fn slice(&self) -> Duration {
-        self.before + thread_cpu().saturating_sub(self.start)
+/// The thread's CPU time as it was at most a millisecond of the clock ago; one for each engine, which belongs to a thread.
+///
+/// Without it a script that is found late would have to be taken at the clock's word: whether the thread ran or stood still
+/// since the slice began can't be told afterwards.
+#[derive(Debug)]
+pub struct CpuClock {
+    read: Cell<(Instant, Duration)>,
+}
+
+impl CpuClock {
+    pub fn new() -> Rc<CpuClock> {
+        Rc::new(CpuClock { read: Cell::new((Instant::now(), thread_cpu())) })
+    }
+
+    /// At `now` or before it, so that what is counted from there is never too little.
+    fn before(&self, now: Instant) -> Duration {
+        let (at, cpu) = self.read.get();
+        if now.saturating_duration_since(at) < SLICE {
+            return cpu;
+        }
+        let cpu = thread_cpu();
+        self.read.set((now, cpu));
+        cpu
     }
 }
 

@@ -7,10 +7,12 @@ use super::{
     Exchange, Reply, Scope,
     exchange::Side,
     host,
-    list::Kind,
+    list::{Kind, Type},
     outbound::{Answer, SharedAnswer},
+    value::{Args, Value},
 };
 use crate::crypto::jwt::Verifier;
+use bytes::Bytes;
 use std::{any::Any, fmt, rc::Rc};
 
 #[derive(Clone)]
@@ -45,6 +47,28 @@ pub struct Failed {
 }
 
 impl Object {
+    /// The entries of a collection of texts, such as `params` or `headers`, which is an object in JSON. A name that is there
+    /// several times has its first value, as when it is read.
+    pub fn texts(&self) -> Option<Vec<(String, Bytes)>> {
+        let index = self.kind().index.as_ref()?;
+        if !matches!(index.ty, Type::Maybe(Type::String)) {
+            return None;
+        }
+        let names = (index.names)(&Args(vec![self.clone().into()])).ok()?;
+        let value = |name: &str| {
+            let key = Value::Str(Bytes::copy_from_slice(name.as_bytes()));
+            match (index.get)(&Args(vec![self.clone().into(), key])) {
+                Ok(Value::Str(text)) => Some(text),
+                _ => None,
+            }
+        };
+        let entries = names.into_iter().filter_map(|name| {
+            let text = value(&name)?;
+            Some((name, text))
+        });
+        Some(entries.collect())
+    }
+
     pub fn kind(&self) -> &'static Kind {
         match self {
             Object::Request(_) => &host::request::KIND,

@@ -7,6 +7,8 @@ local function is_json(message)
 end
 
 function M.on_request(req, ctx)
+  -- The answer to a HEAD says that it is JSON, and has no body.
+  ctx.vars.bodiless = req.method == "HEAD"
   if not is_json(req) then return end
   local new = req:json()
   local name = new.name or {}
@@ -19,7 +21,7 @@ function M.on_request(req, ctx)
 end
 
 function M.on_response(res, ctx)
-  if res.status ~= 200 or not is_json(res) then return end
+  if res.status ~= 200 or ctx.vars.bodiless or not is_json(res) then return end
   local old = res:json()
   res:set_json({
     id = old.userId,

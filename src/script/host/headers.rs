@@ -3,18 +3,21 @@
 //! Names are checked as RFC 9110 tokens and values refuse CR, LF and NUL, so a script can't split a message.
 
 use super::{exchange, key};
-use crate::script::{
-    Raise, Value,
-    exchange::Side,
-    list::{Function, Index, Kind, Param, Type},
-    object::Object,
-    value::Args,
+use crate::{
+    http::identity,
+    script::{
+        Raise, Value,
+        exchange::Side,
+        list::{Function, Index, Kind, Param, Type},
+        object::Object,
+        value::Args,
+    },
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub static KIND: Kind = Kind {
     name: "headers",
-    doc: "The headers of a request or response. Names are case-insensitive. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes.",
+    doc: "The headers of a request or response. Names are case-insensitive. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes. In a request both also remove other spellings of the name, such as `x_user_id` for `x-user-id`.",
     properties: &[],
     methods: &[
         Function {
@@ -70,6 +73,10 @@ pub static KIND: Kind = Kind {
         set: Some(|_, args| {
             write(&args, |headers| {
                 let name = name(key(&args)?)?;
+                // SECURITY: what a script found out is told to the backend under one name, which a client can't spell otherwise.
+                if let Side::Request = side(&args)? {
+                    identity::strip_other_spellings(headers, &name);
+                }
                 match args.get(2) {
                     Value::Nil => headers.remove(name),
                     new => headers.insert(name, value(new)?),

@@ -228,7 +228,8 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
 fn running(vm: &Vm, scope: Option<Rc<Scope>>, native: (Value, Value), limits: &Limits) -> Rc<Running> {
     let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
     let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.deadline.get());
-    vm.running(scope, native, Budget::new(limits, deadline), limits.memory)
+    let budget = Budget::new(limits, deadline, &vm.clock);
+    vm.running(scope, native, budget, limits.memory)
 }
 
 /// Empties the handles that a hook was given, also when it is cancelled: bodies are not to wait for the collector, which sees

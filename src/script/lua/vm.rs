@@ -3,7 +3,11 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{bind, json, running::Running};
-use crate::script::{Modules, Source, limits::Budget, object::Object};
+use crate::script::{
+    Modules, Source,
+    limits::{Budget, CpuClock},
+    object::Object,
+};
 use ahash::AHashMap;
 use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 use std::{
@@ -38,6 +42,8 @@ pub struct Vm {
     pub lua: Lua,
     pub shared: Rc<Shared>,
     pub memory: usize,
+    /// What budgets are measured by.
+    pub clock: Rc<CpuClock>,
     /// What every hook runs in, from the prelude.
     pub entry: Function,
     /// Threads of finished hooks, to be used again.
@@ -131,6 +137,7 @@ impl Vm {
         Ok(Rc::new(Vm {
             shared,
             memory,
+            clock: CpuClock::new(),
             entry: prelude.get("entry")?,
             new_global: prelude.get("newglobal")?,
             idle_threads: RefCell::default(),

@@ -100,7 +100,7 @@ impl Loader<'_> {
         with: impl FnOnce(&Engine) -> Result<(), Box<::rhai::EvalAltResult>>,
     ) -> Result<(), ScriptError> {
         let limits = Limits::default();
-        let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(10));
+        let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(10), &self.worker.clock);
         let run = Run::new(self.worker, None, budget, limits.memory, Rc::default(), Rc::default());
         let result = run.slice(|| with(self.interpreter));
         let mut error = match (run.budget.hit(), result) {

@@ -232,6 +232,8 @@ fn write(out: &mut Vec<u8>, value: &Dynamic, way: Way, depth: usize) -> Result<(
         json::write_str(out, c.encode_utf8(&mut [0; 4]).as_bytes());
     } else if let Some(big) = value.read_lock::<Big>() {
         out.extend_from_slice(big.0.to_string().as_bytes());
+    } else if let Some(texts) = value.read_lock::<Object>().and_then(|object| object.texts()) {
+        json::write_texts(out, &texts);
     } else {
         return Err(Unfit::new(format!("{} can't be JSON", type_name(value))));
     }

@@ -187,7 +187,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 impl Inner {
     fn run(&self, scope: Rc<Scope>, loaded: Rc<Loaded>, deadline: Instant) -> Rc<Run> {
         let limits = &scope.instance.limits;
-        let (budget, memory) = (Budget::new(limits, deadline), limits.memory);
+        let (budget, memory) = (Budget::new(limits, deadline, &self.worker.clock), limits.memory);
         Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), loaded)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     script::{
         Raise, Scope, Value,
         error::Limit,
-        limits::{Budget, Verdict},
+        limits::{Budget, CpuClock, Verdict},
         list::Outcome,
     },
 };
@@ -40,6 +40,8 @@ const HOST_STACK: usize = 256 << 10;
 /// What is shared by everything that runs on one engine.
 pub struct Worker {
     pub fibers: Rc<Fibers>,
+    /// What budgets are measured by.
+    pub clock: Rc<CpuClock>,
     pub shapes: RefCell<Shapes>,
     /// Modules while a script is compiled; later they are the run's.
     pub loading: RefCell<Imports>,
@@ -82,6 +84,7 @@ impl Worker {
     pub fn new(memory: usize) -> Rc<Worker> {
         Rc::new(Worker {
             fibers: Rc::new(Fibers::new(memory)),
+            clock: CpuClock::new(),
             shapes: RefCell::default(),
             loading: RefCell::default(),
             run: RefCell::default(),

@@ -67,6 +67,11 @@ impl RedisClient {
         self.connection.link.is_up()
     }
 
+    /// Waits until it is up, at most for the time of one attempt to connect (250 ms by default).
+    pub async fn first_attempt(&self) {
+        self.connection.link.first_attempt().await;
+    }
+
     /// Sends one command, its name first.
     pub async fn command(&self, words: &[Bytes]) -> Result<RedisValue, StoreError> {
         let mut command = Cmd::new();

@@ -56,6 +56,8 @@ pub(super) struct Link {
     state: Mutex<State>,
     /// Told once for each connection that was lost.
     lost: Notify,
+    /// Told when there is a connection.
+    found: Notify,
 }
 
 #[derive(Default)]
@@ -80,11 +82,20 @@ impl Link {
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string();
         let client = redis::Client::open(info).map_err(invalid)?;
-        Ok(Link { client, address, options, state: Mutex::default(), lost: Notify::new() })
+        Ok(Link { client, address, options, state: Mutex::default(), lost: Notify::new(), found: Notify::new() })
     }
 
     pub fn is_up(&self) -> bool {
         self.state().connection.is_some()
+    }
+
+    /// Waits for the connection, at most for the time of one attempt.
+    pub async fn first_attempt(&self) {
+        let mut found = std::pin::pin!(self.found.notified());
+        found.as_mut().enable();
+        if !self.is_up() {
+            let _ = tokio::time::timeout(self.options.connect_timeout, found).await;
+        }
     }
 
     pub fn unavailable(&self) -> StoreError {
@@ -204,6 +215,8 @@ impl Link {
         state.connection = Some(connection);
         state.serial += 1;
         state.timeouts = 0;
+        drop(state);
+        self.found.notify_waiters();
         tracing::info!(redis = %self.address, "redis is connected");
     }
 

@@ -3,7 +3,8 @@
 use super::Tables;
 use crate::script::{
     Raise, json,
-    lua::{number::big, running::Running},
+    lua::{convert::object, number::big, running::Running},
+    object::Object,
 };
 use bytes::Bytes;
 use mlua::{LuaString, Table, Value};
@@ -56,12 +57,22 @@ impl Writer<'_> {
             null if null.is_null() => self.out.extend_from_slice(b"null"),
             other => match big(other) {
                 Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
+                None if object(other).is_some_and(|object| self.texts(&object)) => {}
                 None => {
                     return Err(here(format!("{} can't be JSON", crate::script::lua::convert::describe(other))));
                 }
             },
         }
         Ok(())
+    }
+
+    /// Whether it was one that JSON can say.
+    fn texts(&mut self, object: &Object) -> bool {
+        let texts = object.texts();
+        texts.is_some_and(|texts| {
+            json::write_texts(&mut self.out, &texts);
+            true
+        })
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> Result<(), Unwritten> {

@@ -1,0 +1,68 @@
+//! A real redis-server on a free port, with nothing in it.
+
+use super::gateway::{Log, signal};
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+pub struct Redis {
+    process: Child,
+    port: u16,
+}
+
+/// Starts one. A test that needs it fails where it is missing: it is never skipped.
+pub fn redis() -> Redis {
+    // A free port may be taken by another test before the server binds it.
+    for _ in 0..10 {
+        if let Some(redis) = start() {
+            return redis;
+        }
+    }
+    panic!("redis-server does not start");
+}
+
+fn start() -> Option<Redis> {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let mut process = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("redis-server: {error}; `tests/run` installs it"));
+    let log = Log::default();
+    log.follow(process.stdout.take().expect("a pipe"));
+    let started = log.wait("redis-server says nothing", |lines| {
+        let says = |text: &str| lines.iter().any(|line| line.contains(text));
+        match () {
+            () if says("Ready to accept connections") => Some(true),
+            () if says("Address already in use") => Some(false),
+            () => None,
+        }
+    });
+    let redis = Redis { process, port };
+    started.then_some(redis)
+}
+
+impl Redis {
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Makes it hang: connections stay open and nothing answers.
+    pub fn stop(&self) {
+        signal(self.process.id(), "STOP");
+    }
+
+    pub fn go_on(&self) {
+        signal(self.process.id(), "CONT");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

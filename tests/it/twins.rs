@@ -74,6 +74,12 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
             "{header: X-Trace}",
             vec![Request::get("/x").header("x-request-id", "mine").header("x-trace", "theirs")],
         ),
+        case("cors", "{origins: ['*'], expose: [x-total]}", cross_origin()),
+        case(
+            "cors",
+            "{origins: [https://app.example.com, 'https://*.example.org'], methods: [GET, PUT], headers: [x-a, x-b], expose: [x-a, x-b], credentials: true, max_age: 1500ms}",
+            cross_origin(),
+        ),
         case("transform", MAPPING, transformed()),
         case(
             "transform",
@@ -118,6 +124,23 @@ fn tokens(key: &Key) -> Vec<Request> {
         Request::get("/x").header("authorization", format!("bEaReR {good}")),
         Request::get("/x").header("authorization", "ÄÖÜäöüß x"),
     ]
+}
+
+fn cross_origin() -> Vec<Request> {
+    let mut requests = vec![Request::get("/x"), Request::new("OPTIONS", "/x")];
+    let origins = ["https://app.example.com", "https://a.example.org", "https://example.org", "https://aexample.org", "null"];
+    for origin in origins {
+        let preflight = Request::new("OPTIONS", "/x").header("origin", origin);
+        requests.push(Request::get("/x").header("origin", origin));
+        requests.push(preflight.clone());
+        requests.push(preflight.clone().header("access-control-request-method", "PUT"));
+        requests.push(
+            preflight
+                .header("access-control-request-method", "PUT")
+                .header("access-control-request-headers", "x-a,x-c"),
+        );
+    }
+    requests
 }
 
 fn transformed() -> Vec<Request> {
@@ -283,7 +306,7 @@ fn both_languages_answer_alike_byte_for_byte() {
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
     assert_eq!(ran, cases.iter().map(|case| case.requests.len()).sum::<usize>());
-    assert_eq!(ran, 70, "cases were added or lost: write down how many there are");
+    assert_eq!(ran, 114, "cases were added or lost: write down how many there are");
 }
 
 /// What a wrong configuration is told must not depend on the language either.
@@ -304,6 +327,8 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         ("rate-limit", "{on_store_error: cry}", "cry"),
         ("transform", "{response: {a: $b}}", "$b"),
         ("request-id", "{headr: x}", "headr"),
+        ("cors", "{origins: ['*'], credentials: true}", "exclude each other"),
+        ("cors", "{origins: []}", "origins"),
     ] {
         let [lua, rhai] = ["lua", "rhai"].map(|lang| {
             let folder = tempfile::tempdir().expect("a folder");
@@ -323,5 +348,5 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         assert_eq!(lua, rhai, "{plugin} {config}");
         ran += 1;
     }
-    assert_eq!(ran, 13);
+    assert_eq!(ran, 15);
 }

@@ -1,6 +1,6 @@
 //! Scripts that misbehave are stopped in time, in both languages, while a neighbour's requests keep flowing.
 
-use crate::support::{Client, Gateway, Request, Upstream, gateway, reply};
+use crate::support::{Gateway, Request, Upstream, gateway, reply};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -76,15 +76,48 @@ fn attacked() -> Gateway {
     given.iter().fold(gateway(&yaml).file("neighbour.lua", neighbour), |g, (path, text)| g.file(path, text)).start()
 }
 
-/// Asks the neighbour again and again until `done`, and gives how long each answer took.
-fn neighbours(client: &mut Client, done: &AtomicBool) -> Vec<Duration> {
-    let mut times = Vec::new();
-    while !done.load(Ordering::Relaxed) {
-        let asked = Instant::now();
-        assert_eq!(client.send(&Request::get("/neighbour")).ok().text(), "fine");
-        times.push(asked.elapsed());
+/// Asks the neighbour again and again while `meanwhile` runs, and gives how long each answer took.
+fn neighbours(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<Duration> {
+    /// Also when the test has failed: whoever asks must come to an end.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
-    times
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut client = gateway.connect();
+            let mut times = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                assert_eq!(client.send(&Request::get("/neighbour")).ok().text(), "fine");
+                times.push(asked.elapsed());
+            }
+            times
+        });
+        let ends = Done(&done);
+        meanwhile();
+        drop(ends);
+        asking.join().expect("the neighbour's client")
+    })
+}
+
+/// How often an attack is tried until it is stopped in time: the machine that runs the tests may be busy with something else.
+const TRIES: usize = 10;
+
+fn is_stopped_in_time(gateway: &Gateway, target: &str, name: &str) {
+    let mut times = Vec::new();
+    while times.len() < TRIES {
+        let asked = Instant::now();
+        assert_eq!(gateway.get(target).problem(500), "a script of this route failed", "{name}");
+        times.push(asked.elapsed());
+        if asked.elapsed() < Duration::from_millis(150) {
+            return;
+        }
+    }
+    panic!("{name} ({target}) was never stopped in time: {times:?}");
 }
 
 fn percentile(times: &mut [Duration], percent: usize) -> Duration {
@@ -95,41 +128,18 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 #[test]
 fn every_attack_is_stopped_in_time_in_both_languages_and_neighbours_go_on() {
     let gateway = attacked();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let mut client = gateway.connect();
-        let asking = scope.spawn(|| {
-            let done = &done;
-            move || neighbours(&mut client, done)
-        }());
+    let mut times = neighbours(&gateway, || {
         for (index, attack) in ATTACKS.iter().enumerate() {
             for lang in ["lua", "rhai"] {
-                let target = format!("/{lang}/{index}");
-                gateway.get(&target).problem(500);
-                let times: Vec<Duration> = (0..3)
-                    .map(|_| {
-                        let asked = Instant::now();
-                        let detail = gateway.get(&target).problem(500);
-                        assert_eq!(detail, "a script of this route failed", "{}", attack.name);
-                        asked.elapsed()
-                    })
-                    .collect();
-                // The best of three: the machine that runs the tests may be busy with something else.
-                let best = times.iter().min().copied().unwrap_or_default();
-                assert!(best < Duration::from_millis(250), "{} in {lang}: {times:?}", attack.name);
+                is_stopped_in_time(&gateway, &format!("/{lang}/{index}"), attack.name);
             }
         }
-        done.store(true, Ordering::Relaxed);
-        let mut times = asking.join().expect("the neighbour's client");
-        assert!(times.len() > 100, "the neighbour was asked only {} times", times.len());
-        let p50 = percentile(&mut times, 50);
-        let p99 = percentile(&mut times, 99);
-        assert!(
-            p99 < Duration::from_millis(60),
-            "the neighbour waited {p50:?} (p50), {p99:?} (p99) of {}",
-            times.len()
-        );
     });
+    assert!(times.len() > 100, "the neighbour was asked only {} times", times.len());
+    let p50 = percentile(&mut times, 50);
+    let p99 = percentile(&mut times, 99);
+    let (all, bound) = (times.len(), Duration::from_millis(60));
+    assert!(p99 < bound, "the neighbour waited {p50:?} (p50), {p99:?} (p99) of {all}");
     assert!(gateway.memory("VmRSS") < 300 * 1024, "{} KiB are held after the bombs", gateway.memory("VmRSS"));
 }
 
@@ -203,19 +213,15 @@ routes:
         .file("neighbour.lua", neighbour)
         .start();
     for lang in ["rhai", "lua"] {
-        let done = AtomicBool::new(false);
         let began = Instant::now();
-        let mut times = thread::scope(|scope| {
-            let mut client = gateway.connect();
-            let done = &done;
-            let asking = scope.spawn(move || neighbours(&mut client, done));
-            let waiting: Vec<_> =
-                (0..200).map(|_| scope.spawn(|| gateway.get(&format!("/{lang}")).ok().text())).collect();
-            for answer in waiting {
-                assert_eq!(answer.join().expect("a client"), r#"{"a":true,"b":true}"#);
-            }
-            done.store(true, Ordering::Relaxed);
-            asking.join().expect("the neighbour's client")
+        let mut times = neighbours(&gateway, || {
+            thread::scope(|scope| {
+                let ask = || gateway.get(&format!("/{lang}")).ok().text();
+                let waiting: Vec<_> = (0..200).map(|_| scope.spawn(ask)).collect();
+                for answer in waiting {
+                    assert_eq!(answer.join().expect("a client"), r#"{"a":true,"b":true}"#);
+                }
+            });
         });
         let took = began.elapsed();
         assert!(took < Duration::from_secs(5), "{lang}: they waited one after the other: {took:?}");

@@ -236,6 +236,14 @@ fn count(gateway: &Gateway, message: &str) -> usize {
     gateway.log.lines().iter().filter(|line| line.contains(message)).count()
 }
 
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Clients that ask without a pause while `change` runs; every answer must be 200 and of one number throughout.
 fn under_load(gateway: &Gateway, change: impl FnOnce(&dyn Fn())) -> usize {
     let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -255,6 +263,8 @@ fn under_load(gateway: &Gateway, change: impl FnOnce(&dyn Fn())) -> usize {
             }
         };
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        // Also when the test has failed: the clients must come to an end.
+        let ends = Done(&done);
         // Saves and requests mingle: the next save comes when clients were answered meanwhile.
         change(&|| {
             let before = answered.load(Ordering::Relaxed);
@@ -262,7 +272,7 @@ fn under_load(gateway: &Gateway, change: impl FnOnce(&dyn Fn())) -> usize {
             eventually("answers", || (answered.load(Ordering::Relaxed) >= before + 8 || failed()).then_some(()));
             assert!(!failed(), "a client failed");
         });
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         for client in clients {
             client.join().expect("a client");
         }

@@ -1046,7 +1046,7 @@ function uuid.v7() end
 do
 local request = {}
 
----The body as a JSON value; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. An error when it is not JSON.
+---The body as a JSON value, nothing when it is empty; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. A request body that is not JSON ends the hook with 400; a response body that is not is an error.
 ---```lua
 ---local user = req:json()
 ---```
@@ -1092,7 +1092,7 @@ end
 do
 local response = {}
 
----The body as a JSON value; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. An error when it is not JSON.
+---The body as a JSON value, nothing when it is empty; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. A request body that is not JSON ends the hook with 400; a response body that is not is an error.
 ---```lua
 ---local user = req:json()
 ---```
@@ -1128,7 +1128,7 @@ function response:set_json(value) end
 function response:set_body(bytes) end
 end
 
----The headers of a request or response. Names are case-insensitive. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes.
+---The headers of a request or response. Names are case-insensitive. Reading gives the first value or nothing; assigning replaces all values; assigning nothing removes. In a request both also remove other spellings of the name, such as `x_user_id` for `x-user-id`.
 ---@class headers
 ---@field [string] string?
 do

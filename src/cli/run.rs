@@ -15,7 +15,7 @@ use tokio::{
 
 pub fn run(config: &ConfigFile, dev: bool, watch_files: bool) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
-    observe::log::start(dev);
+    let _log = observe::log::start(dev);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let (drain, draining) = watch::channel(false);

@@ -2,7 +2,7 @@
 
 use super::exchange;
 use crate::script::{
-    Raise, Value,
+    Raise, Reply, Value,
     exchange::Side,
     json,
     list::{Function, Outcome, Param, Type},
@@ -10,17 +10,17 @@ use crate::script::{
     value::Args,
 };
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 
 pub const JSON: Function = Function {
     name: "json",
     params: &[],
     variadic: false,
     returns: Type::Json,
-    doc: "The body as a JSON value; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. An error when it is not JSON.",
+    doc: "The body as a JSON value, nothing when it is empty; waits for it. Integers of 64 bits, empty arrays, null and the order of keys are kept. A request body that is not JSON ends the hook with 400; a response body that is not is an error.",
     lua: "local user = req:json()",
     rhai: "let user = req.json();",
-    run: |_, args| read(&args, |bytes| Ok(Value::Json(bytes))),
+    run: |_, args| read(&args, document),
 };
 
 pub const TEXT: Function = Function {
@@ -31,7 +31,7 @@ pub const TEXT: Function = Function {
     doc: "The body as a string, its content encoding taken off; waits for it.",
     lua: "local text = res:text()",
     rhai: "let text = res.text();",
-    run: |_, args| read(&args, |bytes| Ok(Value::Str(bytes))),
+    run: |_, args| read(&args, |_, bytes| Ok(Value::Str(bytes))),
 };
 
 pub const BYTES: Function = Function {
@@ -42,7 +42,7 @@ pub const BYTES: Function = Function {
     doc: "The body's bytes, its content encoding taken off: a string in Lua, a blob in Rhai; waits for it.",
     lua: "local size = #req:bytes()",
     rhai: "let size = req.bytes().len();",
-    run: |_, args| read(&args, |bytes| Ok(Value::Str(bytes))),
+    run: |_, args| read(&args, |_, bytes| Ok(Value::Str(bytes))),
 };
 
 pub const SET_JSON: Function = Function {
@@ -83,15 +83,27 @@ pub fn side(args: &Args) -> Result<Side, Raise> {
     }
 }
 
-fn read(args: &Args, finish: fn(Bytes) -> Result<Value, Raise>) -> Outcome {
+fn read(args: &Args, finish: fn(Side, Bytes) -> Result<Value, Raise>) -> Outcome {
     let (exchange, side) = match (exchange(args), side(args)) {
         (Ok(exchange), Ok(side)) => (exchange.clone(), side),
         (Err(raise), _) | (_, Err(raise)) => return Outcome::Done(Err(raise)),
     };
     match exchange.body_ready(side) {
-        Some(bytes) => Outcome::Done(finish(bytes)),
-        None => Outcome::wait(async move { finish(exchange.read_body(side).await?) }),
+        Some(bytes) => Outcome::Done(finish(side, bytes)),
+        None => Outcome::wait(async move { finish(side, exchange.read_body(side).await?) }),
     }
+}
+
+fn document(side: Side, text: Bytes) -> Result<Value, Raise> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Nil);
+    }
+    // A client's mistake is not the script's: it need not be caught to be answered rightly.
+    if side == Side::Request && serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
+        let reply = Reply::problem(StatusCode::BAD_REQUEST, "the request body is not JSON");
+        return Err(Raise::Reply(Box::new(reply)));
+    }
+    Ok(Value::Json(text))
 }
 
 fn replace(args: &Args, with_headers: impl FnOnce(&mut http::HeaderMap)) -> Result<Value, Raise> {

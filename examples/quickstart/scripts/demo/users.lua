@@ -1,4 +1,4 @@
--- The users service of the demo. It shows who the gateway says the caller is.
+-- The users service of the demo.
 local M = {}
 
 function M.handle(req, ctx)
@@ -8,7 +8,6 @@ function M.handle(req, ctx)
     name = "Ada Lovelace",
     email = "ada@example.com",
     avatarUrl = "https://cdn.example.com/avatars/" .. id .. ".png",
-    caller = req.headers["x-user-id"],
   })
 end
 

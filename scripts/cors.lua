@@ -5,7 +5,7 @@ kind = "traffic"
 description = "Lets pages of other origins call the route (the Fetch standard's CORS protocol); preflights are answered here."
 
 [config]
-origins = { type = "list", items = { type = "string" }, required = true, min = 1, description = "`https://app.example.com`, `https://*.example.com`, or `*`" }
+origins = { type = "list", items = { type = "string" }, required = true, min = 1, description = "such as `https://app.example.com`; `*.` in place of the first label stands for any, `*` alone for every origin" }
 methods = { type = "list", items = { type = "string" }, default = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], description = "what a page may do" }
 headers = { type = "list", items = { type = "string" }, default = [], description = "request headers that a page may send; none: those that it asks for" }
 expose = { type = "list", items = { type = "string" }, default = [], description = "response headers that a page may read" }

@@ -114,6 +114,12 @@ async fn prepare_place(
             return None;
         }
     };
+    if program.hooks().is_empty() {
+        let message = format!("`{}` has no hook: nothing of it would ever run", place.name);
+        let names = Hook::ALL.map(Hook::name).join("`, `");
+        diagnostics.push(Diagnostic::error(&place.span, message).help(format!("define one of `{names}`")));
+        return None;
+    }
     let limits = Limits {
         cpu: generation.config.limits.script_cpu,
         memory: generation.config.limits.script_memory,

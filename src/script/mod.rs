@@ -90,6 +90,9 @@ impl Hooks {
     pub fn has(self, hook: Hook) -> bool {
         self.0 & (1 << hook as u8) != 0
     }
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// What a hook decided.

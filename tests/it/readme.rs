@@ -191,7 +191,7 @@ fn the_references_are_those_that_the_code_prints() {
     let references =
         [("reference", "scripts.md"), ("lua", "gatewright.d.lua"), ("rhai", "gatewright.d.rhai"), ("config", "configuration.md")];
     for (kind, file) in references {
-        let printed = gatewright(&["stubs", kind]);
+        let printed = gatewright(&repository("."), &["stubs", kind]);
         let stored = std::fs::read_to_string(repository(&format!("docs/{file}"))).expect("a reference");
         assert!(printed.stdout == stored, "docs/{file} is old: gatewright stubs {kind} > docs/{file}");
     }

@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Lang {
     Lua,
     Rhai,
@@ -42,7 +42,7 @@ pub fn eject(name: &str, lang: Lang, config: Option<&Path>) -> anyhow::Result<Ex
 }
 
 /// The folder that the configuration names; without one, `plugins` here.
-fn plugins_dir(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub fn plugins_dir(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     let Ok(path) = super::find(explicit) else {
         if let Some(path) = explicit {
             bail!("{} does not exist", path.display());

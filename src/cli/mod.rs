@@ -4,6 +4,7 @@
 
 mod check;
 mod eject;
+mod new;
 mod routes;
 mod run;
 mod stubs;
@@ -62,6 +63,11 @@ enum Command {
         #[command(subcommand)]
         command: Option<routes::RoutesCommand>,
     },
+    /// Write the beginning of a script or plugin
+    New {
+        #[command(subcommand)]
+        what: new::New,
+    },
     /// Write a stock plugin's source into the plugin folder, to be changed
     Eject {
         /// The plugin's name
@@ -99,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Dev { config } => run::run(&config, true, true),
         Command::Check { config, format } => check::check(&config, format),
         Command::Routes { config, command } => routes::routes(&config, command),
+        Command::New { what } => new::new(what),
         Command::Eject { name, lang, config } => eject::eject(&name, lang, config.as_deref()),
         Command::Stubs { kind } => stubs::stubs(kind),
         Command::Completions { shell } => {

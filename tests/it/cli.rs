@@ -210,3 +210,23 @@ fn a_term_signal_drains_and_exits_with_zero() {
     assert_eq!(gateway.ended(), Some(0));
     gateway.log_contains("draining");
 }
+
+#[test]
+fn what_new_writes_works_as_it_is_in_both_languages() {
+    for lang in ["lua", "rhai"] {
+        let config = format!(
+            "services:\n  - name: s\n    url: http://127.0.0.1:9001\n    routes:\n      - name: r\n        paths: [/r]\n        plugins:\n          - script: mine.{lang}\n          - {{name: stamp, config: {{value: hello}}}}\n"
+        );
+        let folder = folder(&[("gateway.yaml", &config)]);
+        for what in [["new", "script", "mine"], ["new", "plugin", "stamp"]] {
+            let made = gatewright(folder.path(), &[&what[..], &["--lang", lang]].concat());
+            assert_eq!(made.code, 0, "{}", made.stderr);
+            let again = gatewright(folder.path(), &[&what[..], &["--lang", lang]].concat());
+            assert!(again.code == 1 && again.stderr.contains("is there already"), "{}", again.stderr);
+        }
+        let checked = gatewright(folder.path(), &["check"]);
+        assert_eq!(checked.stdout, "gateway.yaml: fine: 1 routes, 1 services, 2 scripts in use\n", "{lang}");
+    }
+    let odd = gatewright(folder(&[]).path(), &["new", "script", "../x"]);
+    assert_eq!(odd.stderr, "gatewright: `../x` is not a name of letters, digits, `-` and `_`\n");
+}

@@ -74,6 +74,8 @@ struct Paths {
     exact: AHashMap<Box<str>, Vec<u32>>,
     /// Without the slash at the end, unless it was written.
     prefixes: AHashMap<Box<str>, Vec<u32>>,
+    /// Bit `n` is set when a prefix is `n` bytes long, the last bit for all longer ones: most searches are spared.
+    prefix_lengths: u64,
     templates: Node,
     regexes: Vec<u32>,
     /// Of routes without paths.
@@ -349,30 +351,41 @@ impl Paths {
         match pattern {
             None => self.all.push(number),
             Some(PathPattern::Exact(path)) => self.exact.entry(path.as_str().into()).or_default().push(number),
-            Some(PathPattern::Prefix(prefix)) => self.prefixes.entry(prefix.as_str().into()).or_default().push(number),
+            Some(PathPattern::Prefix(prefix)) => {
+                self.prefix_lengths |= length_bit(prefix.len());
+                self.prefixes.entry(prefix.as_str().into()).or_default().push(number);
+            }
             Some(PathPattern::Template(segments)) => self.templates.add(segments, number),
             Some(PathPattern::Regex { .. }) => self.regexes.push(number),
         }
     }
 
     fn candidates(&self, path: &str, see: &mut impl FnMut(u32)) {
-        let mut all = |numbers: Option<&Vec<u32>>| numbers.into_iter().flatten().for_each(|number| see(*number));
-        all(self.exact.get(path));
+        self.exact.get(path).into_iter().flatten().for_each(|number| see(*number));
+        let mut below = |prefix: &str| {
+            if self.prefix_lengths & length_bit(prefix.len()) != 0 {
+                self.prefixes.get(prefix).into_iter().flatten().for_each(|number| see(*number));
+            }
+        };
         if !self.prefixes.is_empty() {
             // `/a/b` is below `/a/b`, `/a/`, `/a` and `/`.
-            all(self.prefixes.get(path));
-            for (at, _) in path.match_indices('/') {
+            below(path);
+            for (at, _) in path.bytes().enumerate().filter(|(_, byte)| *byte == b'/') {
                 if at + 1 < path.len() {
-                    all(self.prefixes.get(&path[..=at]));
+                    below(&path[..=at]);
                 }
                 if at > 0 {
-                    all(self.prefixes.get(&path[..at]));
+                    below(&path[..at]);
                 }
             }
         }
         self.templates.candidates(path.get(1..), see);
         self.regexes.iter().chain(&self.all).for_each(|number| see(*number));
     }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 impl Node {

@@ -8,9 +8,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, BytesMut};
-use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName, HeaderValue};
 use http::uri::Scheme;
-use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 
 use super::identity::{folds_to, strip_where};
@@ -52,6 +52,9 @@ impl Connection {
     /// the leftmost; when an entry is not an address, the last one before it, since nothing beyond can be believed.
     pub fn client(&self, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         let mut client = self.peer;
+        if trusted.is_empty() {
+            return client;
+        }
         for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
             for entry in value.to_str().unwrap_or("?").rsplit(',') {
                 if !is_trusted(client, trusted) {
@@ -66,14 +69,12 @@ impl Connection {
         client
     }
 
-    /// Sets the four fields on a request that goes to a target. Call it before `Host` is replaced.
-    pub fn apply(&self, headers: &mut HeaderMap, uri: &Uri, trusted: &[IpNet]) {
-        let host = match headers.get(HOST) {
-            Some(host) => Some(host.clone()),
-            None => uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()),
-        };
+    /// Sets the four fields on a request that goes to a target. `host` is what the client asked for, and may be empty.
+    pub fn apply(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: &[IpNet]) {
+        let host = (!host.is_empty()).then(|| host.clone());
         if !is_trusted(self.peer, trusted) {
             strip_where(headers, is_claim);
+            headers.reserve(4);
             headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
             headers.insert(X_FORWARDED_PROTO, self.proto.clone());
             headers.insert(X_FORWARDED_PORT, self.port.clone());
@@ -201,7 +202,7 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
             ("x-forwarder", "stays"),
         ]);
-        connection("9.9.9.9").apply(&mut map, &Uri::from_static("/"), &[]);
+        connection("9.9.9.9").apply(&mut map, &HeaderValue::from_static("shop.example"), &[]);
         let mut lines: Vec<String> =
             map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();
@@ -229,7 +230,7 @@ mod tests {
             ("forwarded", "for=1.1.1.1"),
         ]);
         let trusted = nets(&["10.0.0.0/8"]);
-        connection("10.0.0.1").apply(&mut map, &Uri::from_static("/"), &trusted);
+        connection("10.0.0.1").apply(&mut map, &HeaderValue::from_static("inner"), &trusted);
         assert_eq!(map["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.1");
         assert_eq!(map["x-forwarded-proto"], "https");
         assert_eq!(map["x-forwarded-host"], "shop.example");

@@ -5,14 +5,9 @@
 //! connection (framing, `Connection`) is written by that connection's own encoder.
 
 use http::HeaderMap;
-use http::header::{
-    CONNECTION, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+use super::identity::strip_where;
 
 /// Fields that a `Connection` field may not take away.
 ///
@@ -41,15 +36,17 @@ const END_TO_END: [&str; 15] = [
 /// `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
 /// the client side answer `100 Continue`, and the target is not asked again (RFC 9110 §10.1.1).
 pub fn strip_request(headers: &mut HeaderMap) {
+    let unwanted = |name: &str| is_hop(name) || matches!(name, "expect" | "proxy-authorization");
+    if !any(headers, unwanted) {
+        return;
+    }
     let trailers = headers.get_all(TE).iter().any(|value| {
         tokens(value).any(|token| {
             let coding = token.split(';').next().unwrap_or(token);
             coding.trim().eq_ignore_ascii_case("trailers")
         })
     });
-    strip(headers);
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove(EXPECT);
+    strip(headers, unwanted);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -57,26 +54,43 @@ pub fn strip_request(headers: &mut HeaderMap) {
 
 /// Removes the hop-by-hop fields of a response.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    let unwanted = |name: &str| is_hop(name) || name == "proxy-authenticate";
+    if any(headers, unwanted) {
+        strip(headers, unwanted);
+    }
 }
 
-fn strip(headers: &mut HeaderMap) {
-    if let http::header::Entry::Occupied(entry) = headers.entry(CONNECTION) {
-        let values: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
-        for name in values.iter().flat_map(tokens) {
-            if may_be_named(name) {
-                headers.remove(name);
-            }
-        }
+/// One look at the names that are there: ten searches for names that mostly aren't took 1,700 instructions a message.
+fn any(headers: &HeaderMap, unwanted: impl Fn(&str) -> bool) -> bool {
+    headers.keys().any(|name| unwanted(name.as_str()))
+}
+
+fn is_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    // By far the most frequent values, which name no field to look for: `keep-alive` is removed anyway, `close` is reserved.
+    let usual = |value: &&HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    let values = headers.get_all(CONNECTION).iter().filter(|value| !usual(value));
+    let named = values.flat_map(tokens).filter(|name| may_be_named(name));
+    let named: Vec<HeaderName> = named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
+    for name in named {
+        headers.remove(name);
     }
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(TE);
-    headers.remove(TRAILER);
-    headers.remove(UPGRADE);
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(HTTP2_SETTINGS);
+    strip_where(headers, unwanted);
 }
 
 /// The elements of a comma-separated list field; a value that is not text has none.

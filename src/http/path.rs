@@ -120,12 +120,12 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
     if !path.starts_with('/') {
         return Err(BadPath::NotAPath(path.to_owned()));
     }
-    let decoded = match path.bytes().position(|byte| !is_plain(byte)) {
+    let decoded = match path.bytes().position(|byte| !PLAIN[usize::from(byte)]) {
         Some(first) => Cow::Owned(decode(path, first)?),
         None => Cow::Borrowed(path),
     };
     // Every dot segment begins with "/."; most paths have no such pair, and this is one quick pass.
-    if !decoded.contains("/.") {
+    if !decoded.as_bytes().windows(2).any(|pair| pair == b"/.") {
         return Ok(decoded);
     }
     let mut removed = false;
@@ -173,7 +173,7 @@ fn without_current(path: &str) -> String {
 }
 
 /// Unreserved characters, sub-delims, `:`, `@` and `/`: what a path may hold as it is (RFC 3986 §3.3).
-fn is_plain(byte: u8) -> bool {
+const fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
@@ -181,7 +181,18 @@ fn is_plain(byte: u8) -> bool {
         )
 }
 
-fn is_unreserved(byte: u8) -> bool {
+/// The same as a table, since every byte of every path is asked for.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_plain(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 

@@ -38,8 +38,7 @@ impl Refusal {
 pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_method(head)?;
     check_host(head)?;
-    check_framing(head)?;
-    check_names(head)
+    if check_names(head)? == Framed::Yes { check_framing(head) } else { Ok(()) }
 }
 
 /// Whether the connection must close after the response, which then says `Connection: close`.
@@ -48,7 +47,7 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
 /// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
 /// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
 pub fn must_close(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
+    headers.keys().any(|name| *name == TRANSFER_ENCODING)
 }
 
 fn check_method(head: &Parts) -> Result<(), Refusal> {
@@ -126,11 +125,11 @@ fn is_host(host: &[u8]) -> bool {
 
 /// Framing that hyper lets through although it has two readings (RFC 9112 §6).
 fn check_framing(head: &Parts) -> Result<(), Refusal> {
-    let length = head.headers.get(CONTENT_LENGTH);
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
     let Some(coding) = head.headers.get(TRANSFER_ENCODING) else {
-        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-        let odd = lengths.any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit));
-        if odd || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        let odd = length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit));
+        if odd || lengths.next().is_some() {
             return Err(Refusal::bad("the content-length is not one number"));
         }
         return Ok(());
@@ -152,25 +151,34 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a head speaks of a body.
+#[derive(PartialEq, Eq)]
+enum Framed {
+    Yes,
+    No,
+}
+
 /// SECURITY: to a CGI-like target `Content_Length` is `Content-Length`: a second, contradicting one would be smuggled
-/// past every check above. Names that carry identity are treated in [`super::identity`].
-fn check_names(head: &Parts) -> Result<(), Refusal> {
+/// past every other check. Names that carry identity are treated in [`super::identity`].
+fn check_names(head: &Parts) -> Result<Framed, Refusal> {
+    let mut framed = Framed::No;
     for name in head.headers.keys() {
-        let reserved: Option<&HeaderName> = match name.as_str().len() {
-            4 => Some(&HOST),
-            10 => Some(&CONNECTION),
-            14 => Some(&CONTENT_LENGTH),
-            17 => Some(&TRANSFER_ENCODING),
-            _ => None,
+        let reserved: &HeaderName = match name.as_str().len() {
+            4 => &HOST,
+            10 => &CONNECTION,
+            14 => &CONTENT_LENGTH,
+            17 => &TRANSFER_ENCODING,
+            _ => continue,
         };
-        if let Some(reserved) = reserved
-            && name != reserved
-            && folds_to(name.as_str().as_bytes(), reserved.as_str().as_bytes())
-        {
+        if name == reserved {
+            if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING {
+                framed = Framed::Yes;
+            }
+        } else if folds_to(name.as_str().as_bytes(), reserved.as_str().as_bytes()) {
             return Err(Refusal::bad("a framing header in another spelling"));
         }
     }
-    Ok(())
+    Ok(framed)
 }
 
 #[cfg(test)]

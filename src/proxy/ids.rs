@@ -3,6 +3,8 @@
 //! Made ids are UUIDs of version 7 (RFC 9562 §5.7): they sort by time. Their random bits come from a generator of the
 //! worker's own, so that no system call is needed; they are labels, not secrets.
 
+use crate::script::exchange::RequestId;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     cell::Cell,
@@ -19,11 +21,6 @@ pub struct Ids {
     state: Cell<u64>,
 }
 
-pub struct Id {
-    pub text: String,
-    pub header: HeaderValue,
-}
-
 impl Ids {
     /// Seeded from the system's randomness.
     pub fn new() -> Ids {
@@ -33,27 +30,28 @@ impl Ids {
     /// The client's `x-request-id` if it is one, else a new id.
     ///
     /// SECURITY: only letters, digits and `-_.:/=+` are taken, so that an id can't start a line in a log or break out of JSON.
-    pub fn take_or_make(&self, headers: &HeaderMap) -> Id {
-        let usable = |text: &&str| {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b);
-            !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(plain)
+    pub fn take_or_make(&self, headers: &HeaderMap) -> RequestId {
+        let usable = |text: &[u8]| {
+            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(b);
+            !text.is_empty() && text.len() <= MAX_LENGTH && text.iter().all(plain)
         };
-        if let Some(header) = headers.get(X_REQUEST_ID)
-            && let Some(text) = header.to_str().ok().filter(usable)
-        {
-            return Id { text: text.to_owned(), header: header.clone() };
+        match headers.get(X_REQUEST_ID) {
+            Some(sent) if usable(sent.as_bytes()) => RequestId::new(sent.clone()),
+            _ => self.make(),
         }
-        let text = self.make();
-        let header = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        Id { text, header }
     }
 
-    fn make(&self) -> String {
+    fn make(&self) -> RequestId {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut random = [0; 10];
         random[..8].copy_from_slice(&self.next().to_le_bytes());
         random[8..].copy_from_slice(&self.next().to_le_bytes()[..2]);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        id.hyphenated().encode_lower(&mut text);
+        // One allocation, and none for the clones: bytes that were copied would be moved again by the first clone.
+        let header = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        RequestId::new(header.unwrap_or(HeaderValue::from_static("")))
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -82,7 +80,7 @@ mod tests {
         let ids = Ids::new();
         let taken = |text: &'static str| {
             let headers = [(X_REQUEST_ID, HeaderValue::from_static(text))].into_iter().collect();
-            ids.take_or_make(&headers).text
+            ids.take_or_make(&headers).as_str().to_owned()
         };
         assert_eq!(taken("abc-123"), "abc-123");
         assert_ne!(taken("a b"), "a b");

@@ -25,6 +25,7 @@ use crate::{
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
@@ -71,7 +72,12 @@ pub async fn serve(
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    send(&exchange, &chain, &ready, record, close)
+    let sent = send(&exchange, &chain, &ready, record, close);
+    if chain.on_log.is_empty() {
+        // Nobody looks at them any more.
+        worker.pool.recycle(std::mem::take(&mut exchange.request.borrow_mut().headers));
+    }
+    sent
 }
 
 /// The request's head is policed, and what belongs to this hop or could be forged is taken off. The exchange is there in
@@ -94,11 +100,11 @@ fn accept(
     let host = host(&head);
     hop::strip_request(&mut head.headers);
     ready.identity.strip(&mut head.headers);
-    connection.client.apply(&mut head.headers, &head.uri, trusted);
-    head.headers.insert(super::ids::X_REQUEST_ID, id.header.clone());
+    connection.client.apply(&mut head.headers, &host, trusted);
+    head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
     let started = Instant::now();
     let exchange = Exchange {
-        id: id.text,
+        id,
         started,
         deadline: Cell::new(started + DEFAULT_DEADLINE),
         client: exchange::Client { ip, port: connection.port, tls: false },
@@ -133,7 +139,7 @@ fn host(head: &Parts) -> HeaderValue {
 fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
     let generation = &ready.prepared.generation;
     let request = &mut *exchange.request.borrow_mut();
-    let lower = request.host().to_ascii_lowercase();
+    let lower = lower_case(request.host());
     let subject = Subject {
         listener: &connection.listener,
         scheme: Scheme::Http,
@@ -153,6 +159,11 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
         exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);
     }
     Ok(found)
+}
+
+/// Nearly always it is so already.
+fn lower_case(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 pub fn without_port(host: &str) -> &str {
@@ -242,11 +253,11 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
     match failure {
         Failure::Script(error) => log_script(exchange, error, "a script failed"),
         Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
-            tracing::debug!(id = exchange.id, kind = failure.kind(), %failure, "refused");
+            tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
         Failure::NoService(_) | Failure::NoAnswer | Failure::NoTarget(_) | Failure::Upstream(_) | Failure::Deadline => {
             let route = exchange.route.borrow();
-            tracing::warn!(id = exchange.id, route = &**route, kind = failure.kind(), %failure, "failed");
+            tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }
     }
     failure.reply(worker.open)
@@ -255,11 +266,17 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
 fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {
     let hook = error.hook.map_or("", Hook::name);
     let route = exchange.route.borrow();
-    tracing::error!(id = exchange.id, route = &**route, hook, error = super::failure::excerpt(error), "{message}");
+    tracing::error!(
+        id = exchange.id.as_str(),
+        route = &**route,
+        hook,
+        error = super::failure::excerpt(error),
+        "{message}"
+    );
 }
 
 fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
-    let body = reply.body_for(&exchange.id);
+    let body = reply.body_for(exchange.id.as_str());
     Response {
         status: reply.status,
         headers: reply.headers,
@@ -285,9 +302,7 @@ fn send(
     };
     let body = response.body.take();
     let mut headers = std::mem::take(&mut response.headers);
-    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
-        headers.insert(super::ids::X_REQUEST_ID, id);
-    }
+    headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
     if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         headers.remove(header::TRANSFER_ENCODING);
     } else if exchange.request.borrow().method != Method::HEAD && matches!(response.from, From::Reply | From::Error) {

@@ -3,18 +3,21 @@
 //! `SO_REUSEPORT` lets every worker have its own queue of connections. Since it would also let a second gateway bind the same
 //! port and take half of the traffic, the address is first bound without it.
 
-use super::{life, worker};
+use super::{head_timer::HeadTimer, life, worker};
 use crate::http::forwarded;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     rc::Rc,
+    task::Poll,
     time::Duration,
 };
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{net::TcpStream, sync::watch, task::JoinHandle};
 
 /// A client that has not sent its head by then is cut off; hyper's default, and nginx' and Envoy's order of magnitude.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,18 +104,18 @@ async fn accept(worker: Rc<worker::Worker>, listener: tokio::net::TcpListener, l
 async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, stream: TcpStream) {
     worker.connections.set(worker.connections.get() + 1);
     let limits = worker.ready().prepared.generation.config.limits.clone();
-    let mut drain = worker.shared.drain.clone();
     let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
     let serving = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(limits.max_header_bytes.max(8192))
         .max_headers(limits.max_header_count)
         .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
+    let mut serving = pin!(serving);
     let ended = tokio::select! {
+        biased;
         ended = &mut serving => ended,
-        _ = drain.wait_for(|draining| *draining) => {
+        () = drain_began(worker.shared.drain.clone()) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -121,6 +124,23 @@ async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, str
         tracing::debug!(%error, "a connection ended early");
     }
     worker.connections.set(worker.connections.get() - 1);
+}
+
+/// Waits until the process drains, beside a connection that wakes all the time.
+///
+/// Purposefully not `wait_for` alone, which locks and queues anew at each wake: the first one leaves the task's waker
+/// with the channel, the later ones only compare a number.
+async fn drain_began(mut drain: watch::Receiver<bool>) {
+    let told = drain.clone();
+    let mut began = pin!(drain.wait_for(|draining| *draining));
+    let mut ask = true;
+    poll_fn(|cx| {
+        if !std::mem::take(&mut ask) && !told.has_changed().unwrap_or(true) {
+            return Poll::Pending;
+        }
+        began.as_mut().poll(cx).map(drop)
+    })
+    .await
 }
 
 /// Waits until all connections have ended, at most [`DRAIN`].

@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod failure;
 mod forward;
+mod head_timer;
 mod ids;
 mod life;
 pub mod listen;

@@ -13,7 +13,7 @@ use crate::{
     upstream::{Kind, Pool, Request, UpstreamError},
 };
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use std::{cell::OnceCell, rc::Rc, time::Instant};
 
 pub struct Calls {
@@ -32,10 +32,8 @@ impl Outbound for Calls {
             Some(rest) => {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
                 let (name, target) = (name.to_owned(), target.to_owned());
-                if let Some(exchange) = &scope.exchange
-                    && let Ok(id) = HeaderValue::from_str(&exchange.id)
-                {
-                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert(id);
+                if let Some(exchange) = &scope.exchange {
+                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
                 }
                 let (pool, backends) = (self.pool.clone(), self.backends.clone());
                 Box::pin(async move {
@@ -68,8 +66,7 @@ async fn to_service(
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
     let timeouts = backend.timeouts(deadline);
-    let mut headers = call.headers;
-    headers.remove(header::HOST);
+    let headers = call.headers;
     let mut body = Body::full(call.body);
     let mut tried = Vec::new();
     let response = loop {
@@ -80,8 +77,14 @@ async fn to_service(
             Some(query) => format!("{joined}?{query}"),
             None => joined,
         };
-        let request =
-            Request { origin: &seat.origin, method: &call.method, target: &target, headers: &headers, body: &mut body };
+        let request = Request {
+            origin: &seat.origin,
+            method: &call.method,
+            target: &target,
+            host: None,
+            headers: &headers,
+            body: &mut body,
+        };
         match pool.send(request, &timeouts).await {
             Ok(response) => break response,
             Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),

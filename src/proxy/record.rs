@@ -69,7 +69,7 @@ impl Drop for Record {
         let Some(log) = &self.log else { return };
         let request = self.exchange.request.borrow();
         log.write(&Line {
-            id: &self.exchange.id,
+            id: self.exchange.id.as_str(),
             method: request.method.as_str(),
             host: request.host(),
             path: request.target.path(),

@@ -20,8 +20,7 @@ use std::{
 };
 
 pub struct Exchange {
-    /// Also the value of `x-request-id`.
-    pub id: String,
+    pub id: RequestId,
     pub started: Instant,
     pub deadline: Cell<Instant>,
     pub client: Client,
@@ -39,6 +38,30 @@ pub struct Exchange {
     pub upstream: RefCell<Option<String>>,
     /// The most bytes of a body that a script may have read.
     pub max_body: usize,
+}
+
+/// What names a request in logs and in `x-request-id`, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub fn new(header: HeaderValue) -> RequestId {
+        RequestId(header)
+    }
+
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl std::convert::From<&'static str> for RequestId {
+    fn from(text: &'static str) -> RequestId {
+        RequestId(HeaderValue::from_static(text))
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -32,8 +32,9 @@ pub struct Request<'r> {
     pub method: &'r Method,
     /// The path and the query, normalised.
     pub target: &'r str,
-    /// Without hop-by-hop fields. `Host` is sent as it is here, or as the origin's; `Content-Length` and
-    /// `Transfer-Encoding` are ignored and written anew from the body.
+    /// What `Host` says; the origin when absent.
+    pub host: Option<&'r HeaderValue>,
+    /// Without hop-by-hop fields. `Host`, `Content-Length` and `Transfer-Encoding` are ignored and written anew.
     pub headers: &'r HeaderMap,
     /// Taken when its bytes are; left in place, or put back, when a failure came before that.
     pub body: &'r mut Body,
@@ -81,7 +82,7 @@ impl Pool {
     /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
     /// connection.
     pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
-        let Request { origin, method, target, headers, body } = request;
+        let Request { origin, method, target, host, headers, body } = request;
         let mut connection = match self.take(origin) {
             Some(connection) => connection,
             None => self.connect(origin, timeouts).await?,
@@ -89,7 +90,8 @@ impl Pool {
         let framing = RequestFraming::of(method, body);
         let mut head = std::mem::take(&mut connection.spare);
         head.clear();
-        if let Err(reason) = write_request(&mut head, method, target, headers, origin.host_header(), framing) {
+        let host = host.unwrap_or(origin.host_header());
+        if let Err(reason) = write_request(&mut head, method, target, headers, host, framing) {
             return Err(UpstreamError {
                 origin: origin.clone(),
                 phase: Phase::Write,
@@ -147,7 +149,7 @@ impl Exchange {
 
     /// Waits for the head of the final response, sending meanwhile.
     async fn head(&mut self, method: &Method) -> Result<ResponseHead, (Phase, Kind)> {
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::into_map(self.pool.spare_map());
         let mut interim = 0;
         poll_fn(|cx| {
             loop {

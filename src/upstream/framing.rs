@@ -151,14 +151,16 @@ fn text(value: &HeaderValue) -> String {
 
 /// §9.3: whether the target keeps the connection open after this response.
 pub fn keeps_alive(head: &ResponseHead) -> bool {
-    let has = |option: &str| {
-        head.headers
-            .get_all(CONNECTION)
-            .iter()
-            .any(|value| text(value).split(',').any(|found| found.trim().eq_ignore_ascii_case(option)))
-    };
-    !head.headers.contains_key(CONNECTION) && head.minor_version == 1
-        || !has("close") && (head.minor_version == 1 || has("keep-alive"))
+    let mut kept = head.minor_version == 1;
+    for value in head.headers.get_all(CONNECTION) {
+        for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if option.eq_ignore_ascii_case(b"close") {
+                return false;
+            }
+            kept |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

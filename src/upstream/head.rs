@@ -31,13 +31,21 @@ pub struct ResponseHead {
 pub struct HeadReader {
     /// Bytes known to hold no end of the head.
     scanned: usize,
+    /// Empty, and perhaps with room.
+    headers: HeaderMap,
 }
 
 impl HeadReader {
+    /// Fills this map, which must be empty.
+    pub fn into_map(headers: HeaderMap) -> HeadReader {
+        debug_assert!(headers.is_empty());
+        HeadReader { scanned: 0, headers }
+    }
+
     /// Takes a whole head from the front of `input`, or nothing while it is incomplete.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<ResponseHead>, BadResponse> {
         match self.end(input)? {
-            Some(end) => parse(input, end).map(Some),
+            Some(end) => parse(input, end, std::mem::take(&mut self.headers)).map(Some),
             None => Ok(None),
         }
     }
@@ -69,7 +77,7 @@ impl HeadReader {
     }
 }
 
-fn parse(input: &mut BytesMut, end: usize) -> Result<ResponseHead, BadResponse> {
+fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap) -> Result<ResponseHead, BadResponse> {
     let bytes = input.split_to(end).freeze();
     let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -83,7 +91,7 @@ fn parse(input: &mut BytesMut, end: usize) -> Result<ResponseHead, BadResponse> 
     };
     debug_assert_eq!(length, bytes.len());
     let status = StatusCode::from_u16(code).map_err(|_| BadResponse::Status(code))?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    headers.reserve(parsed.headers.len());
     for header in parsed.headers.iter() {
         let bad = || BadResponse::Header(header.name.to_owned());
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| bad())?;
@@ -114,7 +122,7 @@ pub fn write_request(
     out.push(b' ');
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    write_field(out, &HOST, headers.get(HOST).unwrap_or(host));
+    write_field(out, &HOST, host);
     for (name, value) in headers {
         // The framing is ours to say, and so is the fate of the connection.
         if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != CONNECTION {

@@ -19,6 +19,7 @@ mod pool;
 mod sender;
 
 pub use client::Request;
+pub use connection::Timer;
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use origin::{BadOrigin, Origin};
 pub use pool::{Pool, PoolLimits};

@@ -3,7 +3,7 @@
 use super::RhaiEngine;
 use crate::script::{
     Decision, Engine, Exchange, Hook, Language, Modules, Program, ScriptError, Source, State,
-    exchange::Side,
+    exchange::{RequestId, Side},
     fixture::{self, exchange, respond, scope, scope_with},
     limits::Limits,
 };
@@ -141,7 +141,7 @@ async fn a_thousand_scripts_wait_at_once() {
     let started = std::time::Instant::now();
     let calls = (0..1000).map(|n| {
         let mut it = exchange("");
-        Rc::get_mut(&mut it).expect("the only one").id = n.to_string();
+        Rc::get_mut(&mut it).expect("the only one").id = RequestId::new(http::HeaderValue::from(n));
         program.call(Hook::Handle, scope(Hook::Handle, Some(it)), &state)
     });
     let said: Vec<String> = futures_util::future::join_all(calls).await.into_iter().map(told).collect();

@@ -25,6 +25,7 @@ async fn forward(
         origin: &origin,
         method: &head.method,
         target: head.uri.path(),
+        host: head.headers.get(http::header::HOST),
         headers: &head.headers,
         body: &mut Body::incoming(body),
     };

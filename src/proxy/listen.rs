@@ -5,6 +5,7 @@
 
 use super::{head_timer::HeadTimer, life, worker};
 use crate::http::forwarded;
+use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -17,7 +18,11 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpStream,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 /// A client that has not sent its head by then is cut off; hyper's default, and nginx' and Envoy's order of magnitude.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +53,13 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 /// The listeners of one worker.
 #[derive(Default)]
 pub struct Listeners {
-    open: HashMap<SocketAddr, JoinHandle<()>>,
+    open: HashMap<SocketAddr, Accepting>,
+}
+
+/// Dropping the sender ends the task.
+struct Accepting {
+    until: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Listeners {
@@ -57,45 +68,70 @@ impl Listeners {
         let Ok(address) = socket.local_addr() else { return };
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
-                let accepting = tokio::task::spawn_local(accept(worker.clone(), listener, address, name));
-                self.open.insert(address, accepting);
+                let (until, closed) = oneshot::channel();
+                let door = Door { worker: worker.clone(), listener, address, name };
+                self.open.insert(address, Accepting { until, task: tokio::task::spawn_local(accept(door, closed)) });
             }
             Err(error) => tracing::error!(%address, %error, "can't listen"),
         }
     }
 
-    pub fn close(&mut self, address: SocketAddr) {
-        if let Some(accepting) = self.open.remove(&address) {
-            accepting.abort();
+    pub async fn close(&mut self, address: SocketAddr) {
+        if let Some(Accepting { until, task }) = self.open.remove(&address) {
+            drop(until);
+            let _ = task.await;
+        }
+    }
+
+    pub async fn close_all(&mut self) {
+        let addresses: Vec<SocketAddr> = self.open.keys().copied().collect();
+        for address in addresses {
+            self.close(address).await;
         }
     }
 }
 
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        for accepting in self.open.values() {
-            accepting.abort();
-        }
+/// A socket of this worker.
+struct Door {
+    worker: Rc<worker::Worker>,
+    listener: tokio::net::TcpListener,
+    address: SocketAddr,
+    name: Rc<str>,
+}
+
+impl Door {
+    fn enter(&self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let connection = Rc::new(life::Connection {
+            client: forwarded::Connection::new(peer, self.address, &http::uri::Scheme::HTTP),
+            port: peer.port(),
+            listener: self.name.clone(),
+        });
+        tokio::task::spawn_local(serve(self.worker.clone(), connection, stream));
     }
 }
 
-async fn accept(worker: Rc<worker::Worker>, listener: tokio::net::TcpListener, local: SocketAddr, name: Rc<str>) {
+async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                let connection = Rc::new(life::Connection {
-                    client: forwarded::Connection::new(peer, local, &http::uri::Scheme::HTTP),
-                    port: peer.port(),
-                    listener: name.clone(),
-                });
-                tokio::task::spawn_local(serve(worker.clone(), connection, stream));
-            }
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut closed => break,
+            accepted = door.listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => door.enter(stream, peer),
             // Out of file descriptors, most likely: the connection waits in the queue until others have ended.
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+    // To its client a connection in the queue is open, and may carry a request: it is served and not reset.
+    for _ in 0..BACKLOG {
+        match door.listener.accept().now_or_never() {
+            Some(Ok((stream, peer))) => door.enter(stream, peer),
+            Some(Err(_)) | None => break,
         }
     }
 }

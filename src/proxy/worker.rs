@@ -154,7 +154,7 @@ pub fn run(
         while let Some(command) = commands.recv().await {
             obey(&worker, command, &mut listeners).await;
         }
-        drop(listeners);
+        listeners.close_all().await;
         listen::drained(&worker).await;
     });
 }
@@ -176,7 +176,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
             let _ = reply.send(result);
         }
         Command::Listen { socket, name } => listeners.open(worker, socket, name),
-        Command::Unlisten(address) => listeners.close(address),
+        Command::Unlisten(address) => listeners.close(address).await,
     }
 }
 

@@ -188,8 +188,12 @@ fn every_link_leads_somewhere() {
 /// The references in the tree are those that the code prints.
 #[test]
 fn the_references_are_those_that_the_code_prints() {
-    let references =
-        [("reference", "scripts.md"), ("lua", "gatewright.d.lua"), ("rhai", "gatewright.d.rhai"), ("config", "configuration.md")];
+    let references = [
+        ("reference", "scripts.md"),
+        ("lua", "gatewright.d.lua"),
+        ("rhai", "gatewright.d.rhai"),
+        ("config", "configuration.md"),
+    ];
     for (kind, file) in references {
         let printed = gatewright(&repository("."), &["stubs", kind]);
         let stored = std::fs::read_to_string(repository(&format!("docs/{file}"))).expect("a reference");

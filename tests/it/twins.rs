@@ -128,7 +128,8 @@ fn tokens(key: &Key) -> Vec<Request> {
 
 fn cross_origin() -> Vec<Request> {
     let mut requests = vec![Request::get("/x"), Request::new("OPTIONS", "/x")];
-    let origins = ["https://app.example.com", "https://a.example.org", "https://example.org", "https://aexample.org", "null"];
+    let origins =
+        ["https://app.example.com", "https://a.example.org", "https://example.org", "https://aexample.org", "null"];
     for origin in origins {
         let preflight = Request::new("OPTIONS", "/x").header("origin", origin);
         requests.push(Request::get("/x").header("origin", origin));

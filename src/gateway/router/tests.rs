@@ -21,9 +21,8 @@ fn yaml(routes: &[(usize, usize, usize)]) -> String {
     yaml
 }
 
-const PATHS: [&str; 12] = [
-    "/", "/a", "/a/", "/a/b", "=/a", "=/a/b", "/{x}", "/a/{x}", "/{x}/b", "/{x}/", "~/a/[a-c]+$", "~/a",
-];
+const PATHS: [&str; 12] =
+    ["/", "/a", "/a/", "/a/b", "=/a", "=/a/b", "/{x}", "/a/{x}", "/{x}/b", "/{x}/", "~/a/[a-c]+$", "~/a"];
 const ASKED: [&str; 12] = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/b/c", "/b", "/b/b", "/b/", "//", "/a//b"];
 const HOSTS: [&str; 5] = ["a.example.com", "b.example.com", "example.com", "a.test", ""];
 

@@ -38,7 +38,8 @@ impl Connection {
         Connection {
             peer,
             peer_value: display_value(&peer),
-            proto: HeaderValue::from_str(scheme.as_str()).unwrap_or_else(|_| HeaderValue::from_static("http")),
+            // Static, so that a clone counts nothing.
+            proto: HeaderValue::from_static(if *scheme == Scheme::HTTPS { "https" } else { "http" }),
             port: HeaderValue::from(local.port()),
         }
     }

@@ -51,6 +51,9 @@ pub(super) struct Exchange {
     pub timeouts: Timeouts,
     /// Whether a byte of a response was read.
     pub answered: bool,
+    /// When the connection was there; the first wait is reckoned from then, so that a request which leaves at once needs
+    /// no second look at the clock.
+    pub began: Instant,
     /// When bytes last moved; `None` when they have since the last wait.
     pub quiet_since: Option<Instant>,
 }
@@ -83,9 +86,14 @@ impl Pool {
     /// connection.
     pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
         let Request { origin, method, target, host, headers, body } = request;
-        let mut connection = match self.take(origin) {
+        let mut now = Instant::now();
+        let mut connection = match self.take(origin, now) {
             Some(connection) => connection,
-            None => self.connect(origin, timeouts).await?,
+            None => {
+                let connection = self.connect(origin, timeouts).await?;
+                now = Instant::now();
+                connection
+            }
         };
         let framing = RequestFraming::of(method, body);
         let mut head = std::mem::take(&mut connection.spare);
@@ -114,6 +122,7 @@ impl Pool {
             sending: Sending::Going,
             timeouts: *timeouts,
             answered: false,
+            began: now,
             quiet_since: None,
         };
         loop {
@@ -151,9 +160,13 @@ impl Exchange {
     async fn head(&mut self, method: &Method) -> Result<ResponseHead, (Phase, Kind)> {
         let mut reader = HeadReader::into_map(self.pool.spare_map());
         let mut interim = 0;
+        let mut first = true;
         poll_fn(|cx| {
             loop {
                 self.poll_send(cx)?;
+                if std::mem::take(&mut first) {
+                    self.quiet_since = Some(self.began);
+                }
                 let head =
                     reader.read(&mut self.connection.input).map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
                 if let Some(head) = head {
@@ -270,6 +283,7 @@ impl Exchange {
         std::mem::swap(&mut fresh.timer, &mut self.connection.timer);
         self.connection = fresh;
         self.sending = Sending::Going;
+        self.began = Instant::now();
         self.quiet_since = None;
     }
 

@@ -4,7 +4,7 @@
 //! response were wholly done; it is looked at again before use, since a target may close it at any time. Not shared
 //! between workers, and not tied to a generation: a reload keeps connections warm.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +50,9 @@ struct Shared {
     limits: PoolLimits,
     idle: RefCell<HashMap<Arc<Origin>, Vec<Idle>, ahash::RandomState>>,
     spare_maps: RefCell<Vec<HeaderMap>>,
+    /// When a connection was last taken or looked for: near enough to tell how long one has rested, and a look at the clock
+    /// less for each request.
+    clock: Cell<Instant>,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,13 @@ impl Default for Pool {
 
 impl Pool {
     pub fn new(limits: PoolLimits) -> Pool {
-        Pool { shared: Rc::new(Shared { limits, idle: RefCell::default(), spare_maps: RefCell::default() }) }
+        let shared = Shared {
+            limits,
+            idle: RefCell::default(),
+            spare_maps: RefCell::default(),
+            clock: Cell::new(Instant::now()),
+        };
+        Pool { shared: Rc::new(shared) }
     }
 
     /// The number of idle connections, to all targets together.
@@ -88,6 +97,7 @@ impl Pool {
     /// exchange arms one that is further away.
     pub fn sweep(&self) {
         let now = Instant::now();
+        self.shared.clock.set(now);
         self.shared.idle.borrow_mut().retain(|_, resting| {
             resting.retain(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
             !resting.is_empty()
@@ -95,13 +105,13 @@ impl Pool {
     }
 
     /// The idle connection to `origin` that was used last and is still good.
-    pub(super) fn take(&self, origin: &Arc<Origin>) -> Option<Connection> {
+    pub(super) fn take(&self, origin: &Arc<Origin>, now: Instant) -> Option<Connection> {
+        self.shared.clock.set(now);
         let mut idle = self.shared.idle.borrow_mut();
         let resting = idle.get_mut(origin)?;
         if resting.is_empty() {
             return None;
         }
-        let now = Instant::now();
         while let Some(last) = resting.pop() {
             if self.has_expired(&last, now) {
                 // All below it are older still.
@@ -120,7 +130,7 @@ impl Pool {
         debug_assert!(connection.input.is_empty());
         connection.reused = true;
         connection.shrink();
-        let idle = Idle { connection, since: Instant::now() };
+        let idle = Idle { connection, since: self.shared.clock.get() };
         let mut all = self.shared.idle.borrow_mut();
         let Some(resting) = all.get_mut(origin) else {
             all.insert(origin.clone(), vec![idle]);

@@ -106,7 +106,7 @@ async fn old_and_surplus_connections_are_closed() {
     let (one, two) =
         tokio::join!(send(&pool, &target, Method::GET, &mut one), send(&pool, &target, Method::GET, &mut two),);
     assert_eq!((one.is_ok(), two.is_ok(), pool.idle()), (true, true, 1));
-    assert!(pool.take(&target.origin).is_none());
+    assert!(pool.take(&target.origin, Instant::now()).is_none());
     assert_eq!(pool.idle(), 0);
     assert_eq!(target.playing.await.unwrap(), [GET, GET]);
 }

@@ -1,6 +1,6 @@
 //! What went wrong in a script, with its place: from Luau's messages and call stack to a [`ScriptError`].
 //!
-//! Luau tells a line and no column: the column is that of the line's first word. Messages carry their position as
+//! Luau tells a line and no column: it is found where the message names a word of the line, or is the first word's. Messages carry their position as
 //! `file:line:` in front, which is taken off again where it is the gateway's to show.
 
 use super::{
@@ -211,12 +211,21 @@ pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, u
         message: message.to_owned(),
         file: known.map_or_else(|| PathBuf::from(file), |file| file.path.clone()),
         line,
-        column: if line == 0 { 0 } else { 1 + source_line.chars().take_while(|c| c.is_whitespace()).count() },
+        column: if line == 0 { 0 } else { column(message, source_line) },
         source_line: source_line.to_owned(),
         hook: None,
         stack: Vec::new(),
         help: help(message).map(str::to_owned),
     }
+}
+
+/// From 1: where the line has the word that the message ends with in quotes (`… got 'ctx'`), if it has it once; otherwise its
+/// first word.
+fn column(message: &str, line: &str) -> usize {
+    let mut quoted = message.rsplit('\'').skip(1).step_by(2);
+    let named = quoted.next().filter(|word| !word.is_empty() && line.matches(word).count() == 1);
+    let bytes = named.and_then(|word| line.find(word)).unwrap_or(line.len() - line.trim_start().len());
+    1 + line[..bytes].chars().count()
 }
 
 fn help(message: &str) -> Option<&'static str> {

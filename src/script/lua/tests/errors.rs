@@ -23,7 +23,7 @@ fn an_error_has_its_place_line_and_stack() {
             "local function helper(x)\n    return x.y.z\nend\nlocal M = {}\nfunction M.on_request(req)\n  local a = helper({})\n  return a\nend\nreturn M",
         )
         .await;
-        assert_eq!(tell(&told), "Runtime test.lua:2:5: attempt to index nil with 'z'");
+        assert_eq!(tell(&told), "Runtime test.lua:2:16: attempt to index nil with 'z'");
         assert_eq!(told.source_line, "    return x.y.z");
         assert_eq!(told.hook, Some(Hook::OnRequest));
         assert_eq!(told.stack, ["test.lua:2 in helper", "test.lua:6 in on_request"]);

@@ -206,7 +206,7 @@ fn modules_are_loaded_once_and_may_not_turn_in_circles() {
         );
         assert_eq!(
             rig.refused("require 'lib.failing'\nreturn {}"),
-            "Runtime lib/failing.lua:2:1: attempt to index nil with 'x'"
+            "Runtime lib/failing.lua:2:10: attempt to index nil with 'x'"
         );
         assert_eq!(
             rig.request("require('lib.global').set()").await,

@@ -18,8 +18,13 @@ headers = { type = "map", items = { type = "string" }, default = { sub = "X-User
 local M = {}
 
 function M.on_load(config)
+  local claims = json.array()
+  for claim in pairs(config.headers) do
+    table.insert(claims, claim)
+  end
+  table.sort(claims)
   return {
-    headers = config.headers,
+    claims = claims,
     verifier = jwt.verifier({
       secret = config.secret,
       public_key = config.public_key,
@@ -38,13 +43,14 @@ local function refuse(detail, challenge)
 end
 
 local function text(claim)
-  if type(claim) == "table" then return json.encode(claim) end
-  return tostring(claim)
+  if type(claim) == "string" then return claim end
+  return json.encode(claim)
 end
 
 function M.on_request(req, ctx)
   -- Removed first: whatever happens below, a client's own copy never reaches the backend.
-  for _, header in pairs(ctx.state.headers) do
+  local headers = ctx.config.headers
+  for _, header in pairs(headers) do
     req.headers[header] = nil
   end
   local sent = req.headers:all("authorization")
@@ -57,15 +63,20 @@ function M.on_request(req, ctx)
   if string.lower(string.sub(sent[1], 1, 7)) ~= "bearer " then
     return refuse("a bearer token is required", "Bearer")
   end
-  local got = ctx.state.verifier:verify(string.sub(sent[1], 8))
+  local got = ctx.state.verifier:verify((string.gsub(string.sub(sent[1], 8), "^ +", "")))
   if not got.ok then
     return refuse("the token is not valid: " .. got.error, 'Bearer error="invalid_token", error_description="' .. got.error .. '"')
   end
   local claims = got.claims
-  for claim, header in pairs(ctx.state.headers) do
+  for _, claim in ipairs(ctx.state.claims) do
     local value = claims[claim]
     if value ~= nil and value ~= json.null then
-      req.headers[header] = text(value)
+      value = text(value)
+      -- It could not stand in a header, and an identity that is cut is another one's.
+      if string.find(value, "[\r\n%z]") then
+        return refuse("the token is not valid: " .. claim, 'Bearer error="invalid_token"')
+      end
+      req.headers[headers[claim]] = value
     end
   end
   ctx.identity = { id = claims.sub, email = claims.email, claims = claims }

@@ -33,9 +33,8 @@ end
 local function at(document, path)
   for _, step in ipairs(path) do
     if type(document) ~= "table" then return nil end
-    local index = tonumber(step)
-    if index and #document > 0 then
-      document = document[index + 1]
+    if #document > 0 then
+      document = if string.match(step, "^%d+$") and #step < 10 then document[tonumber(step) + 1] else nil
     else
       document = document[step]
     end
@@ -72,14 +71,18 @@ end
 
 local function is_json(message)
   local kind = string.lower(message.headers["content-type"] or "")
-  kind = string.match(kind, "^[^; ]+") or ""
+  kind = string.match(string.split(kind, ";")[1], "^%s*(.-)%s*$")
   return string.sub(kind, -5) == "/json" or string.sub(kind, -5) == "+json"
 end
 
+-- What the gateway can take off a body; what it can't read passes as it is.
+local CODINGS = { gzip = true, deflate = true, br = true, zstd = true, identity = true }
+
 local function rewrite(message, template)
-  if not is_json(message) then return end
-  local document = message:json()
-  if type(document) ~= "table" then return end
+  local coding = message.headers["content-encoding"]
+  if not is_json(message) or (coding and not CODINGS[string.lower(coding)]) then return end
+  local is_read, document = pcall(message.json, message)
+  if not is_read or type(document) ~= "table" then return end
   message:set_json(map(template, document))
 end
 
@@ -91,14 +94,11 @@ function M.on_load(config)
 end
 
 function M.on_request(req, ctx)
-  -- The answer to a HEAD says that it is JSON, and has no body.
-  if req.method == "HEAD" then ctx.vars["transform:head"] = true end
   if ctx.state.request then rewrite(req, ctx.state.request) end
 end
 
 function M.on_response(res, ctx)
-  local has_body = res.from == "upstream" and res.status < 300 and res.status ~= 204 and not ctx.vars["transform:head"]
-  if ctx.state.response and has_body then
+  if ctx.state.response and res.from == "upstream" and res.status < 300 then
     rewrite(res, ctx.state.response)
   end
 end

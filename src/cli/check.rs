@@ -20,7 +20,14 @@ pub enum Format {
 }
 
 pub fn check(config: &ConfigFile, format: Format) -> anyhow::Result<ExitCode> {
-    let path = config.find()?;
+    let path = match (config.find(), format) {
+        (Ok(path), _) => path,
+        (Err(error), Format::Human) => return Err(error),
+        (Err(error), Format::Json) => {
+            println!("{}", serde_json::json!([{ "severity": "error", "message": error.to_string() }]));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let (generation, diagnostics) = load(&path)?;
     match format {
         Format::Json => println!("{}", diagnostics.to_json()),

@@ -13,12 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
-#[command(
-    name = "gatewright",
-    version,
-    about = "The API gateway whose policies are scripts",
-    disable_version_flag = true
-)]
+#[command(name = "gatewright", version, about = "The API gateway whose policies are scripts")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -109,8 +104,9 @@ pub fn main() -> ExitCode {
         Command::Eject { name, lang, config } => eject::eject(&name, lang, config.as_deref()),
         Command::Stubs { kind } => stubs::stubs(kind),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gatewright", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gatewright", &mut text);
+            Ok(print(&text))
         }
         Command::Version => {
             println!("gatewright {}", env!("CARGO_PKG_VERSION"));
@@ -121,6 +117,12 @@ pub fn main() -> ExitCode {
         eprintln!("gatewright: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// A reader that has seen enough, such as `head`, is no error.
+fn print(text: &[u8]) -> ExitCode {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text);
+    ExitCode::SUCCESS
 }
 
 impl ConfigFile {

@@ -43,10 +43,7 @@ pub fn routes(config: &RoutesConfig, command: Option<RoutesCommand>) -> anyhow::
         return Ok(ExitCode::FAILURE);
     };
     match command {
-        None => {
-            print!("{}", table(&generation));
-            Ok(ExitCode::SUCCESS)
-        }
+        None => Ok(super::print(table(&generation).as_bytes())),
         Some(RoutesCommand::Match { method, url, headers, listener }) => {
             explain(&generation, &method, &url, &headers, &listener)
         }
@@ -84,7 +81,7 @@ fn answered_by(generation: &Generation, route: &Route) -> String {
 fn conditions(route: &Route) -> String {
     let mut parts = Vec::new();
     parts.extend(route.methods.iter().map(ToString::to_string));
-    parts.extend(route.hosts.iter().map(|host| format!("{host:?}")));
+    parts.extend(route.hosts.iter().map(ToString::to_string));
     parts.extend(route.paths.iter().map(|path| path.value.to_string()));
     parts.extend(route.headers.iter().map(|(name, _)| format!("{name}:")));
     parts.extend(route.query.iter().map(|(name, _)| format!("?{name}")));

@@ -22,6 +22,5 @@ pub fn stubs(kind: Stubs) -> anyhow::Result<ExitCode> {
         Stubs::Reference => reference::reference(),
         Stubs::Config => crate::config::keys::reference(crate::config::keys::SECTIONS),
     };
-    print!("{text}");
-    Ok(ExitCode::SUCCESS)
+    Ok(super::print(text.as_bytes()))
 }

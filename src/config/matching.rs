@@ -15,6 +15,17 @@ pub enum HostPattern {
     Prefix(String),
 }
 
+/// As it is written.
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostPattern::Exact(host) => f.write_str(host),
+            HostPattern::Suffix(end) => write!(f, "*{end}"),
+            HostPattern::Prefix(start) => write!(f, "{start}*"),
+        }
+    }
+}
+
 impl HostPattern {
     pub(super) fn parse(text: &str) -> Result<HostPattern, &'static str> {
         let host = text.to_ascii_lowercase();

@@ -35,6 +35,20 @@ pub struct Generation {
     pub files: Arc<Files>,
 }
 
+impl Generation {
+    /// Headers that no client may send: those of the configuration, and all that auth plugins tell services by
+    /// (`headers`, claim to header), on whatever route they stand.
+    pub fn identity_headers(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.config.identity_headers.iter().map(|name| name.as_str().to_owned()).collect();
+        for place in self.places.iter().filter(|place| place.plugin.manifest.kind == Kind::Auth) {
+            let config: serde_json::Value = serde_json::from_str(&place.config).unwrap_or_default();
+            let headers = config.get("headers").and_then(|headers| headers.as_object());
+            names.extend(headers.into_iter().flatten().filter_map(|(_, name)| name.as_str().map(str::to_owned)));
+        }
+        names
+    }
+}
+
 /// One use of a plugin or script.
 pub struct Place {
     pub name: Arc<str>,

@@ -191,7 +191,10 @@ impl Router {
     fn verdict(&self, index: usize, winner: Option<usize>, subject: &Subject<'_>) -> Verdict {
         let route = &self.routes[index];
         if !route.hosts.is_empty() && !route.hosts.iter().any(|host| host.matches(subject.host)) {
-            return Verdict::Differs(format!("its hosts do not include `{}`", subject.host));
+            return Verdict::Differs(match subject.host {
+                "" => "it asks for a host, and none is given".into(),
+                host => format!("its hosts do not include `{host}`"),
+            });
         }
         let fitting: Vec<&Entry> =
             self.entries.iter().filter(|e| e.route == index && path_fits(self.pattern(e), subject.path)).collect();

@@ -41,6 +41,25 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
     if check_names(head)? == Framed::Yes { check_framing(head) } else { Ok(()) }
 }
 
+/// Holds the size of a head, as HTTP/1.1 writes it, to a limit in bytes: hyper's own is that of its buffer, and is soft.
+///
+/// # Errors
+/// 431 (RFC 6585 §5), or 414 when the target alone is too long.
+pub fn check_size(head: &Parts, limit: usize) -> Result<(), Refusal> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limit {
+        return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
+    }
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    match target + fields > limit {
+        true => Err(Refusal {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            reason: "the request head is too large",
+        }),
+        false => Ok(()),
+    }
+}
+
 /// Whether the connection must close after the response, which then says `Connection: close`.
 ///
 /// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is

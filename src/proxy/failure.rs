@@ -9,6 +9,7 @@ use crate::{
     upstream::{Kind, UpstreamError},
 };
 use http::{HeaderValue, StatusCode, header};
+use std::sync::Arc;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -18,11 +19,12 @@ pub enum Failure {
     Head(Refusal),
     #[error("no route matches {method} {path}")]
     NoRoute { method: String, path: String },
-    /// A script chose it, or a route without a service has no script that answered.
+    /// A script chose it.
     #[error("the service `{0}` is not defined")]
     NoService(String),
-    #[error("nothing answers this route")]
-    NoAnswer,
+    /// A route without a service, and this script's `handle` returned nothing.
+    #[error("`handle` of {0} returned nothing, and the route has no service: is a `return` missing?")]
+    NoAnswer(Arc<str>),
     #[error("the service `{0}` has no target")]
     NoTarget(String),
     #[error("{0}")]
@@ -40,7 +42,7 @@ impl Failure {
             Failure::Path(_) | Failure::Head(_) => "refused",
             Failure::NoRoute { .. } => "no_route",
             Failure::NoService(_) => "no_service",
-            Failure::NoAnswer => "no_answer",
+            Failure::NoAnswer(_) => "no_answer",
             Failure::NoTarget(_) => "no_target",
             Failure::Upstream(error) => match &error.kind {
                 Kind::Timeout => "timeout",
@@ -65,7 +67,7 @@ impl Failure {
             Failure::Path(_) => StatusCode::BAD_REQUEST,
             Failure::Head(refusal) => refusal.status,
             Failure::NoRoute { .. } => StatusCode::NOT_FOUND,
-            Failure::NoService(_) | Failure::NoAnswer | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::NoTarget(_) => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Upstream(error) => error.status(),
             Failure::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -75,7 +77,7 @@ impl Failure {
     pub fn fault(&self) -> Fault {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
-            Failure::NoService(_) | Failure::NoAnswer | Failure::Script(_) => Fault::Gateway,
+            Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => Fault::Gateway,
             Failure::NoTarget(_) | Failure::Deadline => Fault::Upstream,
             Failure::Upstream(error) => error.fault(),
         }
@@ -87,7 +89,7 @@ impl Failure {
     fn detail(&self) -> String {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => self.to_string(),
-            Failure::NoService(_) | Failure::NoAnswer => "this route is not configured to answer".into(),
+            Failure::NoService(_) | Failure::NoAnswer(_) => "this route is not configured to answer".into(),
             Failure::NoTarget(_) => "the service has no target that can answer".into(),
             Failure::Script(_) => "a script of this route failed".into(),
             Failure::Deadline => "the exchange took too long".into(),

@@ -37,7 +37,7 @@ impl<'a> Plan<'a> {
         let backend = match (exchange.upstream.borrow().as_deref(), route.service) {
             (Some(name), _) => backends.named(name).ok_or_else(|| Failure::NoService(name.to_owned()))?,
             (None, Some(index)) => backends.at(index),
-            (None, None) => return Err(Failure::NoAnswer),
+            (None, None) => return Err(Failure::NoAnswer(route.name.value.as_str().into())),
         };
         let strip = if route.strip_path { consumed } else { 0 };
         Ok(Plan { backend, strip, preserve_host: route.preserve_host })
@@ -57,6 +57,11 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
     };
+    // What a script wrote over the client's goes as it is.
+    let host = headers
+        .get(header::HOST)
+        .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
+        .cloned();
     let timeouts = plan.backend.timeouts(exchange.deadline.get());
     let mut tried = Vec::new();
     loop {
@@ -70,7 +75,7 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
                 origin: &seat.origin,
                 method: &method,
                 target: &target,
-                host: if plan.preserve_host { headers.get(header::HOST) } else { None },
+                host: host.as_ref(),
                 headers,
                 body: &mut body,
             };

@@ -22,7 +22,7 @@ use crate::{
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -89,12 +89,14 @@ fn accept(
     request: hyper::Request<Incoming>,
 ) -> (Rc<Exchange>, Option<Failure>) {
     let (mut head, body) = request.into_parts();
-    let refused = police::check(&head).err().map(Failure::Head);
+    let config = &ready.prepared.generation.config;
+    let policed = police::check(&head).and_then(|()| police::check_size(&head, config.limits.max_header_bytes));
+    let refused = policed.err().map(Failure::Head);
     let (target, bad_path) = match NormalPath::parse(&head.uri) {
         Ok(target) => (Some(target), None),
         Err(error) => (None, Some(Failure::Path(error))),
     };
-    let trusted = &ready.prepared.generation.config.trusted_proxies;
+    let trusted = &config.trusted_proxies;
     let ip = connection.client.client(&head.headers, trusted);
     let id = worker.ids.take_or_make(&head.headers);
     let host = host(&head);
@@ -125,7 +127,7 @@ fn accept(
         identity: RefCell::default(),
         failed: RefCell::default(),
         upstream: RefCell::default(),
-        max_body: ready.prepared.generation.config.limits.max_body_size,
+        max_body: config.limits.max_body_size,
     };
     (Rc::new(exchange), refused.or(bad_path))
 }
@@ -186,12 +188,16 @@ async fn answer(
             return Ok(reply_response(exchange, reply, From::Reply));
         }
     }
-    if let Some(plugin) = &chain.handle
-        && let Decision::Reply(reply) = run(ready, Hook::Handle, plugin, exchange).await?
-    {
-        return Ok(reply_response(exchange, reply, From::Reply));
-    }
     let route = &ready.prepared.generation.router.routes()[found.route];
+    if let Some(plugin) = &chain.handle {
+        match run(ready, Hook::Handle, plugin, exchange).await? {
+            Decision::Reply(reply) => return Ok(reply_response(exchange, reply, From::Reply)),
+            Decision::Continue if route.service.is_none() && exchange.upstream.borrow().is_none() => {
+                return Err(Failure::NoAnswer(plugin.instance.plugin.clone()));
+            }
+            Decision::Continue => {}
+        }
+    }
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
     forward(&worker.pool, exchange, &plan).await
 }
@@ -255,7 +261,11 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
         Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
             tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
-        Failure::NoService(_) | Failure::NoAnswer | Failure::NoTarget(_) | Failure::Upstream(_) | Failure::Deadline => {
+        Failure::NoService(_)
+        | Failure::NoAnswer(_)
+        | Failure::NoTarget(_)
+        | Failure::Upstream(_)
+        | Failure::Deadline => {
             let route = exchange.route.borrow();
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }
@@ -303,10 +313,9 @@ fn send(
     let body = response.body.take();
     let mut headers = std::mem::take(&mut response.headers);
     headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
-    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        headers.remove(header::TRANSFER_ENCODING);
-    } else if exchange.request.borrow().method != Method::HEAD && matches!(response.from, From::Reply | From::Error) {
-        // A reply's own length is what counts, whatever a script wrote.
+    // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
+    hop::strip_response(&mut headers);
+    if exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
     }
     if close {

@@ -5,7 +5,7 @@
 
 use super::backend::{Backend, Backends};
 use crate::{
-    http::{Body, BodyError, NormalPath, path},
+    http::{Body, BodyError, path},
     script::{
         Scope,
         outbound::{Answer, Call, Failure, Outbound},
@@ -38,7 +38,9 @@ impl Outbound for Calls {
                 let (pool, backends) = (self.pool.clone(), self.backends.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;
-                    let target = NormalPath::parse_str(&target).map_err(|_| Failure::BadUrl)?;
+                    if !is_target(&target) {
+                        return Err(Failure::BadUrl);
+                    }
                     to_service(&pool, backend, &target, call, max_body).await
                 })
             }
@@ -60,7 +62,7 @@ impl Outbound for Calls {
 async fn to_service(
     pool: &Pool,
     backend: &Backend,
-    target: &NormalPath,
+    target: &str,
     call: Call,
     max_body: usize,
 ) -> Result<Answer, Failure> {
@@ -72,11 +74,7 @@ async fn to_service(
     let response = loop {
         let index = backend.choose(&tried).ok_or(Failure::Connect)?;
         let seat = backend.seat(index);
-        let joined = path::join(&seat.path, target.path());
-        let target = match target.query() {
-            Some(query) => format!("{joined}?{query}"),
-            None => joined,
-        };
+        let target = path::join(&seat.path, target);
         let request = Request {
             origin: &seat.origin,
             method: &call.method,
@@ -93,6 +91,14 @@ async fn to_service(
     };
     let (head, body) = response.into_parts();
     answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
+}
+
+/// A path with a query that is sent as the script wrote it. Unlike a client's it may hold an encoded slash: a value that was filled
+/// in. SECURITY: no dot segments, which the service would resolve, and nothing that ends the request line.
+fn is_target(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !path.split('/').any(dots)
 }
 
 fn failure(error: &UpstreamError) -> Failure {

@@ -212,7 +212,7 @@ async fn make_ready(
     });
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
-    let identity = IdentityHeaders::new(&generation.config.identity_headers);
+    let identity = IdentityHeaders::new(generation.identity_headers());
     let route_names = generation.router.routes().iter().map(|route| Arc::from(route.name.value.as_str())).collect();
     Ok((Ready { backends, identity, route_names, prepared }, own))
 }

@@ -251,10 +251,18 @@ fn answer_body(args: &Args) -> Result<Bytes, Raise> {
 fn single(scope: &Scope, method: Method, url: &Value, options: &Value) -> Outcome {
     match make_call(scope, method, url, options, None) {
         Ok(call) => {
-            let running = scope.services.outbound.call(scope, call);
+            let running = start(scope, call);
             Outcome::wait(async move { Ok(Object::Result(Rc::new(running.await)).into()) })
         }
         Err(raise) => Outcome::Done(Err(raise)),
+    }
+}
+
+/// A call whose URL can't be is an answer too: which values its `{params}` have is often up to a client.
+fn start(scope: &Scope, call: Result<Call, Failure>) -> LocalBoxFuture<'static, Answer> {
+    match call {
+        Ok(call) => scope.services.outbound.call(scope, call),
+        Err(failure) => Box::pin(std::future::ready(Answer::Failed(failure))),
     }
 }
 
@@ -282,7 +290,7 @@ fn start_all(scope: &Scope, args: &mut Args) -> Result<(Vec<Part>, bool), Raise>
         let method = method(&options)?;
         let required = !matches!(options.get("optional"), Some(Value::Bool(true)));
         let call = make_call(scope, method, options.get("url").unwrap_or(&Value::Nil), &options, timeout)?;
-        parts.push(Part { name, required, running: scope.services.outbound.call(scope, call) });
+        parts.push(Part { name, required, running: start(scope, call) });
     }
     Ok((parts, fail))
 }
@@ -330,10 +338,13 @@ fn make_call(
     url: &Value,
     options: &Value,
     within: Option<Duration>,
-) -> Result<Call, Raise> {
+) -> Result<Result<Call, Failure>, Raise> {
     let nil = Value::Nil;
     let option = |name| options.get(name).unwrap_or(&nil);
-    let mut url = fill(url.as_str().ok_or_else(|| Raise::argument(0, "a URL", url))?, option("params"))?;
+    let template = url.as_str().ok_or_else(|| Raise::argument(0, "a URL", url))?;
+    let Some(mut url) = fill(template, option("params"))? else {
+        return Ok(Err(Failure::BadUrl));
+    };
     if let Value::Map(pairs) = option("query") {
         let mut query = Query::default();
         for (name, value) in pairs {
@@ -362,11 +373,11 @@ fn make_call(
     if let Some(exchange) = &scope.exchange {
         deadline = deadline.min(exchange.deadline.get());
     }
-    Ok(Call { method, url, headers, body, deadline })
+    Ok(Ok(Call { method, url, headers, body, deadline }))
 }
 
-/// Fills `{name}` from `params`. Those of `svc://` alone are checked for values that would be a dot segment.
-fn fill(template: &str, params: &Value) -> Result<String, Raise> {
+/// Fills `{name}` from `params`; nothing when a value can't stand there.
+fn fill(template: &str, params: &Value) -> Result<Option<String>, Raise> {
     let mut url = String::with_capacity(template.len() + 16);
     let mut rest = template;
     while let Some(open) = rest.find('{') {
@@ -378,14 +389,14 @@ fn fill(template: &str, params: &Value) -> Result<String, Raise> {
         let value = value.ok_or_else(|| Raise::error(format!("`{template}`: `params` has no `{name}`")))?;
         // SECURITY: an empty, `.` or `..` segment would move the call to another path.
         if matches!(value.as_str(), "" | "." | "..") {
-            return Err(Raise::error(format!("`{template}`: `{value}` can't stand for `{name}`")));
+            return Ok(None);
         }
         url.push_str(&rest[..open]);
         url.extend(utf8_percent_encode(&value, SEGMENT));
         rest = &rest[close + 1..];
     }
     url.push_str(rest);
-    Ok(url)
+    Ok(Some(url))
 }
 
 #[cfg(test)]
@@ -397,13 +408,13 @@ mod tests {
         let fill = |id: &str| {
             let params = Value::Map(vec![("id".into(), id.into())]);
             match fill("svc://users/users/{id}/recent", &params) {
-                Ok(url) => url,
+                Ok(Some(url)) => url,
+                Ok(None) => "nothing".into(),
                 Err(raise) => raise.to_string(),
             }
         };
         assert_eq!(fill("42"), "svc://users/users/42/recent");
         assert_eq!(fill("a/b?c#d"), "svc://users/users/a%2Fb%3Fc%23d/recent");
-        assert_eq!(fill(".."), "`svc://users/users/{id}/recent`: `..` can't stand for `id`");
-        assert_eq!(fill(""), "`svc://users/users/{id}/recent`: `` can't stand for `id`");
+        assert_eq!(["..", ".", ""].map(fill), ["nothing"; 3]);
     }
 }

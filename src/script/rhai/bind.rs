@@ -110,6 +110,8 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
         }
     }
 
+    let contains = native(worker, |_, args| Ok(object::contains(&object_of(args)?, &key_of(args)?)?.into()));
+    register(members, "contains", vec![object, any], contains, true);
     members.set_iter_result(object, |value: Dynamic| {
         let names = value.try_cast::<Object>().ok_or_else(|| Raise::error("not an object")).and_then(object::names);
         match names {
@@ -195,11 +197,11 @@ fn key_of(args: &[&mut Dynamic]) -> Result<ImmutableString, Raise> {
     }
 }
 
-/// A host function's error as Rhai's; replies are thrown as values.
+/// A host function's error as Rhai's.
 pub fn failed(raise: Raise, position: Position) -> Failed {
-    let thrown = match raise {
-        Raise::Error(message) => Dynamic::from(message),
-        Raise::Reply(reply) => Dynamic::from(Object::Reply(Rc::new(*reply))),
-    };
-    Box::new(EvalAltResult::ErrorRuntime(thrown, position))
+    Box::new(match raise {
+        Raise::Error(message) => EvalAltResult::ErrorRuntime(Dynamic::from(message), position),
+        // Ends the hook: unlike a reply that a script throws it can't be caught.
+        Raise::Reply(reply) => EvalAltResult::ErrorTerminated(Dynamic::from(Object::Reply(Rc::new(*reply))), position),
+    })
 }

@@ -82,7 +82,9 @@ pub fn set_index(worker: &Worker, object: &Object, name: &str, value: Dynamic) -
             Some(set) => {
                 let seen = Seen::new(worker, value);
                 let place = |raise| convert::named(&item(kind, name), raise);
-                let value = convert::assigned(&index.ty, &seen).map_err(place)?;
+                // What is read as text may be written as a number or a boolean too.
+                let ty = if matches!(index.ty, Type::Maybe(Type::String)) { &Type::Scalar } else { &index.ty };
+                let value = convert::assigned(ty, &seen).map_err(place)?;
                 let mut args = indexed(object, name).0;
                 args.push(value);
                 assign(worker, set, args).map_err(place)
@@ -99,6 +101,14 @@ pub fn names(object: Object) -> Result<Vec<String>, Raise> {
     match &object.kind().index {
         Some(index) => (index.names)(&Args(vec![object.into()])),
         None => Err(Raise::error(format!("a {} has no items to go through", object.kind().name))),
+    }
+}
+
+/// `name in object`.
+pub fn contains(object: &Object, name: &str) -> Result<bool, Raise> {
+    match &object.kind().index {
+        Some(index) => (index.get)(&indexed(object, name)).map(|value| !value.is_nil()),
+        None => Err(Raise::error(format!("a {} has no items to look among", object.kind().name))),
     }
 }
 

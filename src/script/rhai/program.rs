@@ -263,7 +263,7 @@ enum Returned {
 /// `throw reply::…`, or a host function that ended the hook, at any depth.
 fn thrown_reply(error: &EvalAltResult) -> Option<Dynamic> {
     match error.unwrap_inner() {
-        EvalAltResult::ErrorRuntime(thrown, _) => {
+        EvalAltResult::ErrorRuntime(thrown, _) | EvalAltResult::ErrorTerminated(thrown, _) => {
             let is_reply = thrown.read_lock::<Object>().is_some_and(|object| matches!(&*object, Object::Reply(_)));
             is_reply.then(|| thrown.clone())
         }

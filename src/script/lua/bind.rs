@@ -143,7 +143,7 @@ fn host_function(
             }
         }
         let failed = RefCell::new(None);
-        let context = Context { shared: &shared, running: &running, failed: &failed };
+        let context = Context { lua, shared: &shared, running: &running, failed: &failed };
         let given = given.into_iter().map(|value| LuaValue { value, context });
         if let Err(raise) = args(function.params, function.variadic, given, &mut converted) {
             return match failed.take() {

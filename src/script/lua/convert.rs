@@ -21,6 +21,7 @@ pub struct LuaValue<'a> {
 
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
+    pub lua: &'a Lua,
     pub shared: &'a Shared,
     pub running: &'a Running,
     /// The machine's own error (no memory, or stopped), which a [`Raise`] can't carry.
@@ -94,8 +95,8 @@ impl Native for LuaValue<'_> {
     }
 
     fn json(&self) -> Result<Bytes, Raise> {
-        let Context { shared, running, .. } = self.context;
-        self.context.keep(json::encode(&shared.json, Some(running), &self.value))?
+        let Context { lua, shared, running, .. } = self.context;
+        self.context.keep(json::encode(lua, &shared.json, Some(running), &self.value))?
     }
 
     fn type_name(&self) -> String {

@@ -41,8 +41,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     let at = shared.clone();
     set(
         "set",
-        lua.create_function(move |_, (object, key, value): (AnyUserData, Lv, Lv)| {
-            set_member(&at, &object, &key, value)
+        lua.create_function(move |lua, (object, key, value): (AnyUserData, Lv, Lv)| {
+            set_member(lua, &at, &object, &key, value)
         }),
     )?;
     let at = shared.clone();
@@ -124,7 +124,7 @@ fn is_over(object: &Object) -> bool {
 }
 
 /// Nil when it was set, or the mark that something was raised.
-fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
+fn set_member(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
     let object = object.borrow_scoped::<Object, _>(Object::clone)?;
     let running = shared.running()?;
     let kind = object.kind();
@@ -140,7 +140,7 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
         return shared.raise(&running, Raise::error("nothing can be set while a file is loaded"));
     };
     let failed = RefCell::new(None);
-    let context = Context { shared, running: &running, failed: &failed };
+    let context = Context { lua, shared, running: &running, failed: &failed };
     let value = LuaValue { value, context };
     let set = || match (shared.member(kind, &shown), &kind.index) {
         (Some(Member::Property(property)), _) => match property.set {

@@ -126,6 +126,7 @@ impl Vm {
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
         lua.set_memory_limit(memory)?;
+        shared.json.memory.set(memory);
         lua.gc_collect()?;
         let idle = Cell::new(lua.used_memory());
         Ok(Rc::new(Vm {

@@ -1,4 +1,5 @@
-//! What a hook costs, in both languages: `cargo bench --bench hooks`, or `-- NAME` for the lines that contain NAME.
+//! What a hook costs, in both languages: `cargo bench --bench hooks`, or `-- NAME` for the lines that contain NAME, and
+//! `-- NAME lua` for one language, and `-- NAME lua COUNT` for so many calls without a clock, to count instructions by.
 //!
 //! Plain loops over one worker's engine, without a network: the best of several batches, since the machine's other work
 //! can only make a batch slower. The first line is the exchange alone, which every other line contains.
@@ -49,15 +50,33 @@ enum Script {
 }
 
 fn main() {
-    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut words = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let (filter, only) = (words.next().unwrap_or_default(), words.next());
+    let count: Option<usize> = words.next().and_then(|count| count.parse().ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     let runtime = runtime.expect("a runtime");
     let services = Rc::new(fixture::services(Rc::new(Echo)));
+    if let Some(count) = count {
+        for case in cases().iter().filter(|case| case.name.contains(&filter)) {
+            for language in Language::ALL.into_iter().filter(|language| only.as_deref() == Some(language.extension())) {
+                runtime.block_on(async {
+                    let (program, state) = prepare(case, language, &services).await;
+                    for _ in 0..count {
+                        call(case, &*program, &state, &services).await;
+                    }
+                });
+            }
+        }
+        return;
+    }
     println!("{:<28} {:>9} {:>9}", "µs a call", "Lua", "Rhai");
     let alone = best(|| drop(black_box(fixture::exchange(""))));
     println!("{:<28} {alone:>9.2} {alone:>9.2}", "the exchange alone");
     for case in cases().iter().filter(|case| case.name.contains(&filter)) {
-        let [lua, rhai] = Language::ALL.map(|language| runtime.block_on(measure(case, language, &services)));
+        let [lua, rhai] = Language::ALL.map(|language| match &only {
+            Some(only) if only != language.extension() => f64::NAN,
+            _ => runtime.block_on(measure(case, language, &services)),
+        });
         println!("{:<28} {lua:>9.2} {rhai:>9.2}", case.name);
     }
 }
@@ -126,13 +145,10 @@ async fn call(case: &Case, program: &dyn Program, state: &State, services: &Rc<S
     black_box(called).unwrap_or_else(|error| panic!("{}: {error}", case.name));
 }
 
-fn scope(
-    hook: Hook,
-    exchange: Option<Rc<gatewright::script::Exchange>>,
-    services: &Rc<Services>,
-) -> Rc<Scope> {
+fn scope(hook: Hook, exchange: Option<Rc<gatewright::script::Exchange>>, services: &Rc<Services>) -> Rc<Scope> {
     let permissions = Permissions::default();
-    let instance = Instance { plugin: "bench".into(), place: "route:bench".into(), permissions, limits: Limits::default() };
+    let instance =
+        Instance { plugin: "bench".into(), place: "route:bench".into(), permissions, limits: Limits::default() };
     Rc::new(Scope { hook, instance: Rc::new(instance), exchange, services: services.clone() })
 }
 
@@ -224,7 +240,7 @@ fn cases() -> Vec<Case> {
         Case {
             body: document(),
             ..case(
-                "decode and encode 1.6 KB",
+                "recode 1.6 KB",
                 "return { on_request = function(req, ctx) local it = json.encode(req:json()) end }",
                 "fn on_request(req, ctx) { let it = json::encode(req.json()); }",
             )

@@ -140,10 +140,9 @@ impl Budget {
     /// Whether CPU time is used up: as a whole, or of a slice that can't give way.
     fn is_over(&self, used: Duration, slice: Duration, can_yield: bool) -> bool {
         let mut measured = self.measured.get().unwrap_or_else(|| Measured {
-            // No more than what made it suspect: the rest may be time in which the thread stood still.
-            used: self.used.get().min(SUSPECT),
+            used: self.used.get(),
             start: thread_cpu(),
-            before: slice.min(SUSPECT),
+            before: slice,
             cpu_again: self.cpu,
             stuck_again: STUCK,
         });

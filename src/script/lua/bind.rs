@@ -17,7 +17,7 @@ use crate::script::{
     value::Args,
 };
 use ahash::AHashMap;
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
+use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
 use std::{cell::RefCell, rc::Rc};
 
 /// What the machine knows of the list: members by kind.
@@ -36,7 +36,7 @@ const PRELUDE: &str = include_str!("prelude.luau");
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let host = host_table(lua, shared)?;
     let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
-        host,
+        &host,
         Lv::from(Mark::Wait),
         Lv::from(Mark::Raised),
         Lv::from(Mark::Done),
@@ -63,18 +63,24 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         globals.raw_set(module.name, table)?;
     }
     let mut kinds = AHashMap::new();
+    let all_methods = lua.create_table()?;
     for kind in host::KINDS {
         let mut members = AHashMap::new();
         members.extend(kind.properties.iter().map(|property| (property.name, Member::Property(property))));
+        let methods = lua.create_table()?;
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
             let run = host_function(lua, shared, name, method, Some(kind))?;
-            members.insert(method.name, Member::Method(bind.call(run)?));
+            let function: Function = bind.call(run)?;
+            methods.raw_set(method.name, &function)?;
+            members.insert(method.name, Member::Method(function));
         }
+        let kind_at = std::ptr::from_ref::<Kind>(kind).cast_mut().cast();
+        all_methods.raw_set(LightUserData(kind_at), methods)?;
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
     let _ = shared.bound.set(Bound { kinds });
-    super::objects::register(lua, &prelude)?;
+    super::objects::register(lua, shared, &host, &prelude, &all_methods)?;
     Ok(prelude)
 }
 

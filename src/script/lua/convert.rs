@@ -105,7 +105,7 @@ impl Native for LuaValue<'_> {
 }
 
 /// Whole numbers cross as integers, so that headers and URLs show `5` and not `5.0`.
-fn number(f: f64) -> Value {
+pub fn number(f: f64) -> Value {
     if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 { Value::Int(f as i64) } else { Value::Float(f) }
 }
 
@@ -197,6 +197,10 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         return Ok(made.clone());
     }
     let made = lua.create_any_userdata(object)?;
-    running.handles.borrow_mut()[place] = Some(made.clone());
+    if running.row.get() == 0 {
+        running.row.set(shared.take_row());
+    }
+    shared.handles.raw_seti(running.slot(place) as usize, &made)?;
+    running.keep_handle(place, made.clone());
     Ok(made)
 }

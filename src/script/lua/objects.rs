@@ -1,11 +1,12 @@
 //! Objects in the machine: one userdata type whose members are looked up by kind and name.
 //!
-//! Reading, setting and going through an object come here from the prelude's metamethods. What is raised stays with the hook for the
-//! prelude to raise.
+//! Going through an object comes here from the prelude, reading and setting from the metamethods of [`raw`] when they are more than
+//! a scalar. What is raised stays with the hook for those to raise.
 
 use super::{
     bind::Member,
     convert::{Context, LuaValue, describe},
+    raw,
     vm::{OVER, Shared},
 };
 use crate::script::{
@@ -21,9 +22,11 @@ use mlua::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-pub fn register(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
-    let (index, newindex, iterate): (Function, Function, Function) =
-        (prelude.get("index")?, prelude.get("newindex")?, prelude.get("iterate")?);
+/// `methods`: functions by name, by the addresses of their kinds.
+pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, methods: &Table) -> mlua::Result<()> {
+    let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
+    let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
+    let iterate: Function = prelude.get("iterate")?;
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);

@@ -1,4 +1,4 @@
-//! Documents built and walked by Luau's own functions: the one place of this engine with unsafe code.
+//! Documents built and walked by Luau's own functions: with [`objects`] the one place of this engine with unsafe code.
 //!
 //! mlua's safe handles cost a reference in a side table and a protected call for each value, which is most of what a document
 //! costs. Here a whole document is one protected call. What makes that sound, everywhere below:
@@ -10,6 +10,8 @@
 //! - **The stack** is reserved once, for the deepest nesting there can be; each function leaves it as it found it, but for
 //!   what it says it pushes, or the whole walk is given up.
 //! - **Types** are looked at before a value is read as one.
+
+pub mod objects;
 
 use super::{
     convert::describe,
@@ -338,7 +340,8 @@ impl Writer<'_> {
                 if at < 0 {
                     break;
                 }
-                if ffi::lua_type(state, -2) != ffi::LUA_TNUMBER || ffi::lua_tonumber(state, -2) != (written + 1) as f64 {
+                if ffi::lua_type(state, -2) != ffi::LUA_TNUMBER || ffi::lua_tonumber(state, -2) != (written + 1) as f64
+                {
                     let wrong = not_a_sequence(&self.copy(state, -2), length);
                     ffi::lua_settop(state, table);
                     return self.unordered(state, table, (written, length), wrong, depth);

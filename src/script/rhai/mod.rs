@@ -6,7 +6,6 @@
 //!
 //! Deliberately absent: `eval`, `sleep`, files, and Rhai's own module resolver.
 
-
 mod bind;
 mod compile;
 mod convert;

@@ -6,10 +6,7 @@
 //! inexact digits differs: here they are exact.
 
 use super::{Tables, Undecoded};
-use crate::script::{
-    json,
-    lua::running::Running,
-};
+use crate::script::{json, lua::running::Running};
 use mlua::Lua;
 
 /// One step of building a document, in the order of the text.
@@ -346,7 +343,11 @@ impl Reader<'_> {
         self.at += 1;
         let length = self.tape.unescaped.len() - begin;
         let fits = u32::try_from(begin + length).is_ok();
-        if fits { Ok(Key::Unescaped(Span { start: begin as u32, length: length as u32 })) } else { Err(Unread::NotJson) }
+        if fits {
+            Ok(Key::Unescaped(Span { start: begin as u32, length: length as u32 }))
+        } else {
+            Err(Unread::NotJson)
+        }
     }
 
     fn escape(&mut self) -> Result<(), Unread> {

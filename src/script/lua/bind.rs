@@ -5,7 +5,7 @@
 
 use super::{
     convert::{self, Context, LuaValue},
-    fault,
+    fault, raw,
     running::{Answer, Pending, Running, stopped},
     vm::{Mark, Shared},
 };
@@ -41,13 +41,16 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         Lv::from(Mark::Raised),
         Lv::from(Mark::Done),
     ))?;
-    let bind: Function = prelude.get("bind")?;
+    let (bind, answer): (Function, Function) = (prelude.get("bind")?, host.raw_get("answer")?);
     let globals = lua.globals();
     for module in host::MODULES {
         let table = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(function.name, bind.call::<Function>(host_function(lua, shared, name, function, None)?)?)?;
+            table.raw_set(
+                function.name,
+                bind.call::<Function>(host_function(lua, shared, name, function, None, &answer)?)?,
+            )?;
         }
         for Constant { name, value, .. } in module.constants {
             table.raw_set(
@@ -70,7 +73,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
-            let run = host_function(lua, shared, name, method, Some(kind))?;
+            let run = host_function(lua, shared, name, method, Some(kind), &answer)?;
             let function: Function = bind.call(run)?;
             methods.raw_set(method.name, &function)?;
             members.insert(method.name, Member::Method(function));
@@ -130,8 +133,25 @@ fn host_function(
     name: String,
     function: &'static crate::script::list::Function,
     kind: Option<&'static Kind>,
+    answer: &Function,
 ) -> mlua::Result<Function> {
-    let (shared, name): (_, Rc<str>) = (shared.clone(), name.into());
+    let name: Rc<str> = name.into();
+    let listed = Rc::new(raw::objects::Listed { name: name.clone(), function, kind });
+    let whole = whole_function(lua, shared, name, function, kind)?;
+    let made = raw::objects::function(lua, shared, &listed, &whole, answer)?;
+    shared.listed.borrow_mut().push(listed);
+    Ok(made)
+}
+
+/// The same for any arguments and results.
+fn whole_function(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    name: Rc<str>,
+    function: &'static crate::script::list::Function,
+    kind: Option<&'static Kind>,
+) -> mlua::Result<Function> {
+    let shared = shared.clone();
     lua.create_function(move |lua, mut given: MultiValue| {
         let running = shared.running()?;
         let Some(scope) = &running.scope else {

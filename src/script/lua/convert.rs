@@ -5,6 +5,7 @@
 use super::{
     json::{self, Undecoded},
     number::{Big, big},
+    raw,
     running::Running,
     vm::Shared,
 };
@@ -152,25 +153,26 @@ pub fn to_lua(
             };
         }
         Value::List(items) => {
-            let table = lua.create_table_with_capacity(items.len(), 0)?;
-            for (index, item) in items.into_iter().enumerate() {
-                match to_lua(lua, shared, running, item)? {
-                    Ok(item) => table.raw_seti(index + 1, item)?,
-                    raise => return Ok(raise),
+            let mut made = Vec::with_capacity(items.len());
+            for item in items {
+                match raw::objects::Item::of(item, |item| to_lua(lua, shared, running, item))? {
+                    Ok(item) => made.push(item),
+                    Err(raise) => return Ok(Err(raise)),
                 }
             }
+            let table = raw::objects::list(lua, &made)?;
             shared.json.mark_array(&table)?;
             mlua::Value::Table(table)
         }
         Value::Map(entries) => {
-            let table = lua.create_table_with_capacity(0, entries.len())?;
+            let mut made = Vec::with_capacity(entries.len());
             for (name, value) in entries {
-                match to_lua(lua, shared, running, value)? {
-                    Ok(value) => table.raw_set(name, value)?,
-                    raise => return Ok(raise),
+                match raw::objects::Item::of(value, |value| to_lua(lua, shared, running, value))? {
+                    Ok(value) => made.push((name, value)),
+                    Err(raise) => return Ok(Err(raise)),
                 }
             }
-            mlua::Value::Table(table)
+            mlua::Value::Table(raw::objects::record(lua, &made)?)
         }
         Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
     }))
@@ -198,9 +200,9 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
     }
     let made = lua.create_any_userdata(object)?;
     if running.row.get() == 0 {
-        running.row.set(shared.take_row());
+        running.row.set(shared.take_row()?);
     }
-    shared.handles.raw_seti(running.slot(place) as usize, &made)?;
+    raw::objects::keep(lua, &shared.handles, running.slot(place), &made)?;
     running.keep_handle(place, made.clone());
     Ok(made)
 }

@@ -75,7 +75,8 @@ pub struct Running {
     memory: Memory,
 }
 
-const HANDLES: usize = 10;
+/// Kinds of handles that a hook has at most one of.
+pub const HANDLES: usize = 10;
 
 /// `ctx.config` and `ctx.state`, and their places in the machine's table of natives; 0 is nil's.
 #[derive(Clone, Default)]

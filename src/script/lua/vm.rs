@@ -3,8 +3,8 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{
-    bind, json,
-    running::{Natives, Running},
+    bind, json, raw,
+    running::{HANDLES, Natives, Running},
 };
 use crate::script::{Modules, Source, limits::Budget, object::Object};
 use ahash::AHashMap;
@@ -68,6 +68,8 @@ pub struct Shared {
     pub natives: Table,
     natives_made: Cell<i32>,
     pub bound: OnceCell<bind::Bound>,
+    /// What the functions of the list carry.
+    pub listed: RefCell<Vec<Rc<raw::objects::Listed>>>,
     pub json: json::Tables,
     pub files: RefCell<AHashMap<String, File>>,
     /// Where `require` looks, of the script compiled last: all of a generation's scripts share one.
@@ -93,11 +95,17 @@ impl Shared {
 }
 
 impl Shared {
-    pub fn take_row(&self) -> i32 {
-        self.free_rows.borrow_mut().pop().unwrap_or_else(|| {
-            self.rows.set(self.rows.get() + 1);
-            self.rows.get()
-        })
+    /// A row for a hook's handles, all of whose slots are there.
+    pub fn take_row(&self) -> mlua::Result<i32> {
+        if let Some(row) = self.free_rows.borrow_mut().pop() {
+            return Ok(row);
+        }
+        let first = self.rows.get() as usize * HANDLES;
+        for slot in first + 1..=first + HANDLES {
+            self.handles.raw_seti(slot, false)?;
+        }
+        self.rows.set(self.rows.get() + 1);
+        Ok(self.rows.get())
     }
 
     pub fn give_row(&self, row: i32) {
@@ -151,6 +159,7 @@ impl Vm {
             natives: lua.create_table()?,
             natives_made: Cell::new(0),
             bound: OnceCell::new(),
+            listed: RefCell::default(),
             json: json::Tables::new(&lua)?,
             files: RefCell::default(),
             modules: RefCell::default(),

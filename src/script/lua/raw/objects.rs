@@ -12,12 +12,12 @@
 use super::text;
 use crate::script::{
     Raise, Value,
-    convert::{Native, assigned},
+    convert::{Native, args, assigned},
     json::MAX_SAFE,
-    list::{Property, Type},
+    list::{Kind, Outcome, Property, Type},
     lua::{
         bind::Member,
-        running::Running,
+        running::{Answer, Pending, Running},
         vm::{Mark, Shared},
     },
     object::Object,
@@ -25,7 +25,7 @@ use crate::script::{
 };
 use bytes::Bytes;
 use mlua::{
-    Function, LightUserData, Lua, Table,
+    AnyUserData, Function, LightUserData, Lua, Table,
     ffi::{self, lua_State},
 };
 use std::{ffi::c_int, rc::Rc};
@@ -58,6 +58,161 @@ pub fn metamethods(
             ffi::lua_pushcclosurek(state, newindex, c"__newindex".as_ptr(), CARRIED, None);
         })?;
         Ok((index, newindex))
+    }
+}
+
+/// A function of the list, as a C function that carries it.
+pub struct Listed {
+    pub name: Rc<str>,
+    pub function: &'static crate::script::list::Function,
+    /// Whose method it is.
+    pub kind: Option<&'static Kind>,
+}
+
+// What functions of the list carry, besides `SHARED` and `WHOLE`.
+const LISTED: c_int = ffi::lua_upvalueindex(3);
+/// The function that gives the answer that the hook holds.
+const ANSWER: c_int = ffi::lua_upvalueindex(4);
+
+/// The function of the list, in front of `whole`, which does all that is more than scalars. Like it, what this gives is for the
+/// prelude. `listed` must live as long as scripts run.
+pub fn function(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    listed: &Rc<Listed>,
+    whole: &Function,
+    answer: &Function,
+) -> mlua::Result<Function> {
+    let at = LightUserData(Rc::as_ptr(shared).cast_mut().cast());
+    let listed = LightUserData(Rc::as_ptr(listed).cast_mut().cast());
+    // SAFETY: the four values become what the function carries, and it is left alone on the stack.
+    unsafe {
+        lua.exec_raw((at, whole, listed, answer), |state| {
+            ffi::lua_pushcclosurek(state, call, c"host".as_ptr(), 4, None);
+        })
+    }
+}
+
+/// # Safety
+/// Luau calls it, with what [`function`] made it carry.
+unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
+    // SAFETY: as `index`; `listed` is held by `shared`.
+    unsafe {
+        let shared = &*ffi::lua_touserdata(state, SHARED).cast::<Shared>();
+        let listed = &*ffi::lua_touserdata(state, LISTED).cast::<Listed>();
+        match run(shared, listed, state) {
+            Called::Pushed => {}
+            Called::Answered => {
+                ffi::lua_pushvalue(state, ANSWER);
+                ffi::lua_call(state, 0, 1);
+            }
+            Called::NotHere => {
+                let arguments = ffi::lua_gettop(state);
+                ffi::lua_pushvalue(state, WHOLE);
+                ffi::lua_insert(state, 1);
+                ffi::lua_call(state, arguments, 1);
+            }
+        }
+    }
+    1
+}
+
+enum Called {
+    /// The result is on the stack.
+    Pushed,
+    /// The hook holds the result.
+    Answered,
+    /// Nothing happened yet.
+    NotHere,
+}
+
+/// More arguments than any function of the list declares are left to others.
+const MAX_ARGUMENTS: c_int = 6;
+
+/// # Safety
+/// As [`call`].
+unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called {
+    let Ok(running) = shared.running() else { return Called::NotHere };
+    // SAFETY: the arguments are read as what they are, and slots are free.
+    let arguments = unsafe { arguments(listed, &running, state) };
+    let (Some(scope), Some(arguments)) = (&running.scope, arguments) else { return Called::NotHere };
+    // A panic leaves the hook halted and no answer, which is all that the prelude needs.
+    let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
+        Ok(Outcome::Wait(future)) => {
+            running.answer.replace(None);
+            running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
+            // SAFETY: as above.
+            unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut(Mark::Wait as usize)) };
+            return Called::Pushed;
+        }
+        // SAFETY: as above.
+        Ok(Outcome::Done(Ok(value))) => match unsafe { push(state, value) } {
+            None => return Called::Pushed,
+            Some(value) => Ok(value),
+        },
+        Ok(Outcome::Done(Err(raise))) => Err(raise),
+        Err(_) => return Called::Answered,
+    };
+    running.answer.replace(Some(Answer { result, function: listed.name.clone() }));
+    Called::Answered
+}
+
+/// The arguments, when they are scalars and the hook's own object, and as they are declared.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn arguments(listed: &Listed, running: &Running, state: *mut lua_State) -> Option<Args> {
+    // SAFETY: each is read as the type it has.
+    unsafe {
+        let (count, first) = (ffi::lua_gettop(state), 1 + c_int::from(listed.kind.is_some()));
+        if count > MAX_ARGUMENTS {
+            return None;
+        }
+        let mut converted = Vec::with_capacity(listed.function.params.len() + 1);
+        if let Some(kind) = listed.kind {
+            let object = own(running, state).filter(|object| std::ptr::eq(object.kind(), kind))?;
+            converted.push(Value::Object(object));
+        }
+        let declared = listed.function.params.iter();
+        if !declared.take(usize::try_from(count + 1 - first).unwrap_or(0)).all(|param| takes_scalar(&param.ty)) {
+            return None;
+        }
+        let mut given: [Scalar; MAX_ARGUMENTS as usize] = Default::default();
+        let mut length = 0;
+        for place in first..=count {
+            *given.get_mut(length)? = Scalar(scalar(state, place)?);
+            length += 1;
+        }
+        let given = given.into_iter().take(length);
+        args(listed.function.params, listed.function.variadic, given, &mut converted).ok()?;
+        Some(Args(converted))
+    }
+}
+
+/// Pushes a scalar; gives back what is more.
+///
+/// # Safety
+/// A slot is free.
+unsafe fn push(state: *mut lua_State, value: Value) -> Option<Value> {
+    // SAFETY: the bytes are copied.
+    unsafe {
+        match value {
+            Value::Nil => ffi::lua_pushnil(state),
+            Value::Bool(b) => ffi::lua_pushboolean(state, c_int::from(b)),
+            Value::Int(i) if i.unsigned_abs() <= MAX_SAFE as u64 => ffi::lua_pushnumber(state, i as f64),
+            Value::Float(f) => ffi::lua_pushnumber(state, f),
+            Value::Str(bytes) => super::push_text(state, &bytes),
+            more => return Some(more),
+        }
+    }
+    None
+}
+
+/// Whether a parameter can be checked from a scalar alone.
+fn takes_scalar(ty: &Type) -> bool {
+    match ty {
+        Type::Bytes | Type::Duration => true,
+        other => is_scalar(other),
     }
 }
 
@@ -123,19 +278,15 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
             running.guard(|| (index.get)(&Args(vec![object.into(), key])))
         }
     };
-    // SAFETY: a C function has slots to spare; the bytes are copied.
+    // SAFETY: a C function has slots to spare; `HANDLES` is a table.
     unsafe {
-        match got.ok()?.ok()? {
-            Value::Nil => ffi::lua_pushnil(state),
-            Value::Bool(b) => ffi::lua_pushboolean(state, c_int::from(b)),
-            Value::Int(i) if i.unsigned_abs() <= MAX_SAFE as u64 => ffi::lua_pushnumber(state, i as f64),
-            Value::Float(f) => ffi::lua_pushnumber(state, f),
-            Value::Str(bytes) => super::push_text(state, &bytes),
-            Value::Object(object) => {
+        match push(state, got.ok()?.ok()?) {
+            None => {}
+            Some(Value::Object(object)) => {
                 let place = running.handle(&object).filter(|place| running.has_handle(*place))?;
                 ffi::lua_rawgeti_(state, HANDLES, running.slot(place));
             }
-            Value::Int(_) | Value::Json(_) | Value::List(_) | Value::Map(_) => return None,
+            Some(_) => return None,
         }
     }
     Some(())
@@ -149,7 +300,7 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     let running = shared.running().ok()?;
     let scope = running.scope.as_ref()?;
     // SAFETY: as `read`; the value is read as the type it has.
-    let (object, name, value) = unsafe { (own(&running, state)?, name(state)?, Scalar(scalar(state)?)) };
+    let (object, name, value) = unsafe { (own(&running, state)?, name(state)?, Scalar(scalar(state, 3)?)) };
     let kind = object.kind();
     let set = || match (shared.member(kind, name), &kind.index) {
         (Some(Member::Property(property)), _) if is_scalar(&property.ty) => {
@@ -187,18 +338,18 @@ unsafe fn name<'a>(state: *mut lua_State) -> Option<&'a str> {
     }
 }
 
-/// The value that is the third argument, when it is no table or the like.
+/// An argument that is no table or the like.
 ///
 /// # Safety
-/// As [`newindex`].
-unsafe fn scalar(state: *mut lua_State) -> Option<Value> {
+/// There is a value at `place`.
+unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
     // SAFETY: it is read as the type it has; the bytes are copied.
     unsafe {
-        Some(match ffi::lua_type(state, 3) {
+        Some(match ffi::lua_type(state, place) {
             ffi::LUA_TNIL => Value::Nil,
-            ffi::LUA_TBOOLEAN => Value::Bool(ffi::lua_toboolean(state, 3) != 0),
-            ffi::LUA_TNUMBER => crate::script::lua::convert::number(ffi::lua_tonumber(state, 3)),
-            ffi::LUA_TSTRING => Value::Str(Bytes::copy_from_slice(text(state, 3))),
+            ffi::LUA_TBOOLEAN => Value::Bool(ffi::lua_toboolean(state, place) != 0),
+            ffi::LUA_TNUMBER => crate::script::lua::convert::number(ffi::lua_tonumber(state, place)),
+            ffi::LUA_TSTRING => Value::Str(Bytes::copy_from_slice(text(state, place))),
             _ => return None,
         })
     }
@@ -233,6 +384,90 @@ unsafe fn push_raised(shared: &Shared, state: *mut lua_State) {
     unsafe { super::push_text(state, message.as_bytes()) }
 }
 
+/// Keeps a handle in a slot that is there.
+pub fn keep(lua: &Lua, handles: &Table, slot: c_int, made: &AnyUserData) -> mlua::Result<()> {
+    // SAFETY: the slot holds a value, so setting it neither grows the table nor raises; the table is not read only.
+    lua.exec_raw_lua(|raw| unsafe {
+        raw.push(handles)?;
+        raw.push(made)?;
+        ffi::lua_rawseti_(raw.state(), -2, slot);
+        ffi::lua_settop(raw.state(), -2);
+        Ok(())
+    })
+}
+
+/// A part of a result: what can be pushed as it is, or a value that was made.
+pub enum Item {
+    Scalar(Value),
+    Made(mlua::Value),
+}
+
+impl Item {
+    pub fn of<E>(
+        value: Value,
+        make: impl FnOnce(Value) -> mlua::Result<Result<mlua::Value, E>>,
+    ) -> mlua::Result<Result<Item, E>> {
+        Ok(match value {
+            Value::Int(i) if i.unsigned_abs() > MAX_SAFE as u64 => make(value)?.map(Item::Made),
+            Value::Json(_) | Value::List(_) | Value::Map(_) | Value::Object(_) => make(value)?.map(Item::Made),
+            scalar => Ok(Item::Scalar(scalar)),
+        })
+    }
+
+    /// # Safety
+    /// Two slots are free, and the state is the one that mlua is in.
+    unsafe fn push(&self, lua: &Lua, state: *mut lua_State) {
+        // SAFETY: the bytes are copied; a made value is a reference, which mlua pushes without a call.
+        unsafe {
+            match self {
+                Item::Scalar(Value::Bool(b)) => ffi::lua_pushboolean(state, c_int::from(*b)),
+                Item::Scalar(Value::Int(i)) => ffi::lua_pushnumber(state, *i as f64),
+                Item::Scalar(Value::Float(f)) => ffi::lua_pushnumber(state, *f),
+                Item::Scalar(Value::Str(bytes)) => super::push_text(state, bytes),
+                Item::Scalar(_) => ffi::lua_pushnil(state),
+                Item::Made(made) => {
+                    if lua.exec_raw_lua(|raw| raw.push_value(made)).is_err() {
+                        ffi::lua_pushnil(state);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A table of items from 1.
+pub fn list(lua: &Lua, items: &[Item]) -> mlua::Result<Table> {
+    let length = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the closure holds references only and leaves the table; `exec_raw` has slots for it, a name and a value.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_checkstack(state, 6);
+            ffi::lua_createtable(state, length, 0);
+            for (place, item) in (1..).zip(items) {
+                item.push(lua, state);
+                ffi::lua_rawseti_(state, -2, place);
+            }
+        })
+    }
+}
+
+/// A table of named values.
+pub fn record(lua: &Lua, entries: &[(String, Item)]) -> mlua::Result<Table> {
+    let length = c_int::try_from(entries.len()).unwrap_or(c_int::MAX);
+    // SAFETY: as `list`.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_checkstack(state, 6);
+            ffi::lua_createtable(state, 0, length);
+            for (name, value) in entries {
+                super::push_text(state, name.as_bytes());
+                value.push(lua, state);
+                ffi::lua_rawset(state, -3);
+            }
+        })
+    }
+}
+
 /// Whether a getter of this type gives what can be pushed here.
 fn is_simple(ty: &Type) -> bool {
     is_scalar(ty) || matches!(ty, Type::Object(_))
@@ -247,6 +482,7 @@ fn is_scalar(ty: &Type) -> bool {
 }
 
 /// A value that is no table, for the shared check of what is assigned.
+#[derive(Default)]
 struct Scalar(Value);
 
 impl Native for Scalar {

@@ -1,4 +1,6 @@
-//! For the unit tests of the engines: an exchange, a scope, and services whose calls are answered by the test.
+//! For the unit tests and benchmarks of the engines: an exchange, a scope, and services whose calls are answered by the test.
+//!
+//! Compiled always, since a benchmark is a crate of its own that sees only what is public; the linker drops it from the program.
 
 use super::{
     Exchange, Hook, Instance, Scope, Services, Value,

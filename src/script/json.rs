@@ -17,11 +17,11 @@ pub fn null() -> Bytes {
 }
 
 /// Why text is not JSON, for the script that asked for it: the engines raise this when they decode.
-pub fn refused(text: &[u8], why: &serde_json::Error) -> Raise {
+pub fn refused(text: &[u8], why: Option<&serde_json::Error>) -> Raise {
     if text.iter().all(u8::is_ascii_whitespace) {
         Raise::error("not JSON: it is empty")
     } else {
-        Raise::error(format!("not JSON: {why}"))
+        Raise::error(why.map_or_else(|| "not JSON".to_owned(), |why| format!("not JSON: {why}")))
     }
 }
 
@@ -68,10 +68,37 @@ pub fn write_texts(out: &mut Vec<u8>, entries: &[(String, Bytes)]) {
 
 /// A string with its quotes; bytes that are not UTF-8 become U+FFFD.
 pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
+    if plain(text) == text.len() && std::str::from_utf8(text).is_ok() {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let _ = match std::str::from_utf8(text) {
         Ok(text) => serde_json::to_writer(out, text),
         Err(_) => serde_json::to_writer(out, String::from_utf8_lossy(text).as_ref()),
     };
+}
+
+/// The length of what stands before a quote, a backslash or a control character.
+pub fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The usual test for a zero byte in a word, for three comparisons at once; a false alarm only above a true one.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut at = 0;
+    while let Some(Ok(word)) = text.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let word = u64::from_le_bytes(word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = text[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    at + rest.unwrap_or(text.len() - at)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod cache;
 pub mod convert;
 pub mod error;
 pub mod exchange;
-#[cfg(test)]
+#[doc(hidden)]
 pub mod fixture;
 pub mod host;
 pub mod json;

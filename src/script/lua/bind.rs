@@ -5,7 +5,7 @@
 
 use super::{
     convert::{self, Context, LuaValue},
-    fault,
+    fault, raw,
     running::{Answer, Pending, Running, stopped},
     vm::{Mark, Shared},
 };
@@ -17,7 +17,7 @@ use crate::script::{
     value::Args,
 };
 use ahash::AHashMap;
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
+use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
 use std::{cell::RefCell, rc::Rc};
 
 /// What the machine knows of the list: members by kind.
@@ -36,18 +36,21 @@ const PRELUDE: &str = include_str!("prelude.luau");
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let host = host_table(lua, shared)?;
     let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
-        host,
+        &host,
         Lv::from(Mark::Wait),
         Lv::from(Mark::Raised),
         Lv::from(Mark::Done),
     ))?;
-    let bind: Function = prelude.get("bind")?;
+    let (bind, answer): (Function, Function) = (prelude.get("bind")?, host.raw_get("answer")?);
     let globals = lua.globals();
     for module in host::MODULES {
         let table = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(function.name, bind.call::<Function>(host_function(lua, shared, name, function, None)?)?)?;
+            table.raw_set(
+                function.name,
+                bind.call::<Function>(host_function(lua, shared, name, function, None, &answer)?)?,
+            )?;
         }
         for Constant { name, value, .. } in module.constants {
             table.raw_set(
@@ -63,18 +66,24 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         globals.raw_set(module.name, table)?;
     }
     let mut kinds = AHashMap::new();
+    let all_methods = lua.create_table()?;
     for kind in host::KINDS {
         let mut members = AHashMap::new();
         members.extend(kind.properties.iter().map(|property| (property.name, Member::Property(property))));
+        let methods = lua.create_table()?;
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
-            let run = host_function(lua, shared, name, method, Some(kind))?;
-            members.insert(method.name, Member::Method(bind.call(run)?));
+            let run = host_function(lua, shared, name, method, Some(kind), &answer)?;
+            let function: Function = bind.call(run)?;
+            methods.raw_set(method.name, &function)?;
+            members.insert(method.name, Member::Method(function));
         }
+        let kind_at = std::ptr::from_ref::<Kind>(kind).cast_mut().cast();
+        all_methods.raw_set(LightUserData(kind_at), methods)?;
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
     let _ = shared.bound.set(Bound { kinds });
-    super::objects::register(lua, &prelude)?;
+    super::objects::register(lua, shared, &host, &prelude, &all_methods)?;
     Ok(prelude)
 }
 
@@ -124,8 +133,25 @@ fn host_function(
     name: String,
     function: &'static crate::script::list::Function,
     kind: Option<&'static Kind>,
+    answer: &Function,
 ) -> mlua::Result<Function> {
-    let (shared, name): (_, Rc<str>) = (shared.clone(), name.into());
+    let name: Rc<str> = name.into();
+    let listed = Rc::new(raw::objects::Listed { name: name.clone(), function, kind });
+    let whole = whole_function(lua, shared, name, function, kind)?;
+    let made = raw::objects::function(lua, shared, &listed, &whole, answer)?;
+    shared.listed.borrow_mut().push(listed);
+    Ok(made)
+}
+
+/// The same for any arguments and results.
+fn whole_function(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    name: Rc<str>,
+    function: &'static crate::script::list::Function,
+    kind: Option<&'static Kind>,
+) -> mlua::Result<Function> {
+    let shared = shared.clone();
     lua.create_function(move |lua, mut given: MultiValue| {
         let running = shared.running()?;
         let Some(scope) = &running.scope else {
@@ -143,7 +169,7 @@ fn host_function(
             }
         }
         let failed = RefCell::new(None);
-        let context = Context { shared: &shared, running: &running, failed: &failed };
+        let context = Context { lua, shared: &shared, running: &running, failed: &failed };
         let given = given.into_iter().map(|value| LuaValue { value, context });
         if let Err(raise) = args(function.params, function.variadic, given, &mut converted) {
             return match failed.take() {

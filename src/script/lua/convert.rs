@@ -5,6 +5,7 @@
 use super::{
     json::{self, Undecoded},
     number::{Big, big},
+    raw,
     running::Running,
     vm::Shared,
 };
@@ -21,6 +22,7 @@ pub struct LuaValue<'a> {
 
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
+    pub lua: &'a Lua,
     pub shared: &'a Shared,
     pub running: &'a Running,
     /// The machine's own error (no memory, or stopped), which a [`Raise`] can't carry.
@@ -94,8 +96,8 @@ impl Native for LuaValue<'_> {
     }
 
     fn json(&self) -> Result<Bytes, Raise> {
-        let Context { shared, running, .. } = self.context;
-        self.context.keep(json::encode(&shared.json, Some(running), &self.value))?
+        let Context { lua, shared, running, .. } = self.context;
+        self.context.keep(json::encode(lua, &shared.json, Some(running), &self.value))?
     }
 
     fn type_name(&self) -> String {
@@ -104,7 +106,7 @@ impl Native for LuaValue<'_> {
 }
 
 /// Whole numbers cross as integers, so that headers and URLs show `5` and not `5.0`.
-fn number(f: f64) -> Value {
+pub fn number(f: f64) -> Value {
     if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 { Value::Int(f as i64) } else { Value::Float(f) }
 }
 
@@ -151,25 +153,26 @@ pub fn to_lua(
             };
         }
         Value::List(items) => {
-            let table = lua.create_table_with_capacity(items.len(), 0)?;
-            for (index, item) in items.into_iter().enumerate() {
-                match to_lua(lua, shared, running, item)? {
-                    Ok(item) => table.raw_seti(index + 1, item)?,
-                    raise => return Ok(raise),
+            let mut made = Vec::with_capacity(items.len());
+            for item in items {
+                match raw::objects::Item::of(item, |item| to_lua(lua, shared, running, item))? {
+                    Ok(item) => made.push(item),
+                    Err(raise) => return Ok(Err(raise)),
                 }
             }
+            let table = raw::objects::list(lua, &made)?;
             shared.json.mark_array(&table)?;
             mlua::Value::Table(table)
         }
         Value::Map(entries) => {
-            let table = lua.create_table_with_capacity(0, entries.len())?;
+            let mut made = Vec::with_capacity(entries.len());
             for (name, value) in entries {
-                match to_lua(lua, shared, running, value)? {
-                    Ok(value) => table.raw_set(name, value)?,
-                    raise => return Ok(raise),
+                match raw::objects::Item::of(value, |value| to_lua(lua, shared, running, value))? {
+                    Ok(value) => made.push((name, value)),
+                    Err(raise) => return Ok(Err(raise)),
                 }
             }
-            mlua::Value::Table(table)
+            mlua::Value::Table(raw::objects::record(lua, &made)?)
         }
         Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
     }))
@@ -196,6 +199,10 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         return Ok(made.clone());
     }
     let made = lua.create_any_userdata(object)?;
-    running.handles.borrow_mut()[place] = Some(made.clone());
+    if running.row.get() == 0 {
+        running.row.set(shared.take_row()?);
+    }
+    raw::objects::keep(lua, &shared.handles, running.slot(place), &made)?;
+    running.keep_handle(place, made.clone());
     Ok(made)
 }

@@ -148,7 +148,7 @@ impl Failure {
                 (Fault::Runtime, format!("a host function failed: {}", panicked.unwrap_or_default()))
             }
             (Some(limit), _) => (Fault::Limit(limit), limit_message(limit, running)),
-            (None, Failure::Raised(value)) => (Fault::Runtime, thrown(&vm.shared, &value)),
+            (None, Failure::Raised(value)) => (Fault::Runtime, thrown(vm, &value)),
             (None, Failure::Lua(error)) => (Fault::Runtime, root(&error)),
             (None, Failure::Halted) => (Fault::Runtime, "the script was stopped".into()),
         };
@@ -179,11 +179,11 @@ fn limit_message(limit: Limit, running: &Running) -> String {
 }
 
 /// What an uncaught value says.
-fn thrown(shared: &Shared, value: &Value) -> String {
+fn thrown(vm: &Vm, value: &Value) -> String {
     match value {
         Value::String(text) => text.to_string_lossy(),
         Value::Error(error) => root(error),
-        Value::Table(_) => match json::encode(&shared.json, None, value) {
+        Value::Table(_) => match json::encode(&vm.lua, &vm.shared.json, None, value) {
             Ok(Ok(text)) => format!("raised {}", String::from_utf8_lossy(&text)),
             _ => "raised a table".into(),
         },

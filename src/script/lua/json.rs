@@ -3,24 +3,29 @@
 //! A decoded object remembers the order of its keys: objects of the same keys share one metatable that lists them, kept in a
 //! bounded cache. A decoded array carries the metatable that tells `[]` from `{}`. Both are locked, and `pairs`, `#` and
 //! indexing never see them. Integers beyond 2^53 become [`Big`]; null is mlua's null.
+//!
+//! Reading a document is [`tape`]; [`raw`](super::raw) builds the tables and walks them to write.
 
-mod encode;
+mod path;
+mod tape;
+#[cfg(test)]
+mod tests;
 
-pub use encode::encode;
+pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
+pub use tape::{Op, ShapeId, Tape};
 
-use super::{number::Big, running::Running};
+use super::{number::Big, raw, running::Running};
 use crate::script::{Raise, json};
-use ahash::AHashMap;
-use mlua::{Lua, LuaString, Table, Value};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use ahash::{AHashMap, RandomState};
+use bytes::Bytes;
+use mlua::{Lua, Table, Value};
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    rc::Rc,
+    hash::{BuildHasher, Hasher},
 };
 
 /// What `getmetatable` gives for a decoded object, and a mark to know one by.
-const OBJECT: &str = "json object";
+pub const OBJECT: &str = "json object";
 const ARRAY: &str = "json array";
 /// Distinct key orders that are kept; beyond it the cache starts anew.
 const MAX_SHAPES: usize = 512;
@@ -30,20 +35,60 @@ const MAX_SHAPE_BYTES: usize = 4096;
 /// The metatables of decoded values, for one machine.
 pub struct Tables {
     array: Table,
+    array_at: usize,
     shapes: RefCell<Shapes>,
+    /// Templates of the objects of the document that is being read, whose shapes are not kept.
+    own: RefCell<Option<Table>>,
+    tape: Cell<Option<Tape>>,
+    hasher: RandomState,
+    /// Bytes that the machine may hold.
+    pub memory: Cell<usize>,
 }
 
-#[derive(Default)]
+/// Objects by the keys they were decoded with. A template is an object with all of its keys and the metatable that lists them: a
+/// copy of it needs no growing and no hashing.
 struct Shapes {
-    /// By the keys, joined with a byte that is not in UTF-8.
-    by_keys: AHashMap<Box<[u8]>, Rc<Shape>>,
-    by_metatable: AHashMap<usize, Rc<Shape>>,
+    templates: Table,
+    /// By their places in `templates`, from 1.
+    keys: Vec<Keys>,
+    by_hash: AHashMap<u64, u32>,
+    by_metatable: AHashMap<usize, u32>,
 }
 
-/// The keys of a kind of object, in the order they came.
-struct Shape {
-    metatable: Table,
-    keys: Vec<LuaString>,
+/// The keys of a shape, joined, with where each ends.
+struct Keys {
+    joined: Box<[u8]>,
+    ends: Box<[u32]>,
+}
+
+impl Keys {
+    fn new<'a>(names: impl Iterator<Item = &'a [u8]>) -> Keys {
+        let (mut joined, mut ends) = (Vec::new(), Vec::new());
+        for name in names {
+            joined.extend_from_slice(name);
+            ends.push(joined.len() as u32);
+        }
+        Keys { joined: joined.into(), ends: ends.into() }
+    }
+
+    fn is<'a>(&self, mut names: impl Iterator<Item = &'a [u8]>) -> bool {
+        let mut start = 0;
+        for end in &self.ends {
+            let end = *end as usize;
+            if names.next() != self.joined.get(start..end) {
+                return false;
+            }
+            start = end;
+        }
+        names.next().is_none()
+    }
+}
+
+impl Shapes {
+    fn new(lua: &Lua) -> mlua::Result<Shapes> {
+        let templates = lua.create_table()?;
+        Ok(Shapes { templates, keys: Vec::new(), by_hash: AHashMap::new(), by_metatable: AHashMap::new() })
+    }
 }
 
 impl Tables {
@@ -51,7 +96,15 @@ impl Tables {
         let array = lua.create_table()?;
         array.raw_set("__metatable", ARRAY)?;
         array.set_readonly(true);
-        Ok(Tables { array, shapes: RefCell::default() })
+        Ok(Tables {
+            array_at: array.to_pointer() as usize,
+            array,
+            shapes: RefCell::new(Shapes::new(lua)?),
+            own: RefCell::default(),
+            tape: Cell::default(),
+            hasher: RandomState::new(),
+            memory: Cell::new(usize::MAX),
+        })
     }
 
     /// Marks a table as an array, even when it is empty.
@@ -69,52 +122,89 @@ impl Tables {
 
     /// Whether freezing a table with this metatable is ours to do.
     pub fn is_ours(&self, metatable: &Table) -> bool {
-        metatable == &self.array || self.keys(metatable).is_some()
+        let mark = || metatable.raw_get::<Value>("__metatable").ok();
+        metatable == &self.array
+            || self.lists_keys(metatable.to_pointer() as usize)
+            || mark().is_some_and(|mark| mark.as_string().is_some_and(|mark| *mark == OBJECT))
     }
 
-    fn shape(&self, lua: &Lua, joined: &[u8], keys: Vec<LuaString>) -> mlua::Result<Rc<Shape>> {
-        if let Some(shape) = self.shapes.borrow().by_keys.get(joined) {
-            return Ok(shape.clone());
-        }
-        let mut distinct: Vec<LuaString> = Vec::with_capacity(keys.len());
-        let mut seen = ahash::AHashSet::with_capacity(keys.len());
-        for key in keys {
-            // Strings are interned, so the address is the string.
-            if seen.insert(key.to_pointer() as usize) {
-                distinct.push(key);
-            }
-        }
-        let metatable = lua.create_table_with_capacity(distinct.len(), 1)?;
-        for (index, key) in distinct.iter().enumerate() {
-            metatable.raw_seti(index + 1, key)?;
-        }
-        metatable.raw_set("__metatable", OBJECT)?;
-        metatable.set_readonly(true);
-        let shape = Rc::new(Shape { metatable, keys: distinct });
-        if joined.len() <= MAX_SHAPE_BYTES {
-            let mut shapes = self.shapes.borrow_mut();
-            if shapes.by_keys.len() >= MAX_SHAPES {
-                *shapes = Shapes::default();
-            }
-            shapes.by_metatable.insert(shape.metatable.to_pointer() as usize, shape.clone());
-            shapes.by_keys.insert(joined.into(), shape.clone());
-        }
-        Ok(shape)
+    pub fn is_array(&self, metatable: usize) -> bool {
+        metatable == self.array_at
     }
 
-    /// The order of keys that a metatable of a decoded object tells.
-    fn keys(&self, metatable: &Table) -> Option<Rc<Shape>> {
-        if let Some(shape) = self.shapes.borrow().by_metatable.get(&(metatable.to_pointer() as usize)) {
-            return Some(shape.clone());
-        }
-        // The cache started anew since, or never kept it.
-        let mark: Value = metatable.raw_get("__metatable").ok()?;
-        if mark.as_string().is_none_or(|mark| *mark != OBJECT) {
-            return None;
-        }
-        let keys = (1..=metatable.raw_len()).map(|index| metatable.raw_get(index)).collect::<Result<_, _>>().ok()?;
-        Some(Rc::new(Shape { metatable: metatable.clone(), keys }))
+    /// Whether a metatable is that of a shape that is kept: its items are the keys, each once.
+    pub fn lists_keys(&self, metatable: usize) -> bool {
+        self.shapes.borrow().by_metatable.contains_key(&metatable)
     }
+
+    /// The shape of an object with these keys, in this order. None when it can't be kept.
+    fn shape<'a>(&self, lua: &Lua, names: impl Iterator<Item = &'a [u8]> + Clone) -> mlua::Result<Option<ShapeId>> {
+        let mut hash = self.hasher.build_hasher();
+        let (mut bytes, mut count) = (0, 0);
+        for name in names.clone() {
+            hash.write(name);
+            bytes += name.len();
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(Some(ShapeId::Empty));
+        }
+        let hash = hash.finish();
+        let mut shapes = self.shapes.borrow_mut();
+        if let Some(place) = shapes.by_hash.get(&hash).copied() {
+            let is_it = shapes.keys.get(place as usize - 1).is_some_and(|keys| keys.is(names));
+            return Ok(is_it.then_some(ShapeId::Kept(place)));
+        }
+        if bytes > MAX_SHAPE_BYTES || shapes.keys.len() >= MAX_SHAPES {
+            return Ok(None);
+        }
+        let mut seen = ahash::AHashSet::with_capacity(count);
+        if !names.clone().all(|name| seen.insert(name)) {
+            return Ok(None);
+        }
+        let (template, metatable) = template(lua, names.clone())?;
+        shapes.templates.raw_push(template)?;
+        shapes.keys.push(Keys::new(names));
+        let place = shapes.keys.len() as u32;
+        shapes.by_hash.insert(hash, place);
+        shapes.by_metatable.insert(metatable.to_pointer() as usize, place);
+        Ok(Some(ShapeId::Kept(place)))
+    }
+
+    /// A shape for one object of the document that is being read. The names are distinct.
+    fn own_shape<'a>(&self, lua: &Lua, names: impl Iterator<Item = &'a [u8]> + Clone) -> mlua::Result<ShapeId> {
+        let mut own = self.own.borrow_mut();
+        let own = match &mut *own {
+            Some(own) => own,
+            none => none.insert(lua.create_table()?),
+        };
+        own.raw_push(template(lua, names)?.0)?;
+        Ok(ShapeId::Own(own.raw_len() as u32))
+    }
+
+    /// Shapes that a document brought fill the cache once: the next document starts anew.
+    fn start_anew_if_full(&self, lua: &Lua) -> mlua::Result<()> {
+        let is_full = self.shapes.borrow().keys.len() >= MAX_SHAPES;
+        if is_full {
+            self.shapes.replace(Shapes::new(lua)?);
+        }
+        Ok(())
+    }
+}
+
+/// An object with these keys, and its metatable.
+fn template<'a>(lua: &Lua, names: impl Iterator<Item = &'a [u8]> + Clone) -> mlua::Result<(Table, Table)> {
+    let count = names.clone().count();
+    let (template, metatable) = (lua.create_table_with_capacity(0, count)?, lua.create_table_with_capacity(count, 1)?);
+    for (index, name) in names.enumerate() {
+        let name = lua.create_string(name)?;
+        metatable.raw_seti(index + 1, &name)?;
+        template.raw_set(name, false)?;
+    }
+    metatable.raw_set("__metatable", OBJECT)?;
+    metatable.set_readonly(true);
+    template.set_metatable(Some(metatable.clone()))?;
+    Ok((template, metatable))
 }
 
 /// Why a document did not become tables.
@@ -125,139 +215,47 @@ pub enum Undecoded {
     Lua(mlua::Error),
 }
 
+impl From<mlua::Error> for Undecoded {
+    fn from(error: mlua::Error) -> Undecoded {
+        Undecoded::Lua(error)
+    }
+}
+
 /// Reads a document; [`json::refused`] says what scripts are told when it is not JSON.
 pub fn decode(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]) -> Result<Value, Undecoded> {
-    let reader =
-        Reader { lua, tables, running, failed: RefCell::default(), count: Cell::new(0), joined: RefCell::default() };
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let decoded = Seed(&reader).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    decoded.map_err(|why| match reader.failed.take() {
-        Some(error) => Undecoded::Lua(error),
-        None => Undecoded::Refused(json::refused(text, &why)),
-    })
+    tables.start_anew_if_full(lua)?;
+    let mut tape = tables.tape.take().unwrap_or_default();
+    tape.clear();
+    let read = tape::read(lua, tables, running, text, &mut tape, tables.memory.get());
+    let own = tables.own.take();
+    let built = read.and_then(|()| {
+        let bigs = match tape.bigs.is_empty() {
+            true => None,
+            false => Some(lua.create_sequence_from(tape.bigs.iter().map(|big| Big(*big)))?),
+        };
+        let templates = tables.shapes.borrow().templates.clone();
+        let given = raw::Given { array: &tables.array, templates: &templates, own: own.as_ref(), bigs: bigs.as_ref() };
+        Ok(raw::build(lua, running, &tape, text, given)?)
+    });
+    if tape.is_small() {
+        tables.tape.set(Some(tape));
+    }
+    built
 }
 
-struct Reader<'a> {
-    lua: &'a Lua,
-    tables: &'a Tables,
-    running: Option<&'a Running>,
-    /// serde's errors can't carry one of Lua's.
-    failed: RefCell<Option<mlua::Error>>,
-    count: Cell<u32>,
-    /// The keys of objects that are being read, joined; a stack in one buffer.
-    joined: RefCell<Vec<u8>>,
-}
-
-impl Reader<'_> {
-    fn ok<T, E: serde::de::Error>(&self, result: mlua::Result<T>) -> Result<T, E> {
-        result.map_err(|error| {
-            self.failed.replace(Some(error));
-            E::custom("stopped")
-        })
-    }
-
-    /// A large document must not outrun the hook's time.
-    fn tick(&self) -> mlua::Result<()> {
-        let count = self.count.get().wrapping_add(1);
-        self.count.set(count);
-        match self.running {
-            Some(running) if count.is_multiple_of(1024) => running.tick(),
-            _ => Ok(()),
-        }
-    }
-}
-
-struct Seed<'a>(&'a Reader<'a>);
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::NULL)
-    }
-    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
-        Ok(Value::Boolean(b))
-    }
-    fn visit_i64<E: serde::de::Error>(self, i: i64) -> Result<Value, E> {
-        self.0.ok(integer(self.0.lua, i.into()))
-    }
-    fn visit_u64<E: serde::de::Error>(self, u: u64) -> Result<Value, E> {
-        self.0.ok(integer(self.0.lua, u.into()))
-    }
-    fn visit_f64<E>(self, f: f64) -> Result<Value, E> {
-        Ok(Value::Number(f))
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        self.0.ok(self.0.lua.create_string(text).map(Value::String))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let reader = self.0;
-        reader.ok(reader.tick())?;
-        let table = reader.ok(reader.lua.create_table())?;
-        let mut length = 0;
-        while let Some(item) = items.next_element_seed(Seed(reader))? {
-            length += 1;
-            reader.ok(table.raw_seti(length, item))?;
-        }
-        reader.ok(reader.tables.mark_array(&table))?;
-        Ok(Value::Table(table))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let reader = self.0;
-        reader.ok(reader.tick())?;
-        let table = reader.ok(reader.lua.create_table())?;
-        let start = reader.joined.borrow().len();
-        let mut keys = Vec::new();
-        while let Some(key) = entries.next_key_seed(Key(reader))? {
-            let value = entries.next_value_seed(Seed(reader))?;
-            reader.ok(table.raw_set(&key, value))?;
-            let mut joined = reader.joined.borrow_mut();
-            joined.extend_from_slice(&key.as_bytes());
-            joined.push(0xff);
-            keys.push(key);
-        }
-        if !keys.is_empty() {
-            let shape = reader.tables.shape(reader.lua, &reader.joined.borrow()[start..], keys);
-            let shape = reader.ok(shape)?;
-            reader.ok(table.set_metatable(Some(shape.metatable.clone())))?;
-        }
-        reader.joined.borrow_mut().truncate(start);
-        Ok(Value::Table(table))
-    }
-}
-
-/// A key, straight into the machine.
-struct Key<'a>(&'a Reader<'a>);
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = LuaString;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<LuaString, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = LuaString;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a key")
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<LuaString, E> {
-        self.0.ok(self.0.lua.create_string(text))
+/// Writes a value; the outer error is the machine's own (no memory, or stopped), the inner one what the script is told.
+pub fn encode(
+    lua: &Lua,
+    tables: &Tables,
+    running: Option<&Running>,
+    value: &Value,
+) -> mlua::Result<Result<Bytes, Raise>> {
+    let mut out = Vec::with_capacity(256);
+    match raw::write(lua, tables, running, value, &mut out)? {
+        Ok(()) => Ok(Ok(out.into())),
+        Err(Unwritten::Here(message, path)) if path.is_empty() => Ok(Err(Raise::error(message))),
+        Err(Unwritten::Here(message, path)) => Ok(Err(Raise::error(format!("{}: {message}", path::show(&path))))),
+        Err(Unwritten::Lua(error)) => Err(error),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The Lua engine: Luau, one virtual machine for each worker and generation.
 //!
 //! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it and [`objects`] the handles,
-//! [`convert`] and [`json`] carry values across, [`modules`] loads files, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
+//! [`convert`] and [`json`] carry values across (by the unsafe code of [`raw`], the only one), [`modules`] loads files, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
 //! A few lines of trusted Lua (`prelude.luau`) stand between scripts and the host functions.
 //!
 //! This is the only folder that names mlua. Deliberately absent: `debug`, `io`, bytecode, `getfenv`, `collectgarbage`, native
-//! modules; and raw C functions: bindings by light pointers would halve the crossing and would be one more file here.
+//! modules.
 //!
 //! What scripts share: the locals of a file live as long as the machine and are seen by all its requests, globals can't be
 //! assigned after loading, and `ctx.config` and the plain tables in `ctx.state` are read only. To share on purpose there is `kv`.
@@ -19,6 +19,7 @@ mod modules;
 mod number;
 mod objects;
 mod program;
+mod raw;
 mod running;
 #[cfg(test)]
 mod tests;

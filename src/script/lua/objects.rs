@@ -1,11 +1,12 @@
 //! Objects in the machine: one userdata type whose members are looked up by kind and name.
 //!
-//! Reading, setting and going through an object come here from the prelude's metamethods. What is raised stays with the hook for the
-//! prelude to raise.
+//! Going through an object comes here from the prelude, reading and setting from the metamethods of [`raw`] when they are more than
+//! a scalar. What is raised stays with the hook for those to raise.
 
 use super::{
     bind::Member,
     convert::{Context, LuaValue, describe},
+    raw,
     vm::{OVER, Shared},
 };
 use crate::script::{
@@ -21,9 +22,11 @@ use mlua::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-pub fn register(lua: &Lua, prelude: &Table) -> mlua::Result<()> {
-    let (index, newindex, iterate): (Function, Function, Function) =
-        (prelude.get("index")?, prelude.get("newindex")?, prelude.get("iterate")?);
+/// `methods`: functions by name, by the addresses of their kinds.
+pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, methods: &Table) -> mlua::Result<()> {
+    let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
+    let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
+    let iterate: Function = prelude.get("iterate")?;
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
@@ -41,8 +44,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     let at = shared.clone();
     set(
         "set",
-        lua.create_function(move |_, (object, key, value): (AnyUserData, Lv, Lv)| {
-            set_member(&at, &object, &key, value)
+        lua.create_function(move |lua, (object, key, value): (AnyUserData, Lv, Lv)| {
+            set_member(lua, &at, &object, &key, value)
         }),
     )?;
     let at = shared.clone();
@@ -124,7 +127,7 @@ fn is_over(object: &Object) -> bool {
 }
 
 /// Nil when it was set, or the mark that something was raised.
-fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
+fn set_member(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
     let object = object.borrow_scoped::<Object, _>(Object::clone)?;
     let running = shared.running()?;
     let kind = object.kind();
@@ -140,7 +143,7 @@ fn set_member(shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlu
         return shared.raise(&running, Raise::error("nothing can be set while a file is loaded"));
     };
     let failed = RefCell::new(None);
-    let context = Context { shared, running: &running, failed: &failed };
+    let context = Context { lua, shared, running: &running, failed: &failed };
     let value = LuaValue { value, context };
     let set = || match (shared.member(kind, &shown), &kind.index) {
         (Some(Member::Property(property)), _) => match property.set {

@@ -5,7 +5,7 @@ use super::{
     fault::{self, Failure},
     json::{self, Undecoded},
     modules::{load_file, seal},
-    running::Running,
+    running::{Natives, Running},
     vm::{Shared, Vm},
 };
 use crate::script::{
@@ -35,10 +35,7 @@ pub struct LuaProgram {
 }
 
 /// What `on_load` left for one place.
-struct LuaState {
-    config: Value,
-    state: Value,
-}
+struct LuaState(Natives);
 
 impl LuaProgram {
     pub fn compile(vm: &Rc<Vm>, source: &Source, modules: &Rc<dyn Modules>) -> Result<LuaProgram, ScriptError> {
@@ -47,7 +44,7 @@ impl LuaProgram {
         let chunk = load_file(&vm.lua, &vm.shared, source)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&file, 1))))?;
         let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
-        let running = running(vm, None, (Value::Nil, Value::Nil), &limits);
+        let running = running(vm, None, Natives::default(), &limits);
         let returned = drive::run_now(vm, &running, &chunk).map_err(|failure| {
             let error = failed(vm, &running, None, failure);
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
@@ -138,7 +135,8 @@ impl LuaProgram {
         })?;
         freeze(&vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let limits = scope.instance.limits.clone();
-        let running = running(vm, Some(scope), (config.clone(), Value::Nil), &limits);
+        let natives = Natives { config: config.clone(), ..Natives::default() };
+        let running = running(vm, Some(scope), natives, &limits);
         let state = match self.run(Hook::OnLoad, &running, MultiValue::from_iter([config.clone()])).await? {
             Ok(state) => state,
             Err(reply) => {
@@ -148,8 +146,10 @@ impl LuaProgram {
             }
         };
         freeze(&vm.shared, &state).map_err(|error| fault::loading(&vm.shared, &error, None))?;
+        let natives = vm.shared.keep_natives(config, state);
+        let natives = natives.map_err(|error| fault::loading(&vm.shared, &error, None))?;
         vm.settle();
-        Ok(Rc::new(LuaState { config, state }))
+        Ok(Rc::new(LuaState(natives)))
     }
 
     async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
@@ -157,12 +157,10 @@ impl LuaProgram {
             return Ok(Decision::Continue);
         }
         let vm = &self.vm;
-        let native = state
-            .downcast_ref::<LuaState>()
-            .map_or((Value::Nil, Value::Nil), |state| (state.config.clone(), state.state.clone()));
+        let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
-        let running = running(vm, Some(scope), native, &limits);
+        let running = running(vm, Some(scope), natives, &limits);
         let mut args = MultiValue::with_capacity(objects.len() + 1);
         for object in objects {
             let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
@@ -225,11 +223,11 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
     }
 }
 
-fn running(vm: &Vm, scope: Option<Rc<Scope>>, native: (Value, Value), limits: &Limits) -> Rc<Running> {
+fn running(vm: &Vm, scope: Option<Rc<Scope>>, natives: Natives, limits: &Limits) -> Rc<Running> {
     let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
     let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.deadline.get());
     let budget = Budget::new(limits, deadline, &vm.clock);
-    vm.running(scope, native, budget, limits.memory)
+    vm.running(scope, natives, budget, limits.memory)
 }
 
 /// Empties the handles that a hook was given, also when it is cancelled: bodies are not to wait for the collector, which sees
@@ -241,8 +239,8 @@ struct Release<'a> {
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        let parts = self.running.handles.take().into_iter().flatten();
-        for handle in parts.chain(self.running.answers.take()) {
+        self.shared.give_row(self.running.row.replace(0));
+        for handle in self.running.take_handles().chain(self.running.answers.take()) {
             // A handle can't be in use: the script has ended.
             let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
         }

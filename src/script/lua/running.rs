@@ -7,6 +7,7 @@ use super::fault::{self, Frame};
 use crate::script::{
     Raise, Reply, Scope, Value,
     error::Limit,
+    exchange::Side,
     limits::{Budget, SLICE, Verdict},
     object::Object,
 };
@@ -55,6 +56,12 @@ pub struct Running {
     pub loading: RefCell<Vec<String>>,
     /// Handles to the parts of the exchange, made once for each hook.
     pub handles: RefCell<[Option<mlua::AnyUserData>; HANDLES]>,
+    /// Their addresses, by which raw code knows them; 0 for those that were not made.
+    addresses: Cell<[usize; HANDLES]>,
+    /// The row of the machine's table of handles that is this hook's; 0 before it has one.
+    pub row: Cell<i32>,
+    /// Where the machine's table of natives holds `ctx.config` and `ctx.state`.
+    pub natives: (i32, i32),
     /// Handles to the answers of calls.
     pub answers: RefCell<Vec<mlua::AnyUserData>>,
     /// A host function panicked: what it said.
@@ -68,7 +75,16 @@ pub struct Running {
     memory: Memory,
 }
 
-const HANDLES: usize = 10;
+/// Kinds of handles that a hook has at most one of.
+pub const HANDLES: usize = 10;
+
+/// `ctx.config` and `ctx.state`, and their places in the machine's table of natives; 0 is nil's.
+#[derive(Clone, Default)]
+pub struct Natives {
+    pub config: mlua::Value,
+    pub state: mlua::Value,
+    pub places: (i32, i32),
+}
 
 /// How far one hook made the machine grow, over all its slices.
 struct Memory {
@@ -82,7 +98,7 @@ struct Memory {
 impl Running {
     pub fn new(
         scope: Option<Rc<Scope>>,
-        (config, state): (mlua::Value, mlua::Value),
+        Natives { config, state, places }: Natives,
         budget: Budget,
         share: usize,
         idle: usize,
@@ -99,6 +115,9 @@ impl Running {
             frames: RefCell::default(),
             loading: RefCell::default(),
             handles: RefCell::default(),
+            addresses: Cell::default(),
+            row: Cell::new(0),
+            natives: places,
             answers: RefCell::default(),
             panicked: RefCell::default(),
             thread: Cell::new(std::ptr::null()),
@@ -236,6 +255,47 @@ impl Running {
             return Err(stopped());
         }
         Ok(())
+    }
+
+    pub fn keep_handle(&self, place: usize, made: mlua::AnyUserData) {
+        let mut addresses = self.addresses.get();
+        addresses[place] = made.to_pointer().addr();
+        self.addresses.set(addresses);
+        self.handles.borrow_mut()[place] = Some(made);
+    }
+
+    pub fn has_handle(&self, place: usize) -> bool {
+        self.addresses.get().get(place).is_some_and(|address| *address != 0)
+    }
+
+    /// Empties the list of handles; raw code knows them no more.
+    pub fn take_handles(&self) -> impl Iterator<Item = mlua::AnyUserData> {
+        self.addresses.set(Default::default());
+        self.handles.take().into_iter().flatten()
+    }
+
+    /// Where the machine's table holds a handle of this hook.
+    pub fn slot(&self, place: usize) -> i32 {
+        (self.row.get() - 1) * HANDLES as i32 + place as i32 + 1
+    }
+
+    /// The object behind a handle of this hook's own exchange, by its address: the reverse of [`Running::handle`].
+    pub fn object(&self, address: usize) -> Option<Object> {
+        let place = self.addresses.get().iter().position(|known| *known == address && address != 0)?;
+        let scope = self.scope.as_ref()?;
+        let exchange = scope.exchange.as_ref()?.clone();
+        Some(match place {
+            0 => Object::Request(exchange),
+            1 => Object::Response(exchange),
+            2 => Object::Context(scope.clone()),
+            3 => Object::Client(exchange),
+            4 => Object::Headers(exchange, Side::Request),
+            5 => Object::Headers(exchange, Side::Response),
+            6 => Object::Query(exchange),
+            7 => Object::Params(exchange),
+            8 => Object::Cookies(exchange),
+            _ => Object::Vars(exchange),
+        })
     }
 
     /// The place of an object's handle, if it is a part of this hook's own exchange.

@@ -2,7 +2,10 @@
 //!
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
-use super::{bind, json, running::Running};
+use super::{
+    bind, json, raw,
+    running::{HANDLES, Natives, Running},
+};
 use crate::script::{
     Modules, Source,
     limits::{Budget, CpuClock},
@@ -62,7 +65,17 @@ pub struct Shared {
     /// Bytes that handles made since the last collection hold outside the machine, of which its collector knows nothing.
     pub held_outside: Cell<usize>,
     pub current: RefCell<Option<Rc<Running>>>,
+    /// Handles of the hooks that run now, a row for each; what is left of finished hooks is overwritten.
+    pub handles: Table,
+    /// Rows that no hook uses, and how many there are.
+    free_rows: RefCell<Vec<i32>>,
+    rows: Cell<i32>,
+    /// What `ctx.config` and `ctx.state` of each place are. They live as long as the machine.
+    pub natives: Table,
+    natives_made: Cell<i32>,
     pub bound: OnceCell<bind::Bound>,
+    /// What the functions of the list carry.
+    pub listed: RefCell<Vec<Rc<raw::objects::Listed>>>,
     pub json: json::Tables,
     pub files: RefCell<AHashMap<String, File>>,
     /// Where `require` looks, of the script compiled last: all of a generation's scripts share one.
@@ -84,6 +97,36 @@ pub struct File {
 impl Shared {
     pub fn running(&self) -> mlua::Result<Rc<Running>> {
         self.current.borrow().clone().ok_or_else(|| mlua::Error::runtime("no hook is running"))
+    }
+}
+
+impl Shared {
+    /// A row for a hook's handles, all of whose slots are there.
+    pub fn take_row(&self) -> mlua::Result<i32> {
+        if let Some(row) = self.free_rows.borrow_mut().pop() {
+            return Ok(row);
+        }
+        let first = self.rows.get() as usize * HANDLES;
+        for slot in first + 1..=first + HANDLES {
+            self.handles.raw_seti(slot, false)?;
+        }
+        self.rows.set(self.rows.get() + 1);
+        Ok(self.rows.get())
+    }
+
+    pub fn give_row(&self, row: i32) {
+        if row > 0 {
+            self.free_rows.borrow_mut().push(row);
+        }
+    }
+
+    /// Keeps `ctx.config` and `ctx.state` of a place.
+    pub fn keep_natives(&self, config: mlua::Value, state: mlua::Value) -> mlua::Result<Natives> {
+        let at = self.natives_made.get() + 1;
+        self.natives.raw_seti(at as usize, &config)?;
+        self.natives.raw_seti(at as usize + 1, &state)?;
+        self.natives_made.set(at + 1);
+        Ok(Natives { config, state, places: (at, at + 1) })
     }
 }
 
@@ -116,7 +159,13 @@ impl Vm {
             over: Object::Opaque(OVER, Rc::new(())),
             held_outside: Cell::new(0),
             current: RefCell::default(),
+            handles: lua.create_table()?,
+            free_rows: RefCell::default(),
+            rows: Cell::new(0),
+            natives: lua.create_table()?,
+            natives_made: Cell::new(0),
             bound: OnceCell::new(),
+            listed: RefCell::default(),
             json: json::Tables::new(&lua)?,
             files: RefCell::default(),
             modules: RefCell::default(),
@@ -132,6 +181,7 @@ impl Vm {
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
         lua.set_memory_limit(memory)?;
+        shared.json.memory.set(memory);
         lua.gc_collect()?;
         let idle = Cell::new(lua.used_memory());
         Ok(Rc::new(Vm {
@@ -150,12 +200,12 @@ impl Vm {
     pub fn running(
         &self,
         scope: Option<Rc<crate::script::Scope>>,
-        native: (mlua::Value, mlua::Value),
+        natives: Natives,
         budget: Budget,
         memory: usize,
     ) -> Rc<Running> {
         let share = (self.memory / 2).min(memory);
-        Rc::new(Running::new(scope, native, budget, share, self.idle.get()))
+        Rc::new(Running::new(scope, natives, budget, share, self.idle.get()))
     }
 
     /// Runs a piece of a hook with it as the current one.

@@ -98,7 +98,7 @@ pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
     Document(way)
         .deserialize(&mut reader)
         .and_then(|document| reader.end().map(|()| document))
-        .map_err(|why| json::refused(text, &why))
+        .map_err(|why| json::refused(text, Some(&why)))
 }
 
 #[derive(Clone, Copy)]

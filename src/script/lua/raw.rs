@@ -1,0 +1,602 @@
+//! Documents built and walked by Luau's own functions: with [`objects`] the one place of this engine with unsafe code.
+//!
+//! mlua's safe handles cost a reference in a side table and a protected call for each value, which is most of what a document
+//! costs. Here a whole document is one protected call. What makes that sound, everywhere below:
+//!
+//! - **Errors.** Every function here that takes a state runs inside [`Lua::exec_raw`], which catches what Luau raises (only for
+//!   lack of memory: all access is raw, so no code of a script runs). Luau is built with C++ exceptions and mlua declares its functions
+//!   `C-unwind`, so frames are unwound; results are kept in the caller's frame and nothing half-made is looked at.
+//! - **Panics** must not cross Luau's frames, so nothing here indexes or unwraps.
+//! - **The stack** is reserved once, for the deepest nesting there can be; each function leaves it as it found it, but for
+//!   what it says it pushes, or the whole walk is given up.
+//! - **Types** are looked at before a value is read as one.
+
+pub mod objects;
+
+use super::{
+    convert::{describe, object},
+    json::{Op, ShapeId, Step, Tables, Tape, Unwritten, here, not_a_key, not_a_sequence, within},
+    number::big,
+    running::Running,
+};
+use crate::script::json;
+use ahash::AHashSet;
+use mlua::{
+    Lua, Table, Value,
+    ffi::{self, lua_State},
+};
+use std::{ffi::c_int, ptr};
+
+/// Tables that [`build`] takes from.
+pub struct Given<'a> {
+    /// The metatable of arrays.
+    pub array: &'a Table,
+    pub templates: &'a Table,
+    pub own: Option<&'a Table>,
+    pub bigs: Option<&'a Table>,
+}
+
+// Their places on the stack.
+const ARRAY: c_int = 1;
+const TEMPLATES: c_int = 2;
+const OWN: c_int = 3;
+const BIGS: c_int = 4;
+/// Slots for one level: a table, the table that lists its keys, a key, a value.
+const LEVEL: c_int = 4;
+
+/// Makes the value that a tape says. The tape was read from `text` with these tables.
+pub fn build(lua: &Lua, running: Option<&Running>, tape: &Tape, text: &[u8], given: Given<'_>) -> mlua::Result<Value> {
+    let mut failed = None;
+    let mut builder = Builder { tape, text, at: 0, running, failed: &mut failed };
+    let levels = c_int::try_from(tape.depth).unwrap_or(c_int::MAX / 8) + 2;
+    let given = (given.array, given.templates, given.own, given.bigs);
+    // SAFETY: the closure keeps to the module's rules: it holds references only, and it leaves one value.
+    let built = unsafe {
+        lua.exec_raw::<Value>(given, |state| {
+            let built = ffi::lua_checkstack(state, levels * LEVEL) != 0 && builder.value(state);
+            if built {
+                ffi::lua_replace(state, 1);
+                ffi::lua_settop(state, 1);
+            } else {
+                ffi::lua_settop(state, 0);
+                ffi::lua_pushnil(state);
+            }
+        })
+    };
+    match failed {
+        Some(error) => Err(error),
+        None => built,
+    }
+}
+
+struct Builder<'a> {
+    tape: &'a Tape,
+    text: &'a [u8],
+    at: usize,
+    running: Option<&'a Running>,
+    /// Why it was given up.
+    failed: &'a mut Option<mlua::Error>,
+}
+
+/// Operations between two looks at the clock.
+const STRIDE: usize = 2048;
+
+impl Builder<'_> {
+    fn next(&mut self) -> Option<Op> {
+        let op = self.tape.ops.get(self.at).copied();
+        self.at += 1;
+        if let (true, Some(running)) = (self.at.is_multiple_of(STRIDE), self.running)
+            && let Err(error) = running.tick()
+        {
+            *self.failed = Some(error);
+            return None;
+        }
+        op
+    }
+
+    /// Pushes the next value; false when it was given up.
+    ///
+    /// # Safety
+    /// As the module says; the first four slots hold what [`Given`] gave.
+    unsafe fn value(&mut self, state: *mut lua_State) -> bool {
+        let Some(op) = self.next() else { return false };
+        // SAFETY: slots are reserved for every level that the tape has; the tables were made by `Tables` and are no script's.
+        unsafe {
+            match op {
+                Op::Null => ffi::lua_pushlightuserdata(state, ptr::null_mut()),
+                Op::Bool(b) => ffi::lua_pushboolean(state, c_int::from(b)),
+                Op::Number(f) => ffi::lua_pushnumber(state, f),
+                Op::Big(place) => push_item(state, BIGS, place),
+                Op::Text(span) => push_text(state, span.of(self.text)),
+                Op::Unescaped(span) => push_text(state, span.of(&self.tape.unescaped)),
+                Op::Array(count) => return self.array(state, count),
+                Op::Object(ShapeId::Empty, _) => ffi::lua_createtable(state, 0, 0),
+                Op::Object(shape, count) => return self.object(state, shape, count),
+                Op::Repeating(shape, count) => return self.repeating(state, shape, count),
+                // Only inside what `Repeating` opens.
+                Op::Key(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    /// As [`Builder::value`].
+    unsafe fn array(&mut self, state: *mut lua_State, count: u32) -> bool {
+        let length = c_int::try_from(count).unwrap_or(c_int::MAX);
+        // SAFETY: the table is made here and lies below the item that is set.
+        unsafe {
+            ffi::lua_createtable(state, length, 0);
+            for index in 1..=length {
+                if !self.value(state) {
+                    return false;
+                }
+                ffi::lua_rawseti_(state, -2, index);
+            }
+            ffi::lua_pushvalue(state, ARRAY);
+            ffi::lua_setmetatable(state, -2);
+        }
+        true
+    }
+
+    /// # Safety
+    /// As [`Builder::value`].
+    unsafe fn object(&mut self, state: *mut lua_State, shape: ShapeId, count: u32) -> bool {
+        // SAFETY: the copy is not read only, whatever its original is; its metatable lists `count` keys.
+        unsafe {
+            copy_template(state, shape);
+            for place in 1..=count {
+                push_item(state, -1, place);
+                if !self.value(state) {
+                    return false;
+                }
+                // Below the pair lie the list of keys and the table.
+                ffi::lua_rawset(state, -4);
+            }
+            ffi::lua_settop(state, -2);
+        }
+        true
+    }
+
+    /// # Safety
+    /// As [`Builder::value`].
+    unsafe fn repeating(&mut self, state: *mut lua_State, shape: ShapeId, count: u32) -> bool {
+        // SAFETY: as `object`.
+        unsafe {
+            copy_template(state, shape);
+            for _ in 0..count {
+                let Some(Op::Key(place)) = self.next() else { return false };
+                push_item(state, -1, place);
+                if !self.value(state) {
+                    return false;
+                }
+                ffi::lua_rawset(state, -4);
+            }
+            ffi::lua_settop(state, -2);
+        }
+        true
+    }
+}
+
+/// Pushes a copy of a template, and its metatable.
+///
+/// # Safety
+/// As [`Builder::value`]; the shape is one that `Tables` gave for this document.
+unsafe fn copy_template(state: *mut lua_State, shape: ShapeId) {
+    let (templates, place) = match shape {
+        ShapeId::Kept(place) => (TEMPLATES, place),
+        ShapeId::Own(place) => (OWN, place),
+        ShapeId::Empty => (TEMPLATES, 0),
+    };
+    // SAFETY: the place holds a table with a metatable. If it did not, the copy would read what is no table: hence the check.
+    unsafe {
+        push_item(state, templates, place);
+        if ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
+            ffi::lua_clonetable(state, -1);
+        } else {
+            ffi::lua_createtable(state, 0, 0);
+        }
+        ffi::lua_replace(state, -2);
+        if ffi::lua_getmetatable(state, -1) == 0 {
+            ffi::lua_createtable(state, 0, 0);
+        }
+    }
+}
+
+/// # Safety
+/// The value at `table` is a table, and a slot is free.
+unsafe fn push_item(state: *mut lua_State, table: c_int, place: u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        ffi::lua_rawgeti_(state, table, c_int::try_from(place).unwrap_or(0));
+    }
+}
+
+/// # Safety
+/// A slot is free.
+unsafe fn push_text(state: *mut lua_State, text: &[u8]) {
+    // SAFETY: the bytes are copied before the call returns.
+    unsafe { ffi::lua_pushlstring_(state, text.as_ptr().cast(), text.len()) }
+}
+
+/// Writes a value as JSON. The outer error is the machine's.
+pub fn write(
+    lua: &Lua,
+    tables: &Tables,
+    running: Option<&Running>,
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> mlua::Result<Result<(), Unwritten>> {
+    let mut written = Ok(());
+    let mut writer = Writer { lua, tables, running, out, count: 0 };
+    // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
+    unsafe {
+        lua.exec_raw::<()>(value, |state| {
+            if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
+                written = writer.value(state, 0);
+            } else {
+                written = Err(Unwritten::Lua(mlua::Error::StackError));
+            }
+            ffi::lua_settop(state, 0);
+        })
+    }?;
+    Ok(written)
+}
+
+struct Writer<'a> {
+    lua: &'a Lua,
+    tables: &'a Tables,
+    running: Option<&'a Running>,
+    out: &'a mut Vec<u8>,
+    count: u32,
+}
+
+impl Writer<'_> {
+    /// Writes the value on top of the stack.
+    ///
+    /// # Safety
+    /// As the module says; slots for this level and those below it are free.
+    unsafe fn value(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+        // SAFETY: each value is read as the type it has; a string is not moved nor freed while it is on the stack.
+        unsafe {
+            match ffi::lua_type(state, -1) {
+                ffi::LUA_TNIL => self.out.extend_from_slice(b"null"),
+                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(state, -1) != 0 => self.out.extend_from_slice(b"true"),
+                ffi::LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
+                ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, -1)),
+                ffi::LUA_TSTRING => json::write_str(self.out, text(state, -1)),
+                ffi::LUA_TTABLE => return self.table(state, depth + 1),
+                _ => return self.other(state),
+            }
+        }
+        Ok(())
+    }
+
+    /// What mlua knows: null, a large integer, or what can't be JSON.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn other(&mut self, state: *mut lua_State) -> Result<(), Unwritten> {
+        // SAFETY: as `value`.
+        let value = unsafe { self.copy(state, -1) };
+        match big(&value) {
+            Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
+            None if value.is_null() => self.out.extend_from_slice(b"null"),
+            None => match object(&value).and_then(|object| object.texts()) {
+                Some(texts) => json::write_texts(self.out, &texts),
+                None => return Err(here(format!("{} can't be JSON", describe(&value)))),
+            },
+        }
+        Ok(())
+    }
+
+    /// A handle to a value on the stack.
+    ///
+    /// # Safety
+    /// There is a value at `place`, and a slot is free.
+    unsafe fn copy(&self, state: *mut lua_State, place: c_int) -> Value {
+        // SAFETY: mlua pops from the state that it gave to `exec_raw`, which is this one.
+        unsafe {
+            ffi::lua_pushvalue(state, place);
+            self.lua.exec_raw_lua(|raw| raw.pop_value())
+        }
+    }
+
+    /// # Safety
+    /// As [`Writer::value`]; the value is a table.
+    unsafe fn table(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+        if depth > json::MAX_DEPTH {
+            return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
+        }
+        self.count += 1;
+        if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
+            running.tick()?;
+        }
+        // SAFETY: the value on top is a table, at `table` from now on.
+        unsafe {
+            let table = ffi::lua_gettop(state);
+            let metatable = ffi::lua_getmetatablepointer(state, table).addr();
+            let length = ffi::lua_objlen(state, table);
+            if length > 0 || self.tables.is_array(metatable) {
+                self.array(state, table, length, depth)
+            } else {
+                self.object(state, table, metatable, depth)
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Writer::value`]; there is a table at `table`, on top.
+    unsafe fn array(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        length: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        self.out.push(b'[');
+        let (mut at, mut written) = (0, 0);
+        // SAFETY: `lua_rawiter` pushes a key and its value, which are popped again; nothing changes the table meanwhile.
+        unsafe {
+            loop {
+                at = ffi::lua_rawiter(state, table, at);
+                if at < 0 {
+                    break;
+                }
+                if ffi::lua_type(state, -2) != ffi::LUA_TNUMBER || ffi::lua_tonumber(state, -2) != (written + 1) as f64
+                {
+                    let wrong = not_a_sequence(&self.copy(state, -2), length);
+                    ffi::lua_settop(state, table);
+                    return self.unordered(state, table, (written, length), wrong, depth);
+                }
+                self.item(state, written + 1, depth)?;
+                written += 1;
+                ffi::lua_settop(state, table);
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// The item on top of the stack.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn item(&mut self, state: *mut lua_State, index: usize, depth: usize) -> Result<(), Unwritten> {
+        if index > 1 {
+            self.out.push(b',');
+        }
+        // SAFETY: the caller's.
+        unsafe { self.value(state, depth) }.map_err(|unwritten| within(unwritten, || Step::Index(index)))
+    }
+
+    /// The rest of an array whose items do not lie in their order, as when they were set from the last to the first.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn unordered(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        (written, length): (usize, usize),
+        wrong: String,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        // SAFETY: as `array`; a place without an item gives nil.
+        unsafe {
+            if count(state, table) != length {
+                return Err(here(wrong));
+            }
+            for index in written + 1..=length {
+                let place = c_int::try_from(index).unwrap_or(0);
+                if ffi::lua_rawgeti_(state, table, place) == ffi::LUA_TNIL {
+                    return Err(here(wrong));
+                }
+                self.item(state, index, depth)?;
+                ffi::lua_settop(state, table);
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn object(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        metatable: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        self.out.push(b'{');
+        let first = self.out.len();
+        let mut listed = AHashSet::new();
+        // SAFETY: as `array`.
+        unsafe {
+            if metatable != 0 {
+                let is_kept = self.tables.lists_keys(metatable);
+                let written = self.listed(state, table, first, is_kept, &mut listed, depth)?;
+                ffi::lua_settop(state, table);
+                if is_kept && written == count(state, table) {
+                    self.out.push(b'}');
+                    return Ok(());
+                }
+                if is_kept {
+                    note_listed(state, table, &mut listed);
+                }
+            }
+            self.unlisted(state, table, first, &listed, depth)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// The entries whose keys the metatable lists, in its order; gives their number. A metatable that is not kept may be one that a
+    /// script made up: its items need not be strings and may come twice.
+    ///
+    /// # Safety
+    /// As [`Writer::array`]; the table has a metatable.
+    unsafe fn listed(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        first: usize,
+        is_kept: bool,
+        listed: &mut AHashSet<usize>,
+        depth: usize,
+    ) -> Result<usize, Unwritten> {
+        let mut written = 0;
+        // SAFETY: the metatable lies above the table, above it a key and its value.
+        unsafe {
+            if ffi::lua_getmetatable(state, table) == 0 || !(is_kept || is_marked(state)) {
+                return Ok(0);
+            }
+            let list = table + 1;
+            let keys = c_int::try_from(ffi::lua_objlen(state, list)).unwrap_or(0);
+            for place in 1..=keys {
+                let is_text = ffi::lua_rawgeti_(state, list, place) == ffi::LUA_TSTRING;
+                let is_listed = is_kept || is_text && listed.insert(text(state, -1).as_ptr().addr());
+                if !is_listed {
+                    ffi::lua_settop(state, list);
+                    continue;
+                }
+                ffi::lua_pushvalue(state, -1);
+                if ffi::lua_rawget(state, table) != ffi::LUA_TNIL {
+                    self.entry(state, text(state, -2), first, depth)?;
+                    written += 1;
+                }
+                ffi::lua_settop(state, list);
+            }
+        }
+        Ok(written)
+    }
+
+    /// The other entries, in the order of their keys.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn unlisted(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        first: usize,
+        listed: &AHashSet<usize>,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut at = 0;
+        // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk.
+        unsafe {
+            loop {
+                at = ffi::lua_rawiter(state, table, at);
+                if at < 0 {
+                    break;
+                }
+                if ffi::lua_type(state, -2) != ffi::LUA_TSTRING {
+                    return Err(here(not_a_key(&self.copy(state, -2))));
+                }
+                let name = text(state, -2);
+                if listed.is_empty() || !listed.contains(&name.as_ptr().addr()) {
+                    names.push(name);
+                }
+                ffi::lua_settop(state, table);
+            }
+            names.sort_unstable();
+            for name in names {
+                push_text(state, name);
+                ffi::lua_rawget(state, table);
+                self.entry(state, name, first, depth)?;
+                ffi::lua_settop(state, table);
+            }
+        }
+        Ok(())
+    }
+
+    /// A name, and the value on top of the stack. `first` is where the object's entries begin.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn entry(
+        &mut self,
+        state: *mut lua_State,
+        name: &[u8],
+        first: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        if self.out.len() > first {
+            self.out.push(b',');
+        }
+        json::write_str(self.out, name);
+        self.out.push(b':');
+        // SAFETY: the caller's.
+        let written = unsafe { self.value(state, depth) };
+        written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))
+    }
+}
+
+/// The bytes of a string.
+///
+/// # Safety
+/// There is a string at `place`, and it stays reachable by the machine as long as the bytes are used.
+unsafe fn text<'a>(state: *mut lua_State, place: c_int) -> &'a [u8] {
+    let mut length = 0;
+    // SAFETY: of a string Luau gives the bytes themselves, which never move; they are never null.
+    unsafe {
+        let bytes = ffi::lua_tolstring(state, place, &mut length);
+        if bytes.is_null() { &[] } else { std::slice::from_raw_parts(bytes.cast(), length) }
+    }
+}
+
+/// The number of entries.
+///
+/// # Safety
+/// There is a table at `table`, on top, and two slots are free.
+unsafe fn count(state: *mut lua_State, table: c_int) -> usize {
+    let (mut at, mut entries) = (0, 0);
+    // SAFETY: what each step pushes is popped.
+    unsafe {
+        loop {
+            at = ffi::lua_rawiter(state, table, at);
+            if at < 0 {
+                return entries;
+            }
+            entries += 1;
+            ffi::lua_settop(state, table);
+        }
+    }
+}
+
+/// Whether the metatable on top says that it lists keys.
+///
+/// # Safety
+/// There is a table on top, and a slot is free.
+unsafe fn is_marked(state: *mut lua_State) -> bool {
+    // SAFETY: what is pushed is popped.
+    unsafe {
+        let is_text = ffi::lua_rawgetfield(state, -1, c"__metatable".as_ptr()) == ffi::LUA_TSTRING;
+        let is_marked = is_text && text(state, -1) == super::json::OBJECT.as_bytes();
+        ffi::lua_settop(state, -2);
+        is_marked
+    }
+}
+
+/// Notes the strings that the metatable of a table lists.
+///
+/// # Safety
+/// There is a table with a metatable at `table`, on top, and two slots are free.
+unsafe fn note_listed(state: *mut lua_State, table: c_int, listed: &mut AHashSet<usize>) {
+    // SAFETY: what is pushed is popped.
+    unsafe {
+        if ffi::lua_getmetatable(state, table) != 0 {
+            let keys = c_int::try_from(ffi::lua_objlen(state, -1)).unwrap_or(0);
+            for place in 1..=keys {
+                if ffi::lua_rawgeti_(state, table + 1, place) == ffi::LUA_TSTRING {
+                    listed.insert(text(state, -1).as_ptr().addr());
+                }
+                ffi::lua_settop(state, table + 1);
+            }
+        }
+        ffi::lua_settop(state, table);
+    }
+}

@@ -93,6 +93,16 @@ struct Memory {
     slice_start: Cell<usize>,
     /// What the machine held when nothing ran.
     idle: usize,
+    /// What all hooks that wait at the moment hold, of the whole machine.
+    waiting: Rc<Cell<isize>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Since its last slice it was counted among those that wait.
+        let waiting = &self.memory.waiting;
+        waiting.set(waiting.get() - self.memory.grown.get());
+    }
 }
 
 impl Running {
@@ -102,6 +112,7 @@ impl Running {
         budget: Budget,
         share: usize,
         idle: usize,
+        waiting: Rc<Cell<isize>>,
     ) -> Running {
         Running {
             scope,
@@ -124,19 +135,24 @@ impl Running {
             halted: Cell::new(false),
             asked: Cell::default(),
             steps: Cell::new(0),
-            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle },
+            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle, waiting },
         }
     }
 
     pub fn enter(&self, lua: &Lua) {
         self.budget.enter();
         self.asked.set(None);
+        let waiting = &self.memory.waiting;
+        waiting.set(waiting.get() - self.memory.grown.get());
         self.memory.slice_start.set(lua.used_memory());
     }
 
     pub fn leave(&self, lua: &Lua) {
         self.budget.leave();
-        self.memory.grown.set(self.grown(lua));
+        let grown = self.grown(lua);
+        self.memory.grown.set(grown);
+        let waiting = &self.memory.waiting;
+        waiting.set(waiting.get() + grown);
     }
 
     /// Whether the script was asked to give way in this slice.
@@ -181,14 +197,16 @@ impl Running {
         (self.memory.grown.get() + slice).max(0)
     }
 
-    /// Whether this hook holds more than its share. What it counted may be garbage: that is collected before it is blamed.
+    /// Whether this hook holds more than its share. What it counted may be garbage: that is collected before it is blamed, and
+    /// what others hold that wait is not its own.
     pub fn over_memory(&self, lua: &Lua) -> bool {
         let share = self.memory.share as isize;
         if self.grown(lua) <= share {
             return false;
         }
         let _ = lua.gc_collect();
-        let live = lua.used_memory().saturating_sub(self.memory.idle) as isize;
+        let live = lua.used_memory().saturating_sub(self.memory.idle) as isize - self.memory.waiting.get();
+        let live = live.max(0);
         self.memory.grown.set(live);
         self.memory.slice_start.set(lua.used_memory());
         live > share

@@ -55,6 +55,8 @@ pub struct Vm {
     pub new_global: Function,
     collected_at: Cell<usize>,
     idle: Cell<usize>,
+    /// Bytes that hooks which wait at the moment hold.
+    waiting: Rc<Cell<isize>>,
 }
 
 pub struct Shared {
@@ -193,6 +195,7 @@ impl Vm {
             idle_threads: RefCell::default(),
             collected_at: Cell::new(0),
             idle,
+            waiting: Rc::default(),
             lua,
         }))
     }
@@ -205,7 +208,7 @@ impl Vm {
         memory: usize,
     ) -> Rc<Running> {
         let share = (self.memory / 2).min(memory);
-        Rc::new(Running::new(scope, natives, budget, share, self.idle.get()))
+        Rc::new(Running::new(scope, natives, budget, share, self.idle.get(), self.waiting.clone()))
     }
 
     /// Runs a piece of a hook with it as the current one.

@@ -5,9 +5,11 @@
 //! cost follows the length of the request's host and path, not the number of routes; only `~regex` paths are tried
 //! one by one. Ranks never depend on other routes: adding one never changes where a request goes that it doesn't match.
 
+mod index;
+
 use crate::config::{HostPattern, PathPattern, Route, Scheme, Segment};
-use ahash::AHashMap;
 use http::{HeaderMap, Method};
+use index::Hosts;
 use std::{cmp::Reverse, sync::Arc};
 
 /// What of a request decides about its route.
@@ -58,38 +60,22 @@ struct Entry {
     route: usize,
     /// Index into the route's paths; a route without any matches all of them.
     path: Option<usize>,
-    rank: Rank,
+    /// Apart, as it is asked for only when a second entry fits: what every match reads is then one line of memory.
+    rank: Box<Rank>,
+    takes: Takes,
+    /// Whether host and literal path decide alone. Then the route itself, which is large and lies elsewhere in memory, is not
+    /// looked at: with 100,000 routes waiting for memory was most of the time.
+    plain: bool,
 }
 
-#[derive(Default)]
-struct Node {
-    literals: AHashMap<Box<str>, Node>,
-    parameter: Option<Box<Node>>,
-    entries: Vec<u32>,
-}
-
-/// The entries of one host, by path.
-#[derive(Default)]
-struct Paths {
-    exact: AHashMap<Box<str>, Vec<u32>>,
-    /// Without the slash at the end, unless it was written.
-    prefixes: AHashMap<Box<str>, Vec<u32>>,
-    /// Bit `n` is set when a prefix is `n` bytes long, the last bit for all longer ones: most searches are spared.
-    prefix_lengths: u64,
-    templates: Node,
-    regexes: Vec<u32>,
-    /// Of routes without paths.
-    all: Vec<u32>,
-}
-
-#[derive(Default)]
-struct Hosts {
-    exact: AHashMap<Box<str>, Paths>,
-    /// `.example.com`
-    suffixes: AHashMap<Box<str>, Paths>,
-    /// `api.`
-    prefixes: AHashMap<Box<str>, Paths>,
-    any: Paths,
+/// What an entry takes from a path that matches it.
+enum Takes {
+    /// So many bytes from its start.
+    Start(usize),
+    /// All of it; the parameters, each with its segment.
+    Parameters(Box<[(usize, Arc<str>)]>),
+    /// What the regex captures.
+    Captures,
 }
 
 pub struct Router {
@@ -120,7 +106,13 @@ impl Router {
             for path in paths {
                 let number = self.entries.len() as u32;
                 let pattern = path.map(|path| &route.paths[path].value);
-                self.entries.push(Entry { route: index, path, rank: rank(route, index, host, pattern) });
+                self.entries.push(Entry {
+                    route: index,
+                    path,
+                    rank: Box::new(rank(route, index, host, pattern)),
+                    takes: takes(pattern),
+                    plain: is_plain(route, pattern),
+                });
                 self.hosts.of(host).add(pattern, number);
             }
         }
@@ -145,6 +137,9 @@ impl Router {
 
     /// Everything but host and literal path, which the index has decided.
     fn fits(&self, entry: &Entry, subject: &Subject<'_>) -> bool {
+        if entry.plain {
+            return true;
+        }
         let path_fits = match self.pattern(entry) {
             Some(PathPattern::Regex { regex, .. }) => regex.is_match(subject.path),
             None | Some(PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Template(_)) => true,
@@ -153,26 +148,20 @@ impl Router {
     }
 
     fn matched(&self, entry: &Entry, path: &str) -> Match {
-        let mut params = Vec::new();
-        let consumed = match self.pattern(entry) {
-            None => 0,
-            Some(PathPattern::Exact(_)) => path.len(),
-            Some(PathPattern::Prefix(prefix)) => prefix.trim_end_matches('/').len(),
-            Some(PathPattern::Template(segments)) => {
-                for (segment, text) in segments.iter().zip(path.split('/').skip(1)) {
-                    if let Segment::Parameter(name) = segment {
-                        params.push((Arc::from(name.as_str()), decode(text)));
-                    }
-                }
-                path.len()
-            }
-            Some(PathPattern::Regex { regex, .. }) => regex.captures(path).map_or(0, |captures| {
-                let named = regex.capture_names().flatten();
-                params.extend(named.filter_map(|n| captures.name(n).map(|m| (Arc::from(n), decode(m.as_str())))));
-                captures.get(0).map_or(0, |whole| whole.end())
-            }),
+        let (consumed, params) = match &entry.takes {
+            Takes::Start(bytes) => (*bytes, Vec::new()),
+            Takes::Parameters(parameters) => (path.len(), values(parameters, path)),
+            Takes::Captures => self.captured(entry, path),
         };
         Match { route: entry.route, consumed, params }
+    }
+
+    fn captured(&self, entry: &Entry, path: &str) -> (usize, Vec<(Arc<str>, String)>) {
+        let Some(PathPattern::Regex { regex, .. }) = self.pattern(entry) else { return Default::default() };
+        let Some(captures) = regex.captures(path) else { return Default::default() };
+        let named = regex.capture_names().flatten();
+        let params = named.filter_map(|n| captures.name(n).map(|m| (Arc::from(n), decode(m.as_str()))));
+        (captures.get(0).map_or(0, |whole| whole.end()), params.collect())
     }
 
     /// For `routes match`: what each route says to a request, the winner first, then by how near they came.
@@ -208,10 +197,10 @@ impl Router {
             self.entries
                 .iter()
                 .filter(|e| e.route == route && path_fits(self.pattern(e), subject.path))
-                .map(|e| e.rank)
+                .map(|e| *e.rank)
                 .max()
         };
-        match (winner.and_then(best_of), fitting.iter().map(|e| e.rank).max()) {
+        match (winner.and_then(best_of), fitting.iter().map(|e| *e.rank).max()) {
             (Some(best), Some(own)) => Verdict::Outranked(outranked(&best, &own)),
             _ => Verdict::Differs("it does not match".into()),
         }
@@ -275,6 +264,42 @@ fn rank(route: &Route, index: usize, host: Option<&HostPattern>, path: Option<&P
     }
 }
 
+fn takes(path: Option<&PathPattern>) -> Takes {
+    match path {
+        None => Takes::Start(0),
+        Some(PathPattern::Exact(path)) => Takes::Start(path.len()),
+        Some(PathPattern::Prefix(prefix)) => Takes::Start(prefix.trim_end_matches('/').len()),
+        Some(PathPattern::Template(segments)) => {
+            let named = segments.iter().enumerate().filter_map(|(at, segment)| match segment {
+                Segment::Parameter(name) => Some((at, Arc::from(name.as_str()))),
+                Segment::Literal(_) => None,
+            });
+            Takes::Parameters(named.collect())
+        }
+        Some(PathPattern::Regex { .. }) => Takes::Captures,
+    }
+}
+
+fn values(parameters: &[(usize, Arc<str>)], path: &str) -> Vec<(Arc<str>, String)> {
+    let mut left = parameters.iter().peekable();
+    let mut values = Vec::with_capacity(parameters.len());
+    for (at, text) in path.split('/').skip(1).enumerate() {
+        if let Some((_, name)) = left.next_if(|(segment, _)| *segment == at) {
+            values.push((name.clone(), decode(text)));
+        }
+    }
+    values
+}
+
+fn is_plain(route: &Route, path: Option<&PathPattern>) -> bool {
+    !matches!(path, Some(PathPattern::Regex { .. }))
+        && route.listeners.is_empty()
+        && [Scheme::Http, Scheme::Https].iter().all(|scheme| route.protocols.contains(scheme))
+        && route.methods.is_empty()
+        && route.headers.is_empty()
+        && route.query.is_empty()
+}
+
 /// The first condition beside host and path that a request does not meet.
 fn unmet(route: &Route, subject: &Subject<'_>) -> Option<String> {
     if !route.listeners.is_empty() && !route.listeners.iter().any(|name| *name.value == *subject.listener) {
@@ -323,105 +348,6 @@ fn path_fits(pattern: Option<&PathPattern>, path: &str) -> bool {
 
 fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-impl Hosts {
-    fn of(&mut self, host: Option<&HostPattern>) -> &mut Paths {
-        match host {
-            None => &mut self.any,
-            Some(HostPattern::Exact(host)) => self.exact.entry(host.as_str().into()).or_default(),
-            Some(HostPattern::Suffix(end)) => self.suffixes.entry(end.as_str().into()).or_default(),
-            Some(HostPattern::Prefix(start)) => self.prefixes.entry(start.as_str().into()).or_default(),
-        }
-    }
-
-    fn candidates(&self, host: &str, mut see: impl FnMut(&Paths)) {
-        if let Some(paths) = self.exact.get(host) {
-            see(paths);
-        }
-        if !(self.suffixes.is_empty() && self.prefixes.is_empty()) {
-            for (at, _) in host.match_indices('.').filter(|(at, _)| *at > 0) {
-                self.suffixes.get(&host[at..]).into_iter().for_each(&mut see);
-                self.prefixes.get(&host[..=at]).into_iter().for_each(&mut see);
-            }
-        }
-        see(&self.any);
-    }
-}
-
-impl Paths {
-    fn add(&mut self, pattern: Option<&PathPattern>, number: u32) {
-        match pattern {
-            None => self.all.push(number),
-            Some(PathPattern::Exact(path)) => self.exact.entry(path.as_str().into()).or_default().push(number),
-            Some(PathPattern::Prefix(prefix)) => {
-                self.prefix_lengths |= length_bit(prefix.len());
-                self.prefixes.entry(prefix.as_str().into()).or_default().push(number);
-            }
-            Some(PathPattern::Template(segments)) => self.templates.add(segments, number),
-            Some(PathPattern::Regex { .. }) => self.regexes.push(number),
-        }
-    }
-
-    fn candidates(&self, path: &str, see: &mut impl FnMut(u32)) {
-        self.exact.get(path).into_iter().flatten().for_each(|number| see(*number));
-        let mut below = |prefix: &str| {
-            if self.prefix_lengths & length_bit(prefix.len()) != 0 {
-                self.prefixes.get(prefix).into_iter().flatten().for_each(|number| see(*number));
-            }
-        };
-        if !self.prefixes.is_empty() {
-            // `/a/b` is below `/a/b`, `/a/`, `/a` and `/`.
-            below(path);
-            for (at, _) in path.bytes().enumerate().filter(|(_, byte)| *byte == b'/') {
-                if at + 1 < path.len() {
-                    below(&path[..=at]);
-                }
-                if at > 0 {
-                    below(&path[..at]);
-                }
-            }
-        }
-        self.templates.candidates(path.get(1..), see);
-        self.regexes.iter().chain(&self.all).for_each(|number| see(*number));
-    }
-}
-
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
-}
-
-impl Node {
-    fn add(&mut self, segments: &[Segment], number: u32) {
-        match segments.split_first() {
-            None => self.entries.push(number),
-            Some((Segment::Literal(text), rest)) => {
-                self.literals.entry(text.as_str().into()).or_default().add(rest, number)
-            }
-            Some((Segment::Parameter(_), rest)) => self.parameter.get_or_insert_default().add(rest, number),
-        }
-    }
-
-    /// `rest`: the path that is left, without its slash; nothing when it has ended.
-    fn candidates(&self, rest: Option<&str>, see: &mut impl FnMut(u32)) {
-        let Some(rest) = rest else {
-            self.entries.iter().for_each(|number| see(*number));
-            return;
-        };
-        if self.literals.is_empty() && self.parameter.is_none() {
-            return;
-        }
-        let (segment, rest) = match rest.split_once('/') {
-            Some((segment, rest)) => (segment, Some(rest)),
-            None => (rest, None),
-        };
-        if let Some(node) = self.literals.get(segment) {
-            node.candidates(rest, see);
-        }
-        if let Some(node) = self.parameter.as_deref().filter(|_| !segment.is_empty()) {
-            node.candidates(rest, see);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ proptest! {
                 let host_fits = route.hosts.is_empty() || route.hosts.iter().any(|h| h.matches(subject.host));
                 host_fits && path_fits(router.pattern(entry), subject.path) && unmet(route, &subject).is_none()
             })
-            .max_by_key(|entry| entry.rank)
+            .max_by_key(|entry| *entry.rank)
             .map(|entry| router.routes[entry.route].name.value.clone());
         let found = router.find(&subject).map(|found| router.routes[found.route].name.value.clone());
         prop_assert_eq!(found, plain);

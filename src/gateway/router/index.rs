@@ -1,0 +1,171 @@
+//! The router's index: numbers of entries by host and path.
+//!
+//! Finds the entries that can fit a request by what its host and path begin or end with, in as many looks as these have parts,
+//! however many routes there are. It knows neither ranks nor other conditions.
+
+use crate::config::{HostPattern, PathPattern, Segment};
+use ahash::AHasher;
+use std::{collections::HashMap, hash::BuildHasherDefault};
+
+/// Without a seed of its own, which would make a host's entries half as large again. Only the configuration puts keys in, so
+/// no client can make them collide.
+type Map<V> = HashMap<Box<str>, V, BuildHasherDefault<AHasher>>;
+
+#[derive(Default)]
+struct Node {
+    literals: Map<Node>,
+    parameter: Option<Box<Node>>,
+    entries: Vec<u32>,
+}
+
+/// The entries of one host, by path.
+#[derive(Default)]
+pub(super) struct Paths {
+    exact: Index,
+    /// Without the slash at the end, unless it was written.
+    prefixes: Index,
+    /// Bit `n` is set when a prefix is `n` bytes long, the last bit for all longer ones: most searches are spared.
+    prefix_lengths: u64,
+    /// Apart, since most hosts have none.
+    templates: Option<Box<Node>>,
+    /// Of regexes and of routes without paths.
+    always: Vec<u32>,
+}
+
+#[derive(Default)]
+pub(super) struct Hosts {
+    exact: Map<Paths>,
+    /// `.example.com`
+    suffixes: Map<Paths>,
+    /// `api.`
+    prefixes: Map<Paths>,
+    any: Paths,
+}
+
+/// The entries of one place: nearly always a single one, which is then here and not behind a pointer.
+struct Numbers {
+    first: u32,
+    others: Vec<u32>,
+}
+
+type Index = Map<Numbers>;
+
+fn add_to(index: &mut Index, key: &str, number: u32) {
+    match index.get_mut(key) {
+        Some(numbers) => numbers.others.push(number),
+        None => {
+            index.insert(key.into(), Numbers { first: number, others: Vec::new() });
+        }
+    }
+}
+
+impl Numbers {
+    fn each(&self, see: &mut impl FnMut(u32)) {
+        see(self.first);
+        self.others.iter().for_each(|number| see(*number));
+    }
+}
+
+impl Hosts {
+    pub fn of(&mut self, host: Option<&HostPattern>) -> &mut Paths {
+        match host {
+            None => &mut self.any,
+            Some(HostPattern::Exact(host)) => self.exact.entry(host.as_str().into()).or_default(),
+            Some(HostPattern::Suffix(end)) => self.suffixes.entry(end.as_str().into()).or_default(),
+            Some(HostPattern::Prefix(start)) => self.prefixes.entry(start.as_str().into()).or_default(),
+        }
+    }
+
+    pub fn candidates(&self, host: &str, mut see: impl FnMut(&Paths)) {
+        if let Some(paths) = self.exact.get(host) {
+            see(paths);
+        }
+        if !(self.suffixes.is_empty() && self.prefixes.is_empty()) {
+            for (at, _) in host.match_indices('.').filter(|(at, _)| *at > 0) {
+                self.suffixes.get(&host[at..]).into_iter().for_each(&mut see);
+                self.prefixes.get(&host[..=at]).into_iter().for_each(&mut see);
+            }
+        }
+        see(&self.any);
+    }
+}
+
+impl Paths {
+    pub fn add(&mut self, pattern: Option<&PathPattern>, number: u32) {
+        match pattern {
+            None | Some(PathPattern::Regex { .. }) => self.always.push(number),
+            Some(PathPattern::Exact(path)) => add_to(&mut self.exact, path, number),
+            Some(PathPattern::Prefix(prefix)) => {
+                self.prefix_lengths |= length_bit(prefix.len());
+                add_to(&mut self.prefixes, prefix, number);
+            }
+            Some(PathPattern::Template(segments)) => self.templates.get_or_insert_default().add(segments, number),
+        }
+    }
+
+    pub fn candidates(&self, path: &str, see: &mut impl FnMut(u32)) {
+        if let Some(numbers) = self.exact.get(path) {
+            numbers.each(see);
+        }
+        let mut below = |prefix: &str| {
+            if self.prefix_lengths & length_bit(prefix.len()) != 0
+                && let Some(numbers) = self.prefixes.get(prefix)
+            {
+                numbers.each(see);
+            }
+        };
+        if !self.prefixes.is_empty() {
+            // `/a/b` is below `/a/b`, `/a/`, `/a` and `/`.
+            below(path);
+            for (at, _) in path.bytes().enumerate().filter(|(_, byte)| *byte == b'/') {
+                if at + 1 < path.len() {
+                    below(&path[..=at]);
+                }
+                if at > 0 {
+                    below(&path[..at]);
+                }
+            }
+        }
+        if let Some(templates) = &self.templates {
+            templates.candidates(path.get(1..), see);
+        }
+        self.always.iter().for_each(|number| see(*number));
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+impl Node {
+    fn add(&mut self, segments: &[Segment], number: u32) {
+        match segments.split_first() {
+            None => self.entries.push(number),
+            Some((Segment::Literal(text), rest)) => {
+                self.literals.entry(text.as_str().into()).or_default().add(rest, number)
+            }
+            Some((Segment::Parameter(_), rest)) => self.parameter.get_or_insert_default().add(rest, number),
+        }
+    }
+
+    /// `rest`: the path that is left, without its slash; nothing when it has ended.
+    fn candidates(&self, rest: Option<&str>, see: &mut impl FnMut(u32)) {
+        let Some(rest) = rest else {
+            self.entries.iter().for_each(|number| see(*number));
+            return;
+        };
+        if self.literals.is_empty() && self.parameter.is_none() {
+            return;
+        }
+        let (segment, rest) = match rest.split_once('/') {
+            Some((segment, rest)) => (segment, Some(rest)),
+            None => (rest, None),
+        };
+        if let Some(node) = self.literals.get(segment) {
+            node.candidates(rest, see);
+        }
+        if let Some(node) = self.parameter.as_deref().filter(|_| !segment.is_empty()) {
+            node.candidates(rest, see);
+        }
+    }
+}

@@ -40,12 +40,6 @@ impl Files {
         result
     }
 
-    /// Takes a file that another stage has read.
-    pub fn insert(&self, path: &Path, text: &str) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.insert(path.to_owned(), Ok(Source::new(path, text)));
-    }
-
     /// All files that were asked for.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()

@@ -52,14 +52,6 @@ impl Chain {
             on_log: with(Hook::OnLog).collect(),
         }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.on_request.is_empty()
-            && self.handle.is_none()
-            && self.on_response.is_empty()
-            && self.on_error.is_empty()
-            && self.on_log.is_empty()
-    }
 }
 
 /// Compiles and loads every place of a generation.

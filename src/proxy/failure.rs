@@ -31,8 +31,6 @@ pub enum Failure {
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
     Script(Box<ScriptError>),
-    #[error("the exchange took longer than its deadline")]
-    Deadline,
 }
 
 impl Failure {
@@ -58,7 +56,6 @@ impl Failure {
                     "script"
                 }
             },
-            Failure::Deadline => "timeout",
         }
     }
 
@@ -70,7 +67,6 @@ impl Failure {
             Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::NoTarget(_) => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Upstream(error) => error.status(),
-            Failure::Deadline => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -78,7 +74,7 @@ impl Failure {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
             Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => Fault::Gateway,
-            Failure::NoTarget(_) | Failure::Deadline => Fault::Upstream,
+            Failure::NoTarget(_) => Fault::Upstream,
             Failure::Upstream(error) => error.fault(),
         }
     }
@@ -92,7 +88,6 @@ impl Failure {
             Failure::NoService(_) | Failure::NoAnswer(_) => "this route is not configured to answer".into(),
             Failure::NoTarget(_) => "the service has no target that can answer".into(),
             Failure::Script(_) => "a script of this route failed".into(),
-            Failure::Deadline => "the exchange took too long".into(),
             Failure::Upstream(error) => match error.fault() {
                 Fault::Client => "the request body could not be read".into(),
                 Fault::Gateway => "the request can't be forwarded".into(),

@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
-use tokio::sync::{mpsc, oneshot, watch as cell};
+use tokio::sync::{mpsc, watch as cell};
 
 pub struct Options {
     pub config: PathBuf,
@@ -178,7 +178,7 @@ impl Gateway {
                 () = &mut shutdown => break,
                 () = changes.settled() => { self.reload_if_changed().await; }
                 _ = hangups.recv() => { self.reload().await; }
-                Some(reply) = asked.recv() => answer(reply, self.reload().await),
+                Some(reply) = asked.recv() => { let _ = reply.send(self.reload().await); }
             }
             changes.follow(&self.watch);
         }
@@ -314,8 +314,4 @@ pub fn show(diagnostics: &Diagnostics) {
         let style = if std::io::stderr().is_terminal() { Style::Coloured } else { Style::Plain };
         eprintln!("{}", diagnostics.render(style));
     }
-}
-
-fn answer(reply: oneshot::Sender<Reloaded>, reloaded: Reloaded) {
-    let _ = reply.send(reloaded);
 }

@@ -6,6 +6,7 @@
 mod cases;
 mod kong;
 mod shape;
+mod yaml;
 
 use std::path::Path;
 

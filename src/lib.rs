@@ -20,9 +20,9 @@
 //! | [`crypto`] | tokens and digests |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`upstream`] | the HTTP/1.1 client towards targets, and its pool |
+//! | [`observe`] | metrics, access log and program log |
 //! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |
 //! | [`gateway`] | a generation: routes, plugins, chains; checked once, prepared on each worker |
-//! | [`observe`] | access log and program log |
 //! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
 //! | [`admin`], [`run`] | the process: watching files, reloading, signals, administration |
 //! | [`cli`] | commands |
@@ -63,7 +63,7 @@
 //!   general client).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
 //! - Not there yet, and where they will stand: TLS, HTTP/2 and upgrades in `proxy::listen` and `upstream::connection`; health
-//!   checks and breakers in `proxy::backend`; metrics and traces in `observe`; the dashboard in `admin`.
+//!   checks and breakers in `proxy::backend`; the dashboard in `admin`.
 //!
 //! # Decisions that differ from the first design
 //!

@@ -4,7 +4,11 @@
 //! address or localhost, and an `Origin` must be the listener itself, so that a web page in the operator's browser can't
 //! reach it (DNS rebinding, cross-site requests).
 
-use crate::{config::Admin, run::Reloaded};
+use crate::{
+    config::Admin,
+    observe::metrics::{Format, Metrics},
+    run::Reloaded,
+};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -39,6 +43,7 @@ struct State {
     token: Option<String>,
     status: watch::Receiver<Status>,
     reload: Reload,
+    metrics: Arc<Metrics>,
 }
 
 /// Listens and answers until the returned task is aborted; gives the address that it bound as well.
@@ -46,11 +51,12 @@ pub async fn listen(
     admin: &Admin,
     status: watch::Receiver<Status>,
     reload: Reload,
+    metrics: Arc<Metrics>,
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(admin.address).await?;
     let address = listener.local_addr()?;
     let token = admin.token.as_ref().map(|token| token.0.clone());
-    let state = Arc::new(State { token, status, reload });
+    let state = Arc::new(State { token, status, reload, metrics });
     let answering = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let state = state.clone();
@@ -82,16 +88,25 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
         _ => {}
     }
     match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => metrics(state, request),
         (&Method::GET, "/api/v1/status") => reply(
             StatusCode::OK,
             json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
         ),
         (&Method::POST, "/api/v1/reload") => reload(state).await,
-        (_, "/api/v1/status" | "/api/v1/reload") => {
+        (_, "/metrics" | "/api/v1/status" | "/api/v1/reload") => {
             reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" }))
         }
         (_, path) => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
     }
+}
+
+fn metrics(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    let mut response = Response::new(Full::new(Bytes::from(state.metrics.text(format))));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(format.content_type()));
+    response
 }
 
 async fn reload(state: &State) -> Response<Full<Bytes>> {

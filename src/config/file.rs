@@ -6,6 +6,7 @@ use std::path::Path;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::access_log;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::listener::{self, each};
 use super::node::Node;
@@ -34,7 +35,7 @@ pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostic
         admin: listener::admin(table.get("admin"), &listeners, diagnostics),
         listeners,
         workers: listener::workers(table.get("workers"), diagnostics),
-        access_log: listener::access_log(table.get("access_log"), directory, diagnostics),
+        access_log: access_log::access_log(table.get("access_log"), directory, diagnostics),
         redis: redis(&table, diagnostics),
         plugins_dir: plugins_dir(&table, directory, diagnostics),
         trusted_proxies: trusted_proxies(&table, diagnostics),

@@ -1,11 +1,10 @@
-//! Where clients and administrators connect, and the process as a whole: listeners, admin, workers, access log.
+//! Where clients and administrators connect, and the process as a whole: listeners, admin, workers.
 //!
 //! Nothing is bound here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
@@ -51,14 +50,6 @@ pub enum Workers {
     #[default]
     Auto,
     Exactly(NonZeroUsize),
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AccessLog {
-    #[default]
-    Stdout,
-    Off,
-    File(PathBuf),
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -233,20 +224,6 @@ pub(super) fn workers(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Wor
             mismatch(node, "`auto` or a number from 1 to 1024", diagnostics);
             Workers::Auto
         }
-    }
-}
-
-pub(super) fn access_log(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> AccessLog {
-    let Some(node) = node else {
-        return AccessLog::Stdout;
-    };
-    if node.as_bool() == Some(false) {
-        return AccessLog::Off;
-    }
-    match string(node, diagnostics).as_deref().map(String::as_str) {
-        Some("off") => AccessLog::Off,
-        Some("stdout" | "") | None => AccessLog::Stdout,
-        Some(file) => AccessLog::File(directory.join(file)),
     }
 }
 

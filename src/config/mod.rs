@@ -5,6 +5,7 @@
 //! reference is made. Deliberately absent: serde (it stops at the first mistake and loses places), anything that
 //! opens a socket, and any knowledge of plugins, scripts or the rest of the crate.
 
+mod access_log;
 mod check;
 mod diagnostic;
 mod expand;
@@ -38,9 +39,10 @@ use std::path::PathBuf;
 use http::HeaderName;
 use ipnet::IpNet;
 
+pub use access_log::{AccessLog, AccessLogTo, FIELDS as ACCESS_LOG_FIELDS};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use limits::Limits;
-pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
+pub use listener::{Admin, Listener, Secret, Workers};
 pub use load::{Loaded, NotFound, find, load, load_source};
 pub use matching::{HostPattern, ValueMatch};
 pub use node::{Entry, Map, Node, Value};

@@ -72,6 +72,10 @@ impl Node {
         }
     }
 
+    pub fn as_f64(&self) -> Option<f64> {
+        self.as_number().as_ref().and_then(Number::as_f64)
+    }
+
     pub fn as_i64(&self) -> Option<i64> {
         self.as_number().as_ref().and_then(Number::as_i64)
     }

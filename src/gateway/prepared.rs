@@ -26,6 +26,8 @@ pub struct Prepared {
 /// A place, ready to run.
 pub struct Plugin {
     pub instance: Rc<Instance>,
+    /// Its position among the generation's places.
+    pub place: usize,
     pub program: Rc<dyn Program>,
     pub state: State,
     pub on_error: OnError,
@@ -59,8 +61,8 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
     let mut diagnostics = Diagnostics::default();
     let mut engines = Engines::new(generation.config.limits.script_memory);
     let mut plugins: Vec<Option<Rc<Plugin>>> = Vec::with_capacity(generation.places.len());
-    for place in &generation.places {
-        plugins.push(prepare_place(place, &generation, &services, &mut engines, &mut diagnostics).await);
+    for (index, place) in generation.places.iter().enumerate() {
+        plugins.push(prepare_place(index, place, &generation, &services, &mut engines, &mut diagnostics).await);
         tokio::task::yield_now().await;
     }
     let chain = |places: &[usize]| {
@@ -91,6 +93,7 @@ fn check_answered(generation: &Generation, chains: &[Rc<Chain>], diagnostics: &m
 }
 
 async fn prepare_place(
+    index: usize,
     place: &Place,
     generation: &Generation,
     services: &Rc<Services>,
@@ -126,7 +129,7 @@ async fn prepare_place(
     let scope =
         Rc::new(Scope { hook: Hook::OnLoad, instance: instance.clone(), exchange: None, services: services.clone() });
     match program.load(scope, &place.config).await {
-        Ok(state) => Some(Rc::new(Plugin { instance, program, state, on_error: place.on_error })),
+        Ok(state) => Some(Rc::new(Plugin { instance, place: index, program, state, on_error: place.on_error })),
         Err(error) => {
             report(&error, place, generation, diagnostics);
             None

@@ -1,4 +1,5 @@
-//! What operators see: the access log and the program's own log. Metrics and traces will stand here.
+//! What operators see: metrics, the access log and the program's own log.
 
 pub mod access;
 pub mod log;
+pub mod metrics;

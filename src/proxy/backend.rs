@@ -5,6 +5,7 @@
 
 use crate::{
     config::{Config, Service, Target},
+    observe::metrics::{Meters, ServiceMeter},
     upstream::{Origin, Phase, Timeouts, UpstreamError},
 };
 use ahash::AHashMap;
@@ -24,11 +25,14 @@ pub struct Backend {
     read: Duration,
     write: Duration,
     targets: Vec<Seat>,
+    pub meter: Arc<ServiceMeter>,
 }
 
 /// A target and its standing in the round.
 pub struct Seat {
     pub origin: Arc<Origin>,
+    /// `host:port`.
+    pub name: Arc<str>,
     /// Goes before the request's path; empty, or without a slash at its end.
     pub path: String,
     weight: i64,
@@ -42,8 +46,9 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(config: &Config) -> Backends {
-        let all: Vec<Backend> = config.services.iter().map(Backend::new).collect();
+    pub fn new(config: &Config, meters: &Meters) -> Backends {
+        let services = config.services.iter().zip(&meters.services);
+        let all: Vec<Backend> = services.map(|(service, meter)| Backend::new(service, meter.clone())).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
         Backends { all, by_name }
     }
@@ -58,7 +63,7 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service) -> Backend {
+    fn new(service: &Service, meter: Arc<ServiceMeter>) -> Backend {
         Backend {
             name: Arc::from(service.name.value.as_str()),
             timeout: service.timeout,
@@ -68,6 +73,7 @@ impl Backend {
             read: service.read_timeout,
             write: service.write_timeout,
             targets: service.targets.iter().filter_map(Seat::new).collect(),
+            meter,
         }
     }
 
@@ -99,6 +105,17 @@ impl Backend {
         retries < allowed.max(self.retries as usize) && error.may_retry(method)
     }
 
+    /// Counts a try that began then and ended now; gives how long it took.
+    pub fn counted<T>(&self, begun: Instant, ended: Result<T, UpstreamError>) -> (Result<T, UpstreamError>, Duration) {
+        let took = begun.elapsed();
+        self.meter.tries.increment();
+        self.meter.duration.observe(took);
+        if let Err(error) = &ended {
+            self.meter.failed(error.word());
+        }
+        (ended, took)
+    }
+
     pub fn seat(&self, index: usize) -> &Seat {
         &self.targets[index]
     }
@@ -115,6 +132,7 @@ impl Seat {
         let origin = Origin::new(&target.host, target.port).ok().filter(|_| plain)?;
         Some(Seat {
             origin: Arc::new(origin),
+            name: format!("{}:{}", target.host, target.port).into(),
             path: target.path.clone(),
             weight: i64::from(target.weight),
             current: Cell::new(0),
@@ -129,6 +147,7 @@ mod tests {
     fn backend(weights: &[i64]) -> Backend {
         let seat = |(port, weight): (usize, &i64)| Seat {
             origin: Arc::new(Origin::new("127.0.0.1", 9000 + port as u16).expect("an origin")),
+            name: Arc::from(""),
             path: String::new(),
             weight: *weight,
             current: Cell::new(0),
@@ -142,6 +161,7 @@ mod tests {
             read: Duration::from_secs(1),
             write: Duration::from_secs(1),
             targets: weights.iter().enumerate().map(seat).collect(),
+            meter: Arc::default(),
         }
     }
 

@@ -42,14 +42,7 @@ impl Failure {
             Failure::NoService(_) => "no_service",
             Failure::NoAnswer(_) => "no_answer",
             Failure::NoTarget(_) => "no_target",
-            Failure::Upstream(error) => match &error.kind {
-                Kind::Timeout => "timeout",
-                Kind::Unresolved(_) | Kind::Refused(_) => "connect",
-                Kind::Reset(_) | Kind::Closed => "reset",
-                Kind::BadResponse(_) => "bad_response",
-                Kind::Client(_) | Kind::ClientStalled => "client",
-                Kind::BadRequest(_) => "bad_request",
-            },
+            Failure::Upstream(error) => error.word(),
             Failure::Script(error) => match &error.fault {
                 script::error::Fault::Limit(_) => "script_limit",
                 script::error::Fault::Syntax | script::error::Fault::Runtime | script::error::Fault::Returned => {

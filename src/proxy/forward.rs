@@ -69,6 +69,7 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
             return Err(Failure::NoTarget(plan.backend.name.to_string()));
         };
         let seat = plan.backend.seat(index);
+        let begun = Instant::now();
         let sent = {
             let target = target(exchange, &matched, plan.strip, &seat.path);
             let request = Request {
@@ -81,6 +82,8 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
             };
             pool.send(request, &timeouts).await
         };
+        let (sent, took) = plan.backend.counted(begun, sent);
+        exchange.account.tried(&plan.backend.name, &seat.name, took);
         match sent {
             Ok(response) => return Ok(received(exchange, response)),
             Err(error) if plan.backend.may_retry(&error, &method, tried.len()) && in_time(exchange) => {

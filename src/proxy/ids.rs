@@ -44,8 +44,8 @@ impl Ids {
     fn make(&self) -> RequestId {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut random = [0; 10];
-        random[..8].copy_from_slice(&self.next().to_le_bytes());
-        random[8..].copy_from_slice(&self.next().to_le_bytes()[..2]);
+        random[..8].copy_from_slice(&self.random().to_le_bytes());
+        random[8..].copy_from_slice(&self.random().to_le_bytes()[..2]);
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         id.hyphenated().encode_lower(&mut text);
@@ -54,8 +54,8 @@ impl Ids {
         RequestId::new(header.unwrap_or(HeaderValue::from_static("")))
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn next(&self) -> u64 {
+    /// Not for secrets: SplitMix64 (Steele, Lea, Flood 2014).
+    pub fn random(&self) -> u64 {
         let state = self.state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.state.set(state);
         let mut z = state;

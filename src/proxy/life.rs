@@ -7,7 +7,7 @@
 use super::{
     failure::Failure,
     forward::{Plan, forward},
-    record::{Record, Sent},
+    record::{self, Record, Sent},
     worker::{Ready, Worker},
 };
 use crate::{
@@ -16,13 +16,13 @@ use crate::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, forwarded, hop, police},
+    http::{Body, NormalPath, forwarded, hop, police, trace::Trace},
     script::{
-        Decision, Exchange, Hook, Reply, Scope, ScriptError,
+        Account, Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -50,11 +50,11 @@ pub async fn serve(
     let ready = worker.ready();
     let close = police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
-    let mut record = Record::new(&worker, &exchange);
     let found = match refused {
         None => route(&ready, &connection, &exchange),
         Some(failure) => Err(failure),
     };
+    let mut record = Record::new(&worker, &ready, &exchange);
     let chain = match &found {
         Ok(found) => ready.prepared.chains[found.route].clone(),
         Err(_) => ready.prepared.unrouted.clone(),
@@ -72,7 +72,7 @@ pub async fn serve(
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    let sent = send(&exchange, &chain, &ready, record, close);
+    let sent = send(&exchange, &chain, record, close);
     if chain.on_log.is_empty() {
         // Nobody looks at them any more.
         worker.pool.recycle(std::mem::take(&mut exchange.request.borrow_mut().headers));
@@ -104,6 +104,9 @@ fn accept(
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
     head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
+    let trace = Trace::enter(&mut head.headers, || worker.ids.random());
+    let body = Body::incoming(body);
+    let received = body.len().unwrap_or(0);
     let started = Instant::now();
     let exchange = Exchange {
         id,
@@ -120,7 +123,7 @@ fn accept(
             query_set: None,
             headers: head.headers,
             params: Vec::new(),
-            body: Slot::Stream(Body::incoming(body)),
+            body: Slot::Stream(body),
         }),
         response: RefCell::new(None),
         vars: RefCell::default(),
@@ -128,8 +131,20 @@ fn accept(
         failed: RefCell::default(),
         upstream: RefCell::default(),
         max_body: config.limits.max_body_size,
+        account: Account::default(),
     };
+    exchange.account.received.set(received);
+    exchange.account.trace.set(trace);
+    exchange.account.protocol.set(protocol(head.version));
     (Rc::new(exchange), refused.or(bad_path))
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
 }
 
 /// The authority that the client asked for: of the target in absolute form, which counts more (RFC 9112 §3.2.2), or of `Host`.
@@ -157,6 +172,7 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
     let route = &generation.router.routes()[found.route];
     request.params = std::mem::take(&mut found.params);
     exchange.route.replace(ready.route_names[found.route].clone());
+    exchange.account.route.set(Some(found.route));
     if let Some(service) = route.service {
         exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);
     }
@@ -185,6 +201,7 @@ async fn answer(
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
+            exchange.account.answered_by.replace(Some(plugin.instance.plugin.clone()));
             return Ok(reply_response(exchange, reply, From::Reply));
         }
     }
@@ -243,7 +260,10 @@ async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
     });
-    match plugin.program.call(hook, scope, &plugin.state).await {
+    let begun = Instant::now();
+    let ended = plugin.program.call(hook, scope, &plugin.state).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    match ended {
         Ok(decision) => Ok(decision),
         Err(error) if plugin.on_error == OnError::Continue => {
             log_script(exchange, &error, "a script failed and was passed over");
@@ -295,13 +315,7 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
 ///
 /// SECURITY: `close` after a request whose framing another party may have read differently.
-fn send(
-    exchange: &Rc<Exchange>,
-    chain: &Rc<Chain>,
-    ready: &Rc<Ready>,
-    mut record: Record,
-    close: bool,
-) -> http::Response<Sent> {
+fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, mut record: Record, close: bool) -> http::Response<Sent> {
     let Some(mut response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
@@ -318,7 +332,7 @@ fn send(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     record.responded(response.status);
-    let mut sent = http::Response::new(record.follow(body, exchange, chain, ready));
+    let mut sent = http::Response::new(record.follow(body, chain));
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent

@@ -139,6 +139,7 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
 /// Serves a connection until it ends; when the process drains, until the exchange at hand has ended.
 async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, stream: TcpStream) {
     worker.connections.set(worker.connections.get() + 1);
+    worker.shared.metrics.connections.add(1);
     let limits = worker.ready().prepared.generation.config.limits.clone();
     let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
     let serving = hyper::server::conn::http1::Builder::new()
@@ -160,6 +161,7 @@ async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, str
         tracing::debug!(%error, "a connection ended early");
     }
     worker.connections.set(worker.connections.get() - 1);
+    worker.shared.metrics.connections.add(-1);
 }
 
 /// Waits until the process drains, beside a connection that wakes all the time.

@@ -21,6 +21,7 @@ pub use worker::Shared;
 use crate::{
     config::Diagnostics,
     gateway::{generation::Generation, prepared},
+    observe::metrics::Meters,
 };
 use std::{
     net::{SocketAddr, TcpListener},
@@ -41,16 +42,21 @@ impl Workers {
     ///
     /// # Errors
     /// What the first worker that could not make the generation ready found wrong with it.
-    pub async fn start(count: usize, shared: Arc<Shared>, generation: Arc<Generation>) -> Result<Workers, Diagnostics> {
+    pub async fn start(
+        count: usize,
+        shared: Arc<Shared>,
+        generation: Arc<Generation>,
+        meters: Arc<Meters>,
+    ) -> Result<Workers, Diagnostics> {
         shared.current.store(generation.number, Ordering::Release);
         let mut workers = Workers { shared, all: Vec::with_capacity(count) };
         for index in 0..count {
             let (sender, commands) = mpsc::unbounded_channel();
             let (started, ready) = oneshot::channel();
-            let (shared, generation) = (workers.shared.clone(), generation.clone());
+            let (shared, generation, meters) = (workers.shared.clone(), generation.clone(), meters.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || worker::run(index, shared, generation, commands, started))
+                .spawn(move || worker::run(index, shared, generation, meters, commands, started))
                 .map_err(|error| prepared::internal(format!("a worker can't start: {error}")))?;
             workers.all.push((sender, thread));
             ready.await.unwrap_or_else(|_| Err(prepared::internal("a worker stopped while it started")))?;
@@ -63,13 +69,13 @@ impl Workers {
     }
 
     /// Makes a generation ready on every worker, beside the traffic.
-    pub async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), Diagnostics> {
+    pub async fn prepare(&self, generation: &Arc<Generation>, meters: &Arc<Meters>) -> Result<(), Diagnostics> {
         let replies: Vec<_> = self
             .all
             .iter()
             .map(|(worker, _)| {
                 let (reply, result) = oneshot::channel();
-                let _ = worker.send(Command::Prepare { generation: generation.clone(), reply });
+                let _ = worker.send(Command::Prepare { generation: generation.clone(), meters: meters.clone(), reply });
                 result
             })
             .collect();

@@ -5,7 +5,7 @@
 
 use super::backend::{Backend, Backends};
 use crate::{
-    http::{Body, BodyError, path},
+    http::{Body, BodyError, path, trace::TRACEPARENT},
     script::{
         Scope,
         outbound::{Answer, Call, Failure, Outbound},
@@ -34,6 +34,10 @@ impl Outbound for Calls {
                 let (name, target) = (name.to_owned(), target.to_owned());
                 if let Some(exchange) = &scope.exchange {
                     call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
+                }
+                let trace = scope.exchange.as_ref().and_then(|exchange| exchange.account.trace.get().header());
+                if let Some(trace) = trace {
+                    call.headers.entry(TRACEPARENT).or_insert(trace);
                 }
                 let (pool, backends) = (self.pool.clone(), self.backends.clone());
                 Box::pin(async move {
@@ -83,7 +87,8 @@ async fn to_service(
             headers: &headers,
             body: &mut body,
         };
-        match pool.send(request, &timeouts).await {
+        let begun = Instant::now();
+        match backend.counted(begun, pool.send(request, &timeouts).await).0 {
             Ok(response) => break response,
             Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),
             Err(error) => return Err(failure(&error)),

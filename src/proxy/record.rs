@@ -1,7 +1,7 @@
-//! The record of an exchange: what the access log says when its last byte is out, or when its client is gone.
+//! The record of an exchange: what metrics and the access log say when its last byte is out, or when its client is gone.
 //!
 //! A [`Record`] is made with the exchange and moves into the response's body. Whatever happens to either, dropping it
-//! writes the line: an exchange that was dropped before its end is a 499, as nginx counts them.
+//! counts the exchange and writes the line: one that was dropped before its end is a 499, as nginx counts them.
 
 use super::{
     failure::Failure,
@@ -9,10 +9,13 @@ use super::{
     worker::{Ready, Worker},
 };
 use crate::{
-    gateway::prepared::Chain,
+    gateway::prepared::{Chain, Plugin},
     http::{Body, BodyError},
-    observe::access::{AccessLog, Line},
-    script::Exchange,
+    observe::{
+        access::{AccessLog, Field, Line},
+        metrics::{Ended, RouteMeter},
+    },
+    script::{Decision, Exchange, Hook, ScriptError, error::Fault},
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,12 +24,13 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 pub struct Record {
+    worker: Rc<Worker>,
+    ready: Rc<Ready>,
     exchange: Rc<Exchange>,
-    log: Option<AccessLog>,
-    generation: u64,
     status: Option<StatusCode>,
     failure: Option<&'static str>,
     bytes: u64,
@@ -34,16 +38,23 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(worker: &Worker, exchange: &Rc<Exchange>) -> Record {
-        Record {
+    /// Of an exchange that has been routed, or refused.
+    pub fn new(worker: &Rc<Worker>, ready: &Rc<Ready>, exchange: &Rc<Exchange>) -> Record {
+        let record = Record {
+            worker: worker.clone(),
+            ready: ready.clone(),
             exchange: exchange.clone(),
-            log: worker.access_log.clone(),
-            generation: worker.generation(),
             status: None,
             failure: None,
             bytes: 0,
             complete: false,
-        }
+        };
+        record.meter().in_flight.add(1);
+        record
+    }
+
+    fn meter(&self) -> &RouteMeter {
+        &self.ready.meters.routes[position(&self.ready, &self.exchange)].meter
     }
 
     pub fn failed(&mut self, failure: &Failure) {
@@ -54,45 +65,122 @@ impl Record {
         self.status = Some(status);
     }
 
-    /// Puts the record behind the body, and `on_log` behind the record. Where neither is wanted the body goes as it is.
-    pub fn follow(self, body: Body, exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>) -> Sent {
-        let after = (!chain.on_log.is_empty()).then(|| (ready.clone(), exchange.clone(), chain.clone()));
-        if self.log.is_none() && after.is_none() {
-            return Sent::bare(body);
-        }
-        Sent { body, tail: Some(Box::new(Tail { record: self, after })) }
+    /// Puts the record behind the body, and `on_log` behind the record.
+    pub fn follow(self, body: Body, chain: &Rc<Chain>) -> Sent {
+        let after = (!chain.on_log.is_empty()).then(|| chain.clone());
+        Sent { body, tail: Some(Tail { record: self, after }) }
     }
+}
+
+/// Where an exchange's meters are: the last ones are those of no route.
+fn position(ready: &Ready, exchange: &Exchange) -> usize {
+    exchange.account.route.get().unwrap_or(ready.meters.routes.len() - 1)
+}
+
+/// A hook ended.
+pub fn ran(
+    ready: &Ready,
+    hook: Hook,
+    plugin: &Plugin,
+    exchange: &Exchange,
+    took: Duration,
+    ended: &Result<Decision, ScriptError>,
+) {
+    exchange.account.ran(took);
+    let ended = match ended {
+        Ok(_) => Ended::Well,
+        Err(error) => match error.fault {
+            Fault::Limit(_) => Ended::Limit,
+            Fault::Syntax | Fault::Runtime | Fault::Returned => Ended::Failed,
+        },
+    };
+    ready.meters.ran(position(ready, exchange), plugin.place, hook as usize, took, ended);
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Some(log) = &self.log else { return };
-        let request = self.exchange.request.borrow();
+        let status = if self.complete { self.status.map_or(0, |status| status.as_u16()) } else { 499 };
+        let duration = self.exchange.started.elapsed();
+        let meter = self.meter();
+        meter.in_flight.add(-1);
+        meter.statuses.count(status);
+        meter.duration.observe(duration);
+        meter.request_bytes.add(self.exchange.account.received.get());
+        meter.response_bytes.add(self.bytes);
+        let Some(log) = &self.worker.access_log else { return };
+        if log.wants(|| self.worker.ids.random()) {
+            self.write(log, status, duration);
+        }
+    }
+}
+
+impl Record {
+    fn write(&self, log: &AccessLog, status: u16, duration: Duration) {
+        let exchange = &*self.exchange;
+        let account = &exchange.account;
+        let request = exchange.request.borrow();
+        let trace = account.trace.get().id();
+        let identity = if log.has(Field::Identity) { subject(exchange) } else { String::new() };
+        // An `on_request` that answers with an error refuses; with anything else it only answers.
+        let answered_by = account.answered_by.borrow();
+        let refused_by = answered_by.as_deref().filter(|_| status >= 400);
+        let flags = [
+            self.failure,
+            (!self.complete).then_some("client_closed"),
+            (status == 429 && refused_by.is_some()).then_some("limited"),
+        ];
+        let mut set = [""; 3];
+        let mut count = 0;
+        for flag in flags.into_iter().flatten() {
+            set[count] = flag;
+            count += 1;
+        }
         log.write(&Line {
-            id: self.exchange.id.as_str(),
+            id: exchange.id.as_str(),
+            trace_id: std::str::from_utf8(&trace).unwrap_or_default(),
             method: request.method.as_str(),
             host: request.host(),
             path: request.target.path(),
-            status: if self.complete { self.status.map_or(0, |status| status.as_u16()) } else { 499 },
-            route: &self.exchange.route.borrow(),
-            client: self.exchange.client.ip,
+            protocol: account.protocol.get(),
+            status,
+            route: &exchange.route.borrow(),
+            service: account.service.borrow().as_deref().unwrap_or_default(),
+            target: account.target.borrow().as_deref().unwrap_or_default(),
+            tries: account.tries.get(),
+            client: exchange.client.ip,
+            request_bytes: account.received.get(),
             bytes: self.bytes,
-            duration: self.exchange.started.elapsed(),
-            failure: self.failure,
-            generation: self.generation,
+            duration,
+            upstream: account.upstream.get(),
+            scripts: account.scripts.get(),
+            identity: &identity,
+            flags: &set[..count],
+            refused_by,
+            generation: self.ready.prepared.generation.number,
         });
     }
 }
 
+/// Who it is, and nothing else of what the token says.
+fn subject(exchange: &Exchange) -> String {
+    #[derive(serde::Deserialize)]
+    struct Identity {
+        sub: Option<String>,
+    }
+    let identity = exchange.identity.borrow();
+    let read = identity.as_deref().and_then(|text| serde_json::from_slice::<Identity>(text).ok());
+    read.and_then(|identity| identity.sub).unwrap_or_default()
+}
+
 struct Tail {
     record: Record,
-    after: Option<(Rc<Ready>, Rc<Exchange>, Rc<Chain>)>,
+    after: Option<Rc<Chain>>,
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        if let Some((ready, exchange, chain)) = self.after.take() {
-            tokio::task::spawn_local(life::log(ready, exchange, chain));
+        if let Some(chain) = self.after.take() {
+            tokio::task::spawn_local(life::log(self.record.ready.clone(), self.record.exchange.clone(), chain));
         }
     }
 }
@@ -100,7 +188,7 @@ impl Drop for Tail {
 /// The body of a response on its way to the client.
 pub struct Sent {
     body: Body,
-    tail: Option<Box<Tail>>,
+    tail: Option<Tail>,
 }
 
 impl Sent {

@@ -12,7 +12,10 @@ use crate::{
         prepared::{self, Prepared, prepare},
     },
     http::identity::IdentityHeaders,
-    observe::access::AccessLog,
+    observe::{
+        access::AccessLog,
+        metrics::{Meters, Metrics},
+    },
     script::{Services, outbound::Outbound},
     store::{RedisOptions, Stores, WorkerStore},
     upstream::{Pool, PoolLimits},
@@ -32,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// What a worker is told.
 pub enum Command {
     /// Compile and load; nothing is switched yet.
-    Prepare { generation: Arc<Generation>, reply: oneshot::Sender<Result<(), Diagnostics>> },
+    Prepare { generation: Arc<Generation>, meters: Arc<Meters>, reply: oneshot::Sender<Result<(), Diagnostics>> },
     /// Accept connections here from now on.
     Listen { socket: TcpListener, name: Option<String> },
     /// Close the listener with this address.
@@ -45,6 +48,7 @@ pub struct Shared {
     pub current: AtomicU64,
     pub stores: Arc<Stores>,
     pub access_log: Option<AccessLog>,
+    pub metrics: Arc<Metrics>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
     /// True once the process drains.
@@ -74,6 +78,7 @@ pub struct Ready {
     pub backends: Rc<Backends>,
     pub identity: IdentityHeaders,
     pub route_names: Vec<Arc<str>>,
+    pub meters: Arc<Meters>,
 }
 
 impl Worker {
@@ -106,6 +111,7 @@ pub fn run(
     index: usize,
     shared: Arc<Shared>,
     generation: Arc<Generation>,
+    meters: Arc<Meters>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     started: oneshot::Sender<Result<(), Diagnostics>>,
 ) {
@@ -120,7 +126,7 @@ pub fn run(
         let pool = Pool::new(PoolLimits::default());
         let client = Rc::new(OnceCell::new());
         let first = index == 0;
-        let made = make_ready(generation, &pool, &client, &shared, first, None).await;
+        let made = make_ready(generation, meters, &pool, &client, &shared, first, None).await;
         let (ready, store) = match made {
             Ok(made) => made,
             Err(diagnostics) => {
@@ -161,11 +167,18 @@ pub fn run(
 
 async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Listeners) {
     match command {
-        Command::Prepare { generation, reply } => {
+        Command::Prepare { generation, meters, reply } => {
             let store = worker.store.borrow_mut().take();
-            let made =
-                make_ready(generation, &worker.pool, &worker.client, &worker.shared, worker.first, store.as_ref())
-                    .await;
+            let made = make_ready(
+                generation,
+                meters,
+                &worker.pool,
+                &worker.client,
+                &worker.shared,
+                worker.first,
+                store.as_ref(),
+            )
+            .await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
                 worker.waiting.borrow_mut().push(Rc::new(ready));
@@ -182,6 +195,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
 
 async fn make_ready(
     generation: Arc<Generation>,
+    meters: Arc<Meters>,
     pool: &Pool,
     client: &Rc<OnceCell<reqwest::Client>>,
     shared: &Shared,
@@ -197,7 +211,7 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation.config));
+    let backends = Rc::new(Backends::new(&generation.config, &meters));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),
@@ -214,7 +228,7 @@ async fn make_ready(
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(generation.identity_headers());
     let route_names = generation.router.routes().iter().map(|route| Arc::from(route.name.value.as_str())).collect();
-    Ok((Ready { backends, identity, route_names, prepared }, own))
+    Ok((Ready { backends, identity, route_names, meters, prepared }, own))
 }
 
 /// Closes connections to targets that have been idle for too long. Each second: without a timer that is due soon, tokio

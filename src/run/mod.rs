@@ -7,9 +7,12 @@ mod watch;
 
 use crate::{
     admin,
-    config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
+    config::{AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
     gateway::generation::{self, Generation, Watch},
-    observe::access::{AccessLog, Form},
+    observe::{
+        access::{AccessLog, Field, Form},
+        metrics::{Metrics, RouteShape, Shape},
+    },
     proxy::{Shared, Workers, listen},
     store::{Stores, SystemClock},
 };
@@ -72,6 +75,8 @@ pub struct Gateway {
     watch: Watch,
     fingerprint: u64,
     status: cell::Sender<admin::Status>,
+    metrics: Arc<Metrics>,
+    access_log: Option<AccessLog>,
 }
 
 impl Gateway {
@@ -85,13 +90,14 @@ impl Gateway {
             return Err(RunError::Config(built.diagnostics));
         };
         let generation = Arc::new(generation);
+        let metrics = Arc::new(Metrics::new());
+        let meters = metrics.prepare(&shape(&generation));
+        let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
-            access_log: access_log(
-                &generation.config.access_log,
-                if options.dev { Form::Readable } else { Form::Json },
-            )?,
+            access_log: access_log.clone(),
+            metrics: metrics.clone(),
             open: options.dev,
             drain,
         });
@@ -100,10 +106,12 @@ impl Gateway {
             Count::Exactly(count) => count.get(),
         };
         let sockets = bind(&generation.config.listeners, &BTreeMap::new(), count)?;
-        let workers = Workers::start(count, shared, generation.clone()).await.map_err(|diagnostics| {
-            show(&diagnostics);
-            RunError::Config(diagnostics)
-        })?;
+        let workers =
+            Workers::start(count, shared, generation.clone(), meters.clone()).await.map_err(|diagnostics| {
+                show(&diagnostics);
+                RunError::Config(diagnostics)
+            })?;
+        metrics.switch(meters, generation.number);
         let watch = watch();
         let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
@@ -116,6 +124,8 @@ impl Gateway {
             fingerprint,
             watch,
             status,
+            metrics,
+            access_log,
         };
         gateway.listen(sockets);
         Ok(gateway)
@@ -152,7 +162,7 @@ impl Gateway {
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
-                admin::listen(admin, self.status.subscribe(), ask.clone())
+                admin::listen(admin, self.status.subscribe(), ask.clone(), self.metrics.clone())
                     .await
                     .map_err(|why| RunError::Bind { address: admin.address, why })?,
             ),
@@ -172,11 +182,18 @@ impl Gateway {
             tracing::info!("ready");
         }
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        // As nginx does: HUP reloads, USR1 reopens the log.
+        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = changes.settled() => { self.reload_if_changed().await; }
+                _ = reopen.recv() => {
+                    if let Some(log) = &self.access_log {
+                        log.reopen();
+                    }
+                }
                 _ = hangups.recv() => { self.reload().await; }
                 Some(reply) = asked.recv() => { let _ = reply.send(self.reload().await); }
             }
@@ -219,6 +236,7 @@ impl Gateway {
         }
         self.fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         self.watch = watch;
+        self.metrics.reloaded(result.is_ok());
         match result {
             Ok(warnings) => {
                 show(&warnings);
@@ -254,8 +272,10 @@ impl Gateway {
     async fn switch(&mut self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
         let new = &generation.config.listeners;
         let sockets = bind(new, &self.listening, self.workers.count()).map_err(|error| refused(&error, new))?;
-        self.workers.prepare(&generation).await?;
+        let meters = self.metrics.prepare(&shape(&generation));
+        self.workers.prepare(&generation, &meters).await?;
         self.workers.switch(generation.number);
+        self.metrics.switch(meters, generation.number);
         self.listen(sockets);
         let gone: Vec<SocketAddr> =
             self.listening.keys().filter(|address| !new.iter().any(|l| l.address == **address)).copied().collect();
@@ -297,12 +317,31 @@ fn refused(error: &RunError, listeners: &[Listener]) -> Diagnostics {
     diagnostics
 }
 
-fn access_log(log: &Log, form: Form) -> Result<Option<AccessLog>, RunError> {
-    Ok(match log {
-        Log::Off => None,
-        Log::Stdout => Some(AccessLog::to_stdout(form)?),
-        Log::File(path) => {
-            Some(AccessLog::to_file(path).map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
+/// What of a generation has metrics of its own.
+fn shape(generation: &Generation) -> Shape<'_> {
+    let scripts = |places: &[usize]| places.iter().map(|at| (*at, &*generation.places[*at].name)).collect();
+    let routes = generation.router.routes().iter().zip(&generation.chains).map(|(route, places)| RouteShape {
+        name: &route.name.value,
+        service: generation.config.service_of(route).map_or("", |service| &service.name.value),
+        scripts: scripts(places),
+    });
+    let unrouted = RouteShape { name: "", service: "", scripts: scripts(&generation.unrouted) };
+    Shape {
+        routes: routes.chain([unrouted]).collect(),
+        services: generation.config.services.iter().map(|service| &*service.name.value).collect(),
+    }
+}
+
+fn access_log(log: &Log, dev: bool, lost: Arc<AtomicU64>) -> Result<Option<AccessLog>, RunError> {
+    let fields = log.fields.iter().filter_map(|name| Field::named(name)).collect();
+    let to_file = matches!(log.to, AccessLogTo::File(_));
+    let form = Form { fields, sample: log.sample, readable: dev && !to_file };
+    Ok(match &log.to {
+        AccessLogTo::Off => None,
+        AccessLogTo::Stdout => Some(AccessLog::to_stdout(form, lost)?),
+        AccessLogTo::File(path) => {
+            let opened = AccessLog::to_file(path, form, lost);
+            Some(opened.map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
         }
     })
 }

@@ -4,7 +4,7 @@
 //! objects that scripts hold are handles to it. It never leaves its worker, so cells suffice. Bodies are read only
 //! when a script asks: until then they are streams that pass through untouched.
 
-use super::{Raise, Reply, Value, object::Failed};
+use super::{Account, Raise, Reply, Value, object::Failed};
 use crate::http::{
     Body, BodyError, NormalPath, content,
     encoding::{self, DecodeError},
@@ -38,6 +38,7 @@ pub struct Exchange {
     pub upstream: RefCell<Option<String>>,
     /// The most bytes of a body that a script may have read.
     pub max_body: usize,
+    pub account: Account,
 }
 
 /// What names a request in logs and in `x-request-id`, ready to be sent.

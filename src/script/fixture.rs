@@ -65,6 +65,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
         failed: RefCell::default(),
         upstream: RefCell::default(),
         max_body: 1 << 20,
+        account: Default::default(),
     })
 }
 

@@ -8,6 +8,7 @@
 //! Deliberately absent: access to files, processes and sockets, and any state that outlives an exchange but
 //! `kv`, `ctx.state` and what the stores keep.
 
+pub mod account;
 pub mod cache;
 pub mod convert;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod rhai;
 pub mod scope;
 pub mod value;
 
+pub use account::Account;
 pub use error::{Raise, ScriptError};
 pub use exchange::Exchange;
 pub use reply::Reply;

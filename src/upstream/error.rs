@@ -95,6 +95,18 @@ pub enum BadResponse {
 }
 
 impl UpstreamError {
+    /// The word for it, in logs and metrics.
+    pub fn word(&self) -> &'static str {
+        match &self.kind {
+            Kind::Timeout => "timeout",
+            Kind::Unresolved(_) | Kind::Refused(_) => "connect",
+            Kind::Reset(_) | Kind::Closed => "reset",
+            Kind::BadResponse(_) => "bad_response",
+            Kind::Client(_) | Kind::ClientStalled => "client",
+            Kind::BadRequest(_) => "bad_request",
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match &self.kind {

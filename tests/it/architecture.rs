@@ -14,15 +14,19 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("crypto", &[], "tokens and digests; pure functions"),
     ("store", &[], "counters and values; knows neither HTTP nor scripts"),
     ("upstream", &["http"], "connections to targets, with the framing rules of http"),
+    ("observe", &[], "counts, and where lines are written to; knows nothing of what it is told about"),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
     ("gateway", &["config", "http", "script"], "a generation: configuration and compiled scripts, routed"),
-    ("observe", &[], "where lines are written to"),
     (
         "proxy",
         &["config", "gateway", "http", "observe", "script", "store", "upstream"],
         "the life of an exchange uses all that serves it",
     ),
-    ("admin", &["config", "crypto", "proxy", "run", "script"], "asks the process; `run` is named for its answer only"),
+    (
+        "admin",
+        &["config", "crypto", "observe", "proxy", "run", "script"],
+        "asks the process; `run` is named for its answer only",
+    ),
     (
         "run",
         &["admin", "config", "gateway", "observe", "proxy", "store"],

@@ -5,16 +5,19 @@
 
 mod support;
 
+mod access_log;
 mod architecture;
 mod cli;
 mod dashboards;
 mod jwt_auth;
 mod limits;
+mod metrics;
 mod plugins;
 mod quickstart;
 mod rate_limit;
 mod readme;
 mod reload;
 mod routing;
+mod traces;
 mod transform;
 mod twins;

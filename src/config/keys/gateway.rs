@@ -2,8 +2,21 @@
 
 use super::{Section, key, kong, refused, without};
 
-pub const SECTIONS: &[&Section] =
-    &[&FILE, &LISTENER, &ADMIN, &LIMITS, &SERVICE, &TARGET, &ROUTE, &PLUGIN, &UPSTREAM, &UPSTREAM_TARGET, &DEV, &TRY];
+pub const SECTIONS: &[&Section] = &[
+    &FILE,
+    &LISTENER,
+    &ADMIN,
+    &ACCESS_LOG,
+    &LIMITS,
+    &SERVICE,
+    &TARGET,
+    &ROUTE,
+    &PLUGIN,
+    &UPSTREAM,
+    &UPSTREAM_TARGET,
+    &DEV,
+    &TRY,
+];
 
 #[rustfmt::skip] // One key a line reads as the table it is.
 pub const FILE: Section = Section {
@@ -14,7 +27,7 @@ pub const FILE: Section = Section {
         key("listen", "address, listener, or list of them", "127.0.0.1:8080", "where clients connect"),
         key("admin", "address, `off`, or admin", "127.0.0.1:9080", "the admin API and dashboard"),
         key("workers", "`auto` or a number", "auto", "worker threads; `auto` is one a core"),
-        key("access_log", "`stdout`, `off` or a file", "stdout", "one line an exchange"),
+        key("access_log", "`stdout`, `off`, a file, or access log", "stdout", "one line an exchange"),
         key("redis", "URL", "", "the store that several gateways share; empty: the embedded one"),
         key("plugins_dir", "folder", "./plugins", "the drop-in folder of plugins, relative to this file"),
         key("trusted_proxies", "list of networks", "[]", "whose `X-Forwarded-For` is believed"),
@@ -51,6 +64,19 @@ pub const ADMIN: Section = Section {
     keys: &[
         key("address", "IP address and port", "127.0.0.1:9080", ""),
         key("token", "string", "", "bearer token that every call must carry"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const ACCESS_LOG: Section = Section {
+    name: "access log",
+    at: "access_log",
+    doc: "One JSON line an exchange. No line holds a header, a cookie, a query or a body. The signal USR1 opens the file anew, after it was moved away. Read once, when the gateway starts.",
+    keys: &[
+        key("file", "`stdout`, `off` or a file", "stdout", "where lines go, relative to this file"),
+        key("sample", "number from 0 to 1", "1", "the share of the exchanges that is written"),
+        key("fields", "list of names", "all", "of `time`, `id`, `trace_id`, `client`, `identity` (`sub` alone), `method`, `host`, `path` (without the query), `protocol`, `status`, `flags`, `route`, `service`, `target`, `tries`, `request_bytes`, `bytes`, `duration_ms`, `upstream_ms`, `scripts_ms`, `generation`"),
     ],
     kong: &[],
 };

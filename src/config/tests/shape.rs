@@ -1,6 +1,6 @@
 //! What a text without mistakes becomes.
 
-use super::super::{AccessLog, OnError, PluginKind, Workers, find, load};
+use super::super::{AccessLogTo, OnError, PluginKind, Workers, find, load};
 use super::{env, good};
 
 const WHOLE: &str = include_str!("whole.yaml");
@@ -24,7 +24,7 @@ fn every_key_is_decoded() {
     let token = admin.token.as_ref().map(|t| t.0.as_str());
     assert_eq!((admin.address.to_string(), token), ("0.0.0.0:9080".to_owned(), Some("hunter2-hunter2")));
     assert_eq!(config.workers, Workers::Exactly(std::num::NonZeroUsize::MIN));
-    assert_eq!(config.access_log, AccessLog::File(folder.path().join("access.log")));
+    assert_eq!(config.access_log.to, AccessLogTo::File(folder.path().join("access.log")));
     assert_eq!(config.redis.as_ref().map(|r| r.value.0.as_str()), Some("redis://127.0.0.1:6379/0"));
     assert_eq!(config.plugins_dir.path, folder.path().join("extra"));
     assert_eq!(format!("{:?}", config.trusted_proxies), "[10.0.0.0/8, 192.0.2.1/32]");
@@ -106,7 +106,7 @@ fn defaults_are_those_of_the_design() {
 fn off_and_empty_values_switch_off() {
     let config = good("admin: off\naccess_log: off\nredis: ${REDIS_URL:-}\nroutes:\nplugins:\n");
     assert!(config.admin.is_none() && config.redis.is_none());
-    assert_eq!(config.access_log, AccessLog::Off);
+    assert_eq!(config.access_log.to, AccessLogTo::Off);
     assert!(good("redis: \"${EMPTY}\"\nadmin: false").redis.is_none());
 }
 
@@ -126,7 +126,7 @@ fn an_expanded_value_cannot_add_keys() {
     let source = super::Source::new("x", "services: [{name: '$${X}', url: http://h}]\naccess_log: ${X}");
     let config = super::load_source(&source, &inject).config.expect("a configuration");
     assert_eq!(config.services[0].name.value, "${X}");
-    assert_eq!(config.access_log, AccessLog::File("a\nadmin: off\n- {b: c}".into()));
+    assert_eq!(config.access_log.to, AccessLogTo::File("a\nadmin: off\n- {b: c}".into()));
     assert!(config.admin.is_some());
 }
 

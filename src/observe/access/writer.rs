@@ -1,0 +1,93 @@
+//! The thread that writes the access log, and what it loses.
+
+use super::{append, shown};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::Receiver,
+    },
+};
+
+pub enum Item {
+    /// With its line feed.
+    Line(Vec<u8>),
+    Reopen,
+}
+
+/// All that waits goes out together, up to about this many bytes.
+const BATCH: usize = 64 << 10;
+
+pub struct Out {
+    to: Box<dyn Write + Send>,
+    path: Option<PathBuf>,
+    /// The last write ended within a line.
+    torn: bool,
+}
+
+impl Out {
+    pub fn stdout() -> Out {
+        Out { to: Box::new(io::stdout()), path: None, torn: false }
+    }
+
+    pub fn file(path: &Path) -> io::Result<Out> {
+        Ok(Out { to: Box::new(append(path)?), path: Some(path.to_owned()), torn: false })
+    }
+
+    fn reopen(&mut self) {
+        let Some(path) = &self.path else { return };
+        match append(path) {
+            Ok(file) => (self.to, self.torn) = (Box::new(file), false),
+            Err(error) => tracing::error!(file = %path.display(), %error, "can't reopen the access log"),
+        }
+    }
+
+    /// Writes lines; gives how many are lost. Purposefully without a `BufWriter`, which keeps what it could not write and
+    /// would write it again.
+    fn write(&mut self, lines: &[u8]) -> usize {
+        if self.torn && self.to.write_all(b"\n").is_err() {
+            return count(lines);
+        }
+        let mut left = lines;
+        while !left.is_empty() {
+            match self.to.write(left) {
+                Ok(0) => break,
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let written = &lines[..lines.len() - left.len()];
+        self.torn = written.last().map_or(self.torn, |byte| *byte != b'\n');
+        let flushed = self.to.flush().is_ok();
+        if flushed { count(left) } else { count(lines) }
+    }
+}
+
+fn count(lines: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', lines).count()
+}
+
+pub fn write_lines(mut out: Out, items: &Receiver<Item>, lost: &AtomicU64) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut failing = false;
+    while let Ok(item) = items.recv() {
+        let mut next = Some(item);
+        while let Some(Item::Line(line)) = next {
+            batch.extend_from_slice(&line);
+            next = if batch.len() < BATCH { items.try_recv().ok() } else { None };
+        }
+        let missed = if batch.is_empty() { 0 } else { out.write(&batch) };
+        lost.fetch_add(missed as u64, Ordering::Relaxed);
+        // Once when it begins: a full disk must not fill another with complaints.
+        if missed > 0 && !failing {
+            tracing::error!(to = shown(out.path.as_ref()), lines = missed, "access log lines are being lost");
+        }
+        failing = if batch.is_empty() { failing } else { missed > 0 };
+        batch.clear();
+        if let Some(Item::Reopen) = next {
+            out.reopen();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the gateway counts, and its page at `/metrics`.
+//!
+//! [`Meters`] are the cells of one generation, found by position: nothing is looked up, locked or allocated when an
+//! exchange counts. A reload takes the cells of what stays on; what was removed leaves with its generation. The cells are
+//! shared by the workers: an exchange makes about six additions.
+
+mod cells;
+mod page;
+mod process;
+mod text;
+
+pub use cells::{Counter, Gauge, Histogram, Statuses};
+pub use text::{Format, Text};
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Hooks that have their own series, by position.
+pub const HOOKS: [&str; 6] = ["on_load", "on_request", "handle", "on_response", "on_error", "on_log"];
+/// Why a try at a target failed, as the log calls it.
+pub const ERRORS: [&str; 6] = ["timeout", "connect", "reset", "bad_response", "client", "bad_request"];
+
+/// Of the process.
+pub struct Metrics {
+    meters: Mutex<Arc<Meters>>,
+    pub connections: Gauge,
+    pub generation: Gauge,
+    reloads: [Counter; 2],
+    last_reload: Gauge,
+    /// Lines of the access log that were not written.
+    pub lost_lines: Arc<AtomicU64>,
+    started: f64,
+}
+
+/// Of a generation.
+pub struct Meters {
+    /// In the order of the router, and last the one of requests that match no route.
+    pub routes: Vec<Route>,
+    pub services: Vec<Arc<ServiceMeter>>,
+}
+
+pub struct Route {
+    pub meter: Arc<RouteMeter>,
+    scripts: Vec<(usize, Arc<ScriptMeter>)>,
+}
+
+#[derive(Default)]
+pub struct RouteMeter {
+    name: String,
+    service: String,
+    pub statuses: Statuses,
+    pub duration: Histogram,
+    pub request_bytes: Counter,
+    pub response_bytes: Counter,
+    pub in_flight: Gauge,
+}
+
+#[derive(Default)]
+pub struct ServiceMeter {
+    name: String,
+    pub duration: Histogram,
+    pub tries: Counter,
+    errors: [Counter; ERRORS.len()],
+}
+
+#[derive(Default)]
+pub struct ScriptMeter {
+    plugin: String,
+    hooks: [HookMeter; HOOKS.len()],
+}
+
+#[derive(Default)]
+struct HookMeter {
+    calls: Counter,
+    nanoseconds: Counter,
+    errors: Counter,
+    limit_hits: Counter,
+}
+
+/// How a hook ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Well,
+    Failed,
+    /// Stopped at a limit.
+    Limit,
+}
+
+/// What a generation has to count: names only.
+pub struct Shape<'a> {
+    pub routes: Vec<RouteShape<'a>>,
+    pub services: Vec<&'a str>,
+}
+
+pub struct RouteShape<'a> {
+    /// Empty for requests that match no route.
+    pub name: &'a str,
+    /// Empty when a script answers.
+    pub service: &'a str,
+    /// The places of its scripts, and their plugins.
+    pub scripts: Vec<(usize, &'a str)>,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        Metrics {
+            meters: Mutex::new(Arc::new(Meters { routes: Vec::new(), services: Vec::new() })),
+            connections: Gauge::default(),
+            generation: Gauge::default(),
+            reloads: Default::default(),
+            last_reload: Gauge::default(),
+            lost_lines: Arc::default(),
+            started,
+        }
+    }
+
+    /// Cells for the next generation; those of the current one that stay go on.
+    pub fn prepare(&self, shape: &Shape<'_>) -> Arc<Meters> {
+        Arc::new(Meters::following(&self.current(), shape))
+    }
+
+    /// From now on these are shown.
+    pub fn switch(&self, meters: Arc<Meters>, generation: u64) {
+        *self.meters.lock().unwrap_or_else(PoisonError::into_inner) = meters;
+        self.generation.set(generation as i64);
+        self.last_reload.set(1);
+    }
+
+    /// Counts a reload; the first generation is none.
+    pub fn reloaded(&self, success: bool) {
+        self.reloads[usize::from(success)].increment();
+        self.last_reload.set(i64::from(success));
+    }
+
+    fn current(&self) -> Arc<Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Meters {
+    fn following(old: &Meters, shape: &Shape<'_>) -> Meters {
+        let routes: HashMap<_, _> =
+            old.routes.iter().map(|route| ((&*route.meter.name, &*route.meter.service), route)).collect();
+        let services: HashMap<_, _> = old.services.iter().map(|service| (&*service.name, service)).collect();
+        let service = |name: &&str| match services.get(name) {
+            Some(known) => (*known).clone(),
+            None => Arc::new(ServiceMeter { name: (*name).to_owned(), ..ServiceMeter::default() }),
+        };
+        Meters {
+            routes: shape.routes.iter().map(|new| new.meter(routes.get(&(new.name, new.service)).copied())).collect(),
+            services: shape.services.iter().map(service).collect(),
+        }
+    }
+
+    /// A hook of the script at `place` ended on this route.
+    pub fn ran(&self, route: usize, place: usize, hook: usize, took: Duration, ended: Ended) {
+        // A chain is a handful of scripts.
+        let script = self.routes[route].scripts.iter().find(|(at, _)| *at == place);
+        let Some(meter) = script.and_then(|(_, script)| script.hooks.get(hook)) else { return };
+        meter.calls.increment();
+        meter.nanoseconds.add(took.as_nanos() as u64);
+        if ended != Ended::Well {
+            meter.errors.increment();
+        }
+        if ended == Ended::Limit {
+            meter.limit_hits.increment();
+        }
+    }
+}
+
+impl RouteShape<'_> {
+    fn meter(&self, known: Option<&Route>) -> Route {
+        let meter = match known {
+            Some(known) => known.meter.clone(),
+            None => Arc::new(RouteMeter {
+                name: self.name.to_owned(),
+                service: self.service.to_owned(),
+                ..RouteMeter::default()
+            }),
+        };
+        let mut scripts: Vec<(usize, Arc<ScriptMeter>)> = Vec::with_capacity(self.scripts.len());
+        for (place, plugin) in &self.scripts {
+            // Two uses of one plugin on a route are one series.
+            let known = scripts.iter().chain(known.into_iter().flat_map(|known| &known.scripts));
+            let meter = known.map(|(_, meter)| meter).find(|meter| meter.plugin == *plugin).cloned();
+            let new = || Arc::new(ScriptMeter { plugin: (*plugin).to_owned(), ..ScriptMeter::default() });
+            scripts.push((*place, meter.unwrap_or_else(new)));
+        }
+        Route { meter, scripts }
+    }
+}
+
+impl ServiceMeter {
+    /// A try at a target failed, for a reason of [`ERRORS`].
+    pub fn failed(&self, kind: &str) {
+        if let Some(at) = ERRORS.iter().position(|known| *known == kind) {
+            self.errors[at].increment();
+        }
+    }
+}

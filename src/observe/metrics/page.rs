@@ -1,0 +1,106 @@
+//! The page: every family with its samples, in a fixed order.
+
+use super::{
+    ERRORS, HOOKS, HookMeter, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
+    cells::Counter,
+    process,
+    text::{Format, Labels, Text},
+};
+use std::sync::atomic::Ordering;
+
+impl Metrics {
+    /// The page at `/metrics`.
+    pub fn text(&self, format: Format) -> String {
+        let mut text = Text::new(format);
+        let meters = self.current();
+        routes(&mut text, &meters);
+        services(&mut text, &meters);
+        scripts(&mut text, &meters);
+        self.process(&mut text);
+        process::write(&mut text, self.started);
+        text.finish()
+    }
+
+    fn process(&self, text: &mut Text) {
+        text.gauge("gatewright_connections", "Open connections of clients.");
+        text.sample(&[], self.connections.get());
+        text.gauge("gatewright_generation", "The number of the generation that serves.");
+        text.sample(&[], self.generation.get());
+        text.counter("gatewright_reloads", "Reloads, by how they ended.");
+        for (result, count) in ["failure", "success"].into_iter().zip(&self.reloads) {
+            text.sample(&[("result", result)], count.get());
+        }
+        text.gauge("gatewright_last_reload_success", "1 when the last reload succeeded, or none was tried.");
+        text.sample(&[], self.last_reload.get());
+        text.counter("gatewright_access_log_lost_lines", "Lines of the access log that could not be written.");
+        text.sample(&[], self.lost_lines.load(Ordering::Relaxed));
+    }
+}
+
+fn routes(text: &mut Text, meters: &Meters) {
+    let labelled = |meter: &RouteMeter, each: &mut dyn FnMut(Labels<'_>)| each(&[("route", &meter.name)]);
+    text.counter("gatewright_requests", "Exchanges that ended, by route, service and status.");
+    for Route { meter, .. } in &meters.routes {
+        for (status, count) in meter.statuses.counted() {
+            text.sample(&[("route", &meter.name), ("service", &meter.service), ("status", &status)], count);
+        }
+    }
+    text.histogram("gatewright_request_duration_seconds", "From the request's head to the response's last byte.");
+    for Route { meter, .. } in &meters.routes {
+        labelled(meter, &mut |labels| text.distribution(labels, &meter.duration));
+    }
+    let mut bytes = |name, help, of: fn(&RouteMeter) -> &Counter| {
+        text.counter(name, help);
+        for Route { meter, .. } in &meters.routes {
+            labelled(meter, &mut |labels| text.sample(labels, of(meter).get()));
+        }
+    };
+    bytes("gatewright_request_bytes", "Bytes of request bodies.", |meter| &meter.request_bytes);
+    bytes("gatewright_response_bytes", "Bytes of response bodies.", |meter| &meter.response_bytes);
+    text.gauge("gatewright_requests_in_flight", "Exchanges that have begun and not ended.");
+    for Route { meter, .. } in &meters.routes {
+        labelled(meter, &mut |labels| text.sample(labels, meter.in_flight.get()));
+    }
+}
+
+fn services(text: &mut Text, meters: &Meters) {
+    text.histogram("gatewright_upstream_duration_seconds", "From a try's start to the head of the target's response.");
+    for service in &meters.services {
+        text.distribution(&[("service", &service.name)], &service.duration);
+    }
+    text.counter("gatewright_upstream_tries", "Requests sent to targets, retries and calls by scripts included.");
+    for service in &meters.services {
+        text.sample(&[("service", &service.name)], service.tries.get());
+    }
+    text.counter("gatewright_upstream_errors", "Tries that failed, by what failed.");
+    for ServiceMeter { name, errors, .. } in meters.services.iter().map(|service| &**service) {
+        for (kind, count) in ERRORS.iter().zip(errors).filter(|(_, count)| count.get() > 0) {
+            text.sample(&[("service", name), ("kind", kind)], count.get());
+        }
+    }
+}
+
+fn scripts(text: &mut Text, meters: &Meters) {
+    let mut family = |name, help, value: &dyn Fn(&HookMeter) -> f64| {
+        text.counter(name, help);
+        for Route { meter, scripts } in &meters.routes {
+            for (at, script) in scripts.iter().map(|(_, script)| script).enumerate() {
+                // Two places that share their cells are shown once.
+                if scripts[..at].iter().any(|(_, before)| std::ptr::eq(&**before, &**script)) {
+                    continue;
+                }
+                let ScriptMeter { plugin, hooks } = &**script;
+                for (hook, cells) in HOOKS.iter().zip(hooks).filter(|(_, cells)| cells.calls.get() > 0) {
+                    let labels = [("plugin", &**plugin), ("hook", *hook), ("route", &meter.name)];
+                    text.sample(&labels, value(cells));
+                }
+            }
+        }
+    };
+    family("gatewright_script_calls", "Calls of hooks.", &|hook| hook.calls.get() as f64);
+    family("gatewright_script_duration_seconds", "Time in hooks, waiting for others included.", &|hook| {
+        hook.nanoseconds.get() as f64 / 1e9
+    });
+    family("gatewright_script_errors", "Hooks that failed.", &|hook| hook.errors.get() as f64);
+    family("gatewright_script_limit_hits", "Hooks that were stopped at a limit.", &|hook| hook.limit_hits.get() as f64);
+}

@@ -1,0 +1,46 @@
+//! What an exchange has come to so far, for the access log and the metrics: times, tries, who refused it.
+//!
+//! Each step of the exchange's life writes its own part; nothing here is seen by scripts.
+
+use crate::http::trace::Trace;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+    time::Duration,
+};
+
+#[derive(Default)]
+pub struct Account {
+    /// This exchange's span.
+    pub trace: Cell<Trace>,
+    /// Of the client's request: `HTTP/1.1`.
+    pub protocol: Cell<&'static str>,
+    /// The route's position in the router.
+    pub route: Cell<Option<usize>>,
+    /// Bytes of the request's body that the client announced or sent.
+    pub received: Cell<u64>,
+    /// The service that it was forwarded to.
+    pub service: RefCell<Option<Arc<str>>>,
+    /// The target of the last try, as `host:port`.
+    pub target: RefCell<Option<Arc<str>>>,
+    pub tries: Cell<u32>,
+    /// From the start of a try to the head of its answer, all tries together.
+    pub upstream: Cell<Duration>,
+    /// In hooks, waiting included.
+    pub scripts: Cell<Duration>,
+    /// The plugin whose `on_request` answered.
+    pub answered_by: RefCell<Option<Arc<str>>>,
+}
+
+impl Account {
+    pub fn tried(&self, service: &Arc<str>, target: &Arc<str>, took: Duration) {
+        self.tries.set(self.tries.get() + 1);
+        self.upstream.set(self.upstream.get() + took);
+        self.service.replace(Some(service.clone()));
+        self.target.replace(Some(target.clone()));
+    }
+
+    pub fn ran(&self, took: Duration) {
+        self.scripts.set(self.scripts.get() + took);
+    }
+}

@@ -1,0 +1,152 @@
+//! The access log: what a line says and never says, sampling, choice of fields, rotation, a full disk.
+
+use crate::support::{
+    Client, Request, Upstream, eventually, gateway, reply,
+    token::{Key, ada},
+};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// Waits for so many lines.
+fn wait(file: &Path, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} lines"), || Some(lines(file)).filter(|lines| lines.len() >= count))
+}
+
+const REFUSE: &str = "return { on_request = function() return reply.text(429, 'later') end }\n";
+
+#[test]
+fn a_line_says_all_about_an_exchange() {
+    let users = Upstream::start(|_| reply(201, "hello"));
+    let key = Key::make("HS256");
+    let gateway = gateway(
+        "
+access_log: access.log
+services:
+  - name: users
+    url: ${users}
+    routes:
+      - {name: users, paths: [/users], plugins: [{name: jwt-auth, config: {secret: '${SECRET}', algorithms: [HS256]}}]}
+",
+    )
+    .url("users", &users)
+    .env("SECRET", key.text())
+    .start();
+    let token = key.token("HS256", &ada());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = Request::post("/users/1?token=s3cret", "12345678")
+        .header("host", "api.test")
+        .header("x-request-id", "my-id")
+        .header("traceparent", parent)
+        .header("cookie", "session=s3cret")
+        .bearer(&token);
+    assert_eq!(gateway.send(request).status, 201);
+    let file = gateway.files.path("access.log");
+    let mut line = wait(&file, 1).remove(0);
+    for time in ["time", "duration_ms", "upstream_ms", "scripts_ms"] {
+        assert!(line[time].as_f64().is_some_and(|time| time > 0.0), "{time} of {line}");
+        line.as_object_mut().expect("an object").remove(time);
+    }
+    let identity = line["identity"].clone();
+    // A file that changed while it started has been loaded again.
+    let generation = line["generation"].clone();
+    let expected = json!({
+        "id": "my-id", "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "identity": identity,
+        "method": "POST", "host": "api.test", "path": "/users/1", "protocol": "HTTP/1.1", "status": 201, "flags": [],
+        "route": "users", "service": "users", "target": users.address().to_string(), "tries": 1,
+        "request_bytes": 8, "bytes": 5, "generation": generation,
+    });
+    assert_eq!(line, expected);
+    let text = fs::read_to_string(&file).expect("the log");
+    for secret in ["s3cret", &token] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[test]
+fn flags_say_why() {
+    let gateway = gateway(
+        "
+access_log: {file: access.log, fields: [path, status, flags]}
+services:
+  - {name: dead, url: '${dead}', routes: [{name: dead, paths: [/dead]}]}
+routes:
+  - {name: limited, paths: [/limited], plugins: [{script: refuse.lua}, {script: answer.lua}]}
+",
+    )
+    .url("dead", &Upstream::dead())
+    .file("refuse.lua", REFUSE)
+    .file("answer.lua", "return { handle = function() return reply.text(200, 'hi') end }\n")
+    .start();
+    for path in ["/nowhere", "/dead", "/limited"] {
+        gateway.get(path);
+    }
+    let expected = [
+        json!({"path": "/nowhere", "status": 404, "flags": ["no_route"]}),
+        json!({"path": "/dead", "status": 502, "flags": ["connect"]}),
+        json!({"path": "/limited", "status": 429, "flags": ["limited", "refused:refuse.lua"]}),
+    ];
+    assert_eq!(wait(&gateway.files.path("access.log"), 3), expected);
+}
+
+#[test]
+fn a_client_that_leaves_is_said_to_have_left() {
+    let slow = Upstream::start(|_| reply(200, "late").after(std::time::Duration::from_secs(20)));
+    let gateway = gateway(
+        "access_log: {file: access.log, fields: [status, flags]}\nservices:\n  - {name: s, url: '${slow}', routes: [{name: s, paths: [/]}]}\n",
+    )
+    .url("slow", &slow)
+    .start();
+    let mut client = gateway.connect();
+    client.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    eventually("the request arrived", || (!slow.requests().is_empty()).then_some(()));
+    drop(client);
+    let line = wait(&gateway.files.path("access.log"), 1).remove(0);
+    assert_eq!(line, json!({"status": 499, "flags": ["client_closed"]}));
+}
+
+#[test]
+fn a_sample_of_none_writes_none() {
+    let gateway = gateway("access_log: {file: access.log, sample: 0}\nadmin: 127.0.0.1:0\n").start();
+    assert_eq!(gateway.get("/x").status, 404);
+    // Its metrics count it after the log was asked.
+    counted(gateway.address_of("admin"), r#"gatewright_requests_total{route="",service="",status="404"} 1"#);
+    assert_eq!(lines(&gateway.files.path("access.log")), [Value::Null; 0]);
+}
+
+#[test]
+fn the_log_is_opened_anew_by_usr1() {
+    let gateway = gateway("access_log: {file: access.log, fields: [path]}\n").start();
+    let (log, moved) = (gateway.files.path("access.log"), gateway.files.path("access.log.1"));
+    gateway.get("/one");
+    wait(&log, 1);
+    fs::rename(&log, &moved).expect("a rename");
+    gateway.get("/two");
+    assert_eq!(wait(&moved, 2)[1], json!({"path": "/two"}));
+    gateway.signal("USR1");
+    eventually("the new file", || log.exists().then_some(()));
+    gateway.get("/three");
+    assert_eq!(wait(&log, 1), [json!({"path": "/three"})]);
+    assert_eq!(lines(&moved).len(), 2);
+}
+
+#[test]
+fn a_full_disk_loses_lines_and_counts_them() {
+    let gateway = gateway("access_log: /dev/full\nadmin: 127.0.0.1:0\n").start();
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/x").status, 404);
+    }
+    counted(gateway.address_of("admin"), "gatewright_access_log_lost_lines_total 3");
+    gateway.log_contains("access log lines are being lost");
+}
+
+fn counted(admin: std::net::SocketAddr, line: &str) {
+    eventually(line, || {
+        let text = Client::connect(admin).send(&Request::get("/metrics")).text();
+        text.lines().any(|each| each == line).then_some(())
+    });
+}

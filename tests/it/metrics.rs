@@ -1,0 +1,127 @@
+//! The page at `/metrics`: what is counted, under which labels, in both formats, across reloads.
+
+use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply, repository};
+use std::collections::BTreeSet;
+
+const YAML: &str = "
+admin: 127.0.0.1:0
+services:
+  - {name: users, url: '${users}', routes: [{name: users, paths: [/users]}]}
+  - {name: dead, url: '${dead}', routes: [{name: dead, paths: [/dead]}]}
+routes:
+  - {name: script, paths: [/script], plugins: [{script: a.lua}]}
+";
+const SCRIPT: &str = "local M = {}\nfunction M.handle(req)\n  if req.path == '/script/fail' then error('no') end\n  return reply.text(200, 'hi')\nend\nreturn M\n";
+
+fn page(gateway: &Gateway, accept: &str) -> (String, String) {
+    let mut client = Client::connect(gateway.address_of("admin"));
+    let answer = client.send(&Request::get("/metrics").header("accept", accept)).ok();
+    (answer.header("content-type").unwrap_or_default().to_owned(), answer.text())
+}
+
+/// Waits for this line: an exchange counts when its last byte is out, a moment after its client has it.
+fn has(gateway: &Gateway, line: &str) {
+    let seen = std::cell::RefCell::default();
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually(line, || {
+            let text = page(gateway, "").1;
+            let found = text.lines().any(|each| each == line);
+            seen.replace(text);
+            found.then_some(())
+        });
+    }));
+    assert!(found.is_ok(), "no `{line}` in\n{}", seen.borrow());
+}
+
+fn started() -> (Gateway, Upstream) {
+    let users = Upstream::start(|_| reply(201, "hello"));
+    let given = gateway(YAML).url("users", &users).url("dead", &Upstream::dead()).file("a.lua", SCRIPT);
+    (given.start(), users)
+}
+
+#[test]
+fn exchanges_are_counted_by_route_service_and_status() {
+    let (gateway, _users) = started();
+    assert_eq!(gateway.send(Request::post("/users/1", "12345678")).status, 201);
+    assert_eq!(gateway.get("/dead").status, 502);
+    assert_eq!(gateway.get("/nowhere").status, 404);
+    has(&gateway, r#"gatewright_requests_total{route="users",service="users",status="201"} 1"#);
+    has(&gateway, r#"gatewright_requests_total{route="dead",service="dead",status="502"} 1"#);
+    has(&gateway, r#"gatewright_requests_total{route="",service="",status="404"} 1"#);
+    has(&gateway, r#"gatewright_request_bytes_total{route="users"} 8"#);
+    has(&gateway, r#"gatewright_response_bytes_total{route="users"} 5"#);
+    has(&gateway, r#"gatewright_request_duration_seconds_count{route="users"} 1"#);
+    has(&gateway, r#"gatewright_request_duration_seconds_bucket{route="users",le="+Inf"} 1"#);
+    has(&gateway, r#"gatewright_upstream_tries_total{service="users"} 1"#);
+    has(&gateway, r#"gatewright_upstream_duration_seconds_count{service="users"} 1"#);
+    has(&gateway, r#"gatewright_upstream_errors_total{service="dead",kind="connect"} 1"#);
+    has(&gateway, r#"gatewright_requests_in_flight{route="users"} 0"#);
+    has(&gateway, "gatewright_connections 0");
+}
+
+#[test]
+fn scripts_are_counted_by_plugin_hook_and_route() {
+    let (gateway, _users) = started();
+    assert_eq!(gateway.get("/script").status, 200);
+    assert_eq!(gateway.get("/script/fail").status, 500);
+    has(&gateway, r#"gatewright_script_calls_total{plugin="a.lua",hook="handle",route="script"} 2"#);
+    has(&gateway, r#"gatewright_script_errors_total{plugin="a.lua",hook="handle",route="script"} 1"#);
+    has(&gateway, r#"gatewright_script_limit_hits_total{plugin="a.lua",hook="handle",route="script"} 0"#);
+}
+
+#[test]
+fn counts_survive_reloads_and_removed_routes_leave() {
+    let (gateway, users) = started();
+    assert_eq!(gateway.get("/users").status, 201);
+    assert_eq!(gateway.get("/script").status, 200);
+    has(&gateway, r#"gatewright_script_calls_total{plugin="a.lua",hook="handle",route="script"} 1"#);
+    let yaml = format!(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\naccess_log: off\nservices:\n  - {{name: users, url: '{}', routes: [{{name: users, paths: [/users]}}]}}\n",
+        users.url()
+    );
+    gateway.files.replace("gateway.yaml", &yaml);
+    let text = eventually("the route left", || Some(page(&gateway, "").1).filter(|text| !text.contains("script\"")));
+    assert!(text.contains("gatewright_last_reload_success 1\n"), "{text}");
+    assert!(text.contains(r#"gatewright_requests_total{route="users",service="users",status="201"} 1"#), "{text}");
+    assert!(!text.contains("script\""), "{text}");
+    gateway.files.replace("gateway.yaml", "nonsense: 1\n");
+    has(&gateway, r#"gatewright_reloads_total{result="failure"} 1"#);
+    has(&gateway, "gatewright_last_reload_success 0");
+}
+
+#[test]
+fn the_format_is_what_the_scraper_asks_for() {
+    let (gateway, _users) = started();
+    let (kind, text) = page(&gateway, "application/openmetrics-text; version=1.0.0,text/plain;q=0.5");
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.contains("# TYPE gatewright_requests counter\n") && text.ends_with("\n# EOF\n"), "{text}");
+    let (kind, text) = page(&gateway, "text/plain");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("# TYPE gatewright_requests_total counter\n") && !text.contains("# EOF"), "{text}");
+    for name in ["process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"] {
+        assert!(text.contains(&format!("\n{name} ")), "{name} is not in\n{text}");
+    }
+}
+
+/// Every name that the dashboard's queries use is a family of the page.
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist() {
+    let (gateway, _users) = started();
+    let page = page(&gateway, "").1;
+    let families: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let file = std::fs::read_to_string(repository("examples/grafana/dashboard.json")).expect("the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut asked = 0;
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
+        let expression = target["expr"].as_str().expect("a query");
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("gatewright_") || word.starts_with("process_")) {
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            assert!(families.contains(name) || family.is_some_and(|name| families.contains(name)), "{name}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 10, "only {asked} metrics on {} panels", panels.len());
+}

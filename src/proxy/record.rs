@@ -165,11 +165,11 @@ impl Record {
 fn subject(exchange: &Exchange) -> String {
     #[derive(serde::Deserialize)]
     struct Identity {
-        sub: Option<String>,
+        id: Option<String>,
     }
     let identity = exchange.identity.borrow();
     let read = identity.as_deref().and_then(|text| serde_json::from_slice::<Identity>(text).ok());
-    read.and_then(|identity| identity.sub).unwrap_or_default()
+    read.and_then(|identity| identity.id).unwrap_or_default()
 }
 
 struct Tail {

@@ -51,11 +51,10 @@ services:
         assert!(line[time].as_f64().is_some_and(|time| time > 0.0), "{time} of {line}");
         line.as_object_mut().expect("an object").remove(time);
     }
-    let identity = line["identity"].clone();
     // A file that changed while it started has been loaded again.
     let generation = line["generation"].clone();
     let expected = json!({
-        "id": "my-id", "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "identity": identity,
+        "id": "my-id", "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "identity": ada()["sub"],
         "method": "POST", "host": "api.test", "path": "/users/1", "protocol": "HTTP/1.1", "status": 201, "flags": [],
         "route": "users", "service": "users", "target": users.address().to_string(), "tries": 1,
         "request_bytes": 8, "bytes": 5, "generation": generation,

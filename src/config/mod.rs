@@ -6,6 +6,7 @@
 //! opens a socket, and any knowledge of plugins, scripts or the rest of the crate.
 
 mod check;
+mod compression;
 mod diagnostic;
 mod expand;
 mod file;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 use http::HeaderName;
 use ipnet::IpNet;
 
+pub use compression::{Coding, Compression};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use limits::Limits;
 pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
@@ -68,6 +70,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub identity_headers: Vec<HeaderName>,
     pub limits: Limits,
+    /// Absent when answers are sent as they are.
+    pub compression: Option<Compression>,
     /// Disabled ones included: routes refer to services by position.
     pub services: Vec<Service>,
     /// All of them, those of services in the order of the services, then those at the top; without those of disabled

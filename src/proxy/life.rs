@@ -16,7 +16,7 @@ use crate::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, forwarded, hop, police},
+    http::{Body, NormalPath, compression::compress, forwarded, hop, police},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
@@ -306,13 +306,17 @@ fn send(
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
     };
-    let body = response.body.take();
+    let mut body = response.body.take();
     let mut headers = std::mem::take(&mut response.headers);
     headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
     // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
     hop::strip_response(&mut headers);
     if exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
+    }
+    if let Some(policy) = &ready.prepared.generation.config.compression {
+        let request = exchange.request.borrow();
+        body = compress(policy, &request.method, &request.headers, response.status, &mut headers, body);
     }
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -7,6 +7,7 @@ mod support;
 
 mod architecture;
 mod cli;
+mod compression;
 mod dashboards;
 mod jwt_auth;
 mod limits;

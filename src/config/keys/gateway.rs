@@ -2,8 +2,21 @@
 
 use super::{Section, key, kong, refused, without};
 
-pub const SECTIONS: &[&Section] =
-    &[&FILE, &LISTENER, &ADMIN, &LIMITS, &SERVICE, &TARGET, &ROUTE, &PLUGIN, &UPSTREAM, &UPSTREAM_TARGET, &DEV, &TRY];
+pub const SECTIONS: &[&Section] = &[
+    &FILE,
+    &LISTENER,
+    &ADMIN,
+    &LIMITS,
+    &COMPRESSION,
+    &SERVICE,
+    &TARGET,
+    &ROUTE,
+    &PLUGIN,
+    &UPSTREAM,
+    &UPSTREAM_TARGET,
+    &DEV,
+    &TRY,
+];
 
 #[rustfmt::skip] // One key a line reads as the table it is.
 pub const FILE: Section = Section {
@@ -20,6 +33,7 @@ pub const FILE: Section = Section {
         key("trusted_proxies", "list of networks", "[]", "whose `X-Forwarded-For` is believed"),
         key("identity_headers", "list of header names", "[x-user-id, x-user-email]", "removed from every request of a client, in any spelling"),
         key("limits", "limits", "", "what a request or script may use"),
+        key("compression", "`on`, `off` or compression", "off", "compress answers for clients that accept it"),
         key("services", "list of services", "[]", "the backends"),
         key("routes", "list of routes", "[]", "routes that name their service, or have none and are answered by a script"),
         key("plugins", "list of plugins", "[]", "plugins on every route, or on the `service` or `route` that they name"),
@@ -66,6 +80,19 @@ pub const LIMITS: Section = Section {
         key("max_body_size", "size", "8MiB", "a body that a script reads; bodies that stream are not limited"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const COMPRESSION: Section = Section {
+    name: "compression",
+    at: "compression",
+    doc: "Which answers are compressed. Never those that are encoded already, event streams, gRPC, or `no-transform`.",
+    keys: &[
+        key("codings", "list", "[zstd, br, gzip]", "the first that a client likes best is used"),
+        key("min_length", "size", "1KiB", "shorter bodies are sent as they are"),
+        key("types", "list of content types", "text, JSON, XML, JavaScript, SVG", "`text/*` for all below it"),
     ],
     kong: &[],
 };

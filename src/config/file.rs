@@ -97,6 +97,9 @@ fn services_and_routes(
             routes.push(written);
         }
     }
+    for written in &mut routes {
+        place_split(written, &services, diagnostics);
+    }
     (services, named_apart(routes))
 }
 
@@ -115,6 +118,23 @@ fn find_service(written: &mut Written, services: &[Service], diagnostics: &mut D
             let names = services.iter().map(|service| &service.name);
             diagnostics.push(Diagnostic::undefined("service", wanted, names));
         }
+    }
+}
+
+fn place_split(written: &mut Written, services: &[Service], diagnostics: &mut Diagnostics) {
+    let Some(traffic) = &mut written.route.traffic else { return };
+    for (wanted, weight) in &written.split {
+        match services.iter().position(|service| service.name.value == wanted.value) {
+            Some(index) => traffic.split.push((index, *weight)),
+            None => {
+                let names = services.iter().map(|service| &service.name);
+                diagnostics.push(Diagnostic::undefined("service", wanted, names));
+            }
+        }
+    }
+    // Its deadline and `Host` rule are those of the first, until one is chosen.
+    if written.route.service.is_none() {
+        written.route.service = traffic.split.first().map(|(index, _)| *index);
     }
 }
 

@@ -27,6 +27,7 @@ mod source;
 mod table;
 mod target;
 mod toml;
+mod traffic;
 pub mod units;
 mod upstream;
 mod yaml;
@@ -53,6 +54,7 @@ pub use route::Route;
 pub use service::Service;
 pub use source::{Source, Span, Spanned};
 pub use target::{Scheme, Target};
+pub use traffic::{Fault, Fixed, HeaderChanges, Part, Template, Traffic};
 
 use file::File;
 

@@ -171,7 +171,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         let own = places.add(&format!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
         let service = route.service.map_or(&[][..], |service| &of_services[service]);
         let chain = narrow(&narrow(&global, service), &own);
-        if route.service.is_none() && !chain.iter().any(|used| used.place.is_some()) {
+        if route.service.is_none() && !route.answers_itself() && !chain.iter().any(|used| used.place.is_some()) {
             let message = format!("route `{}`: nothing answers it", route.name.value);
             let help = "put it below a service, or give it a script with `handle`";
             diagnostics.push(Diagnostic::error(&route.span, message).help(help));

@@ -81,7 +81,7 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
 /// A route without a service needs a script with `handle`.
 fn check_answered(generation: &Generation, chains: &[Rc<Chain>], diagnostics: &mut Diagnostics) {
     for (route, chain) in generation.router.routes().iter().zip(chains) {
-        if route.service.is_none() && chain.handle.is_none() {
+        if route.service.is_none() && !route.answers_itself() && chain.handle.is_none() {
             let message =
                 format!("route `{}`: none of its scripts has `handle`, so nothing answers it", route.name.value);
             let help = "put it below a service, or give a script of it a `handle(req, ctx)`";

@@ -8,6 +8,7 @@ use super::{
     failure::Failure,
     forward::{Plan, forward},
     record::{Record, Sent},
+    traffic,
     worker::{Ready, Worker},
 };
 use crate::{
@@ -189,6 +190,12 @@ async fn answer(
         }
     }
     let route = &ready.prepared.generation.router.routes()[found.route];
+    if let Some(rules) = &route.traffic {
+        let name = |index: usize| ready.backends.at(index).name.to_string();
+        if let Some(reply) = traffic::direct(&worker.dice, exchange, rules, found.consumed, name).await? {
+            return Ok(reply_response(exchange, reply, From::Reply));
+        }
+    }
     if let Some(plugin) = &chain.handle {
         match run(ready, Hook::Handle, plugin, exchange).await? {
             Decision::Reply(reply) => return Ok(reply_response(exchange, reply, From::Reply)),
@@ -199,7 +206,11 @@ async fn answer(
         }
     }
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
-    forward(&worker.pool, exchange, &plan).await
+    let mut response = forward(&worker.pool, exchange, &plan).await?;
+    if let Some(rules) = &route.traffic {
+        traffic::change(&rules.response_headers, &mut response.headers);
+    }
+    Ok(response)
 }
 
 /// `on_error` of each plugin; the first reply is the answer, else the failure's own.

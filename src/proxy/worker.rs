@@ -4,7 +4,7 @@
 //! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
 //! store. An exchange keeps the [`Ready`] it began with.
 
-use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls};
+use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls, traffic::Dice};
 use crate::{
     config::Diagnostics,
     gateway::{
@@ -53,6 +53,7 @@ pub struct Shared {
 
 pub struct Worker {
     pub pool: Pool,
+    pub dice: Dice,
     pub ids: Ids,
     pub access_log: Option<AccessLog>,
     pub open: bool,
@@ -134,6 +135,7 @@ pub fn run(
         }
         let worker = Rc::new(Worker {
             pool,
+            dice: Dice::default(),
             ids: Ids::new(),
             access_log: shared.access_log.clone(),
             open: shared.open,

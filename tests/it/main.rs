@@ -17,5 +17,6 @@ mod rate_limit;
 mod readme;
 mod reload;
 mod routing;
+mod traffic;
 mod transform;
 mod twins;

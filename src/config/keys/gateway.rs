@@ -11,6 +11,11 @@ pub const SECTIONS: &[&Section] = &[
     &SERVICE,
     &TARGET,
     &ROUTE,
+    &REDIRECT,
+    &REPLY,
+    &SPLIT,
+    &HEADER_CHANGES,
+    &FAULT,
     &PLUGIN,
     &UPSTREAM,
     &UPSTREAM_TARGET,
@@ -158,8 +163,78 @@ pub const ROUTE: Section = Section {
         key("priority", "number", "0", "the higher matches first, before all other rules"),
         key("regex_priority", "number", "0", "between two regex paths the higher matches first"),
         key("plugins", "list of plugins", "[]", "plugins on this route"),
+        key("redirect", "URL, or redirect", "", "answer with a redirect: `https://example.com{path}{query}`"),
+        key("reply", "reply", "", "answer with a fixed response"),
+        key("split", "list of parts", "[]", "share the requests between services, by weight: a canary"),
+        key("rewrite", "path", "", "the path to ask the service for: `/v2{rest}`, `/users/{id}`"),
+        key("request_headers", "header changes", "", "on the request to the service, after the plugins"),
+        key("response_headers", "header changes", "", "on the service's response, before the plugins"),
+        key("fault", "fault", "", "failures made on purpose, for tests"),
     ],
     kong: kong::ROUTE,
+};
+
+#[rustfmt::skip]
+pub const REDIRECT: Section = Section {
+    name: "a redirect",
+    at: "routes[].redirect",
+    doc: "An answer that sends the client elsewhere. `to` may hold `{path}`, `{rest}` (what the route's path left), `{query}`, `{host}` and the path's parameters.",
+    keys: &[
+        key("to", "URL", "", "required; a path, or a URL with its scheme"),
+        key("status", "301, 302, 303, 307 or 308", "308", "308 keeps the method, for ever"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const REPLY: Section = Section {
+    name: "a reply",
+    at: "routes[].reply",
+    doc: "A fixed response.",
+    keys: &[
+        key("status", "number", "200", ""),
+        key("headers", "mapping", "{}", "name: value"),
+        key("body", "string", "", "`text/plain` unless the headers say otherwise"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const SPLIT: Section = Section {
+    name: "a part of a split",
+    at: "routes[].split[]",
+    doc: "One of the services that share a route.",
+    keys: &[
+        key("service", "name", "", "required"),
+        key("weight", "number", "1", "its share of the requests, 0 to 65535"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const HEADER_CHANGES: Section = Section {
+    name: "header changes",
+    at: "routes[].request_headers, routes[].response_headers",
+    doc: "Removed first, then set, then added.",
+    keys: &[
+        key("remove", "list of header names", "[]", ""),
+        key("set", "mapping", "{}", "name: value; takes the place of what is there"),
+        key("add", "mapping", "{}", "name: value; beside what is there"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const FAULT: Section = Section {
+    name: "a fault",
+    at: "routes[].fault",
+    doc: "For tests of clients. At least one of `delay` and `abort`.",
+    keys: &[
+        key("percent", "number", "100", "how many of the requests"),
+        key("delay", "duration", "", "wait before going on"),
+        key("abort", "number", "", "answer with this status, 400 to 599"),
+    ],
+    kong: &[],
 };
 
 #[rustfmt::skip]

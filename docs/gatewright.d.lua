@@ -106,8 +106,12 @@
 ---@field on_request? fun(req: request, ctx: context): reply?
 ---Instead of a backend. Returns: The reply.
 ---@field handle? fun(req: request, ctx: context): reply
+---For each piece of the request's body on its way to the backend, and once more with nothing at its end. The body is not held: text comes as it arrives, never cut within a character. Returns: Nothing to leave it, or the string that takes its place; an empty one drops it.
+---@field on_request_chunk? fun(chunk: any, ctx: context): string?
 ---When the head of the response is here: from a backend, a reply or an error. Returns: Nothing, or a reply that replaces it.
 ---@field on_response? fun(res: response, ctx: context): reply?
+---The same for the response's body on its way to the client: events, lines, tokens. Returns: Nothing to leave it, or the string that takes its place; an empty one drops it.
+---@field on_response_chunk? fun(chunk: any, ctx: context): string?
 ---When the gateway itself failed. Returns: Nothing, or a reply.
 ---@field on_error? fun(err: failure, ctx: context): reply?
 ---After the last byte. Returns: Nothing.

@@ -36,7 +36,9 @@ pub struct Plugin {
 pub struct Chain {
     pub on_request: Vec<Rc<Plugin>>,
     pub handle: Option<Rc<Plugin>>,
+    pub on_request_chunk: Rc<[Rc<Plugin>]>,
     pub on_response: Vec<Rc<Plugin>>,
+    pub on_response_chunk: Rc<[Rc<Plugin>]>,
     pub on_error: Vec<Rc<Plugin>>,
     pub on_log: Vec<Rc<Plugin>>,
 }
@@ -48,6 +50,8 @@ impl Chain {
             on_request: with(Hook::OnRequest).collect(),
             handle: with(Hook::Handle).next(),
             on_response: with(Hook::OnResponse).rev().collect(),
+            on_request_chunk: with(Hook::OnRequestChunk).collect(),
+            on_response_chunk: with(Hook::OnResponseChunk).rev().collect(),
             on_error: with(Hook::OnError).collect(),
             on_log: with(Hook::OnLog).collect(),
         }

@@ -49,6 +49,9 @@ pub enum BodyError {
     /// The target stopped sending for too long, or the exchange's deadline passed.
     #[error("reading the response body: {0}")]
     UpstreamTimeout(#[source] Box<dyn Error + Send + Sync>),
+    /// A script that changes the body as it streams failed.
+    #[error("{0}")]
+    Script(String),
 }
 
 impl BodyError {
@@ -58,6 +61,7 @@ impl BodyError {
             BodyError::TooLarge { of, .. } => *of,
             BodyError::Client(_) => Fault::Client,
             BodyError::Upstream(_) | BodyError::UpstreamTimeout(_) => Fault::Upstream,
+            BodyError::Script(_) => Fault::Gateway,
         }
     }
 
@@ -71,6 +75,7 @@ impl BodyError {
             BodyError::Client(_) => StatusCode::BAD_REQUEST,
             BodyError::Upstream(_) => StatusCode::BAD_GATEWAY,
             BodyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            BodyError::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! when the client goes away the future is dropped, and with it the upstream call and the script.
 
 use super::{
+    chunks,
     failure::Failure,
     forward::{Plan, forward},
     record::{Record, Sent},
@@ -17,12 +18,13 @@ use crate::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, compression::compress, forwarded, hop, police},
+    http::{Body, NormalPath, compression::compress, content, forwarded, hop, police},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
     },
 };
+use bytes::Bytes;
 use http::{HeaderValue, Method, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
@@ -179,7 +181,7 @@ pub fn without_port(host: &str) -> &str {
 /// `on_request` of each plugin, then the script or the backend that answers.
 async fn answer(
     worker: &Rc<Worker>,
-    ready: &Ready,
+    ready: &Rc<Ready>,
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
@@ -205,6 +207,7 @@ async fn answer(
             Decision::Continue => {}
         }
     }
+    stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
     let mut response = forward(&worker.pool, exchange, &plan).await?;
     if let Some(rules) = &route.traffic {
@@ -246,14 +249,56 @@ async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Resul
     Ok(())
 }
 
-/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
-async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
-    let scope = Rc::new(Scope {
+/// Puts the plugins that change streams into the bodies' way.
+fn stream_request(ready: &Rc<Ready>, exchange: &Rc<Exchange>, chain: &Chain) {
+    let request = &mut *exchange.request.borrow_mut();
+    if !chain.on_request_chunk.is_empty() {
+        let body = request.body.take();
+        if !body.is_empty() {
+            content::changing(&mut request.headers);
+        }
+        let changed = chunks::through(Hook::OnRequestChunk, &chain.on_request_chunk, ready, exchange, body);
+        request.body = Slot::Stream(changed);
+    }
+    if !chain.on_response_chunk.is_empty() {
+        // Scripts are to see text.
+        request.headers.remove(header::ACCEPT_ENCODING);
+    }
+}
+
+/// One hook on a piece of a body. With `on_error: continue` the piece is left as it is.
+pub async fn run_on_chunk(
+    ready: &Ready,
+    hook: Hook,
+    plugin: &Plugin,
+    exchange: &Rc<Exchange>,
+    chunk: Option<Bytes>,
+) -> Result<Option<Bytes>, Failure> {
+    let scope = scope(ready, hook, plugin, exchange);
+    match plugin.program.chunk(hook, scope, &plugin.state, chunk).await {
+        Ok(changed) => Ok(changed),
+        Err(error) => {
+            log_script(exchange, &error, "a script failed on a body that streams");
+            match plugin.on_error {
+                OnError::Continue => Ok(None),
+                OnError::Refuse => Err(Failure::Script(Box::new(error))),
+            }
+        }
+    }
+}
+
+fn scope(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Rc<Scope> {
+    Rc::new(Scope {
         hook,
         instance: plugin.instance.clone(),
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
-    });
+    })
+}
+
+/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
+async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
+    let scope = scope(ready, hook, plugin, exchange);
     match plugin.program.call(hook, scope, &plugin.state).await {
         Ok(decision) => Ok(decision),
         Err(error) if plugin.on_error == OnError::Continue => {
@@ -324,6 +369,10 @@ fn send(
     hop::strip_response(&mut headers);
     if exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
+    }
+    if !chain.on_response_chunk.is_empty() && !body.is_empty() {
+        content::changing(&mut headers);
+        body = chunks::through(Hook::OnResponseChunk, &chain.on_response_chunk, ready, exchange, body);
     }
     if let Some(policy) = &ready.prepared.generation.config.compression {
         let request = exchange.request.borrow();

@@ -5,6 +5,7 @@
 //! breakers in `backend`.
 
 pub mod backend;
+mod chunks;
 pub mod failure;
 mod forward;
 mod head_timer;

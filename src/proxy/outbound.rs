@@ -118,7 +118,7 @@ fn unreadable(error: BodyError) -> Failure {
     match error {
         BodyError::TooLarge { .. } => Failure::TooLarge,
         BodyError::UpstreamTimeout(_) => Failure::Timeout,
-        BodyError::Client(_) | BodyError::Upstream(_) => Failure::Protocol,
+        BodyError::Client(_) | BodyError::Upstream(_) | BodyError::Script(_) => Failure::Protocol,
     }
 }
 

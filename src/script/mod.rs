@@ -33,6 +33,7 @@ pub use reply::Reply;
 pub use scope::{Instance, Scope, Services};
 pub use value::Value;
 
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use std::{any::Any, path::PathBuf, rc::Rc, sync::Arc};
 
@@ -42,14 +43,24 @@ pub enum Hook {
     OnLoad,
     OnRequest,
     Handle,
+    OnRequestChunk,
     OnResponse,
+    OnResponseChunk,
     OnError,
     OnLog,
 }
 
 impl Hook {
-    pub const ALL: [Hook; 6] =
-        [Hook::OnLoad, Hook::OnRequest, Hook::Handle, Hook::OnResponse, Hook::OnError, Hook::OnLog];
+    pub const ALL: [Hook; 8] = [
+        Hook::OnLoad,
+        Hook::OnRequest,
+        Hook::Handle,
+        Hook::OnRequestChunk,
+        Hook::OnResponse,
+        Hook::OnResponseChunk,
+        Hook::OnError,
+        Hook::OnLog,
+    ];
 
     /// The name of the function in the script.
     pub const fn name(self) -> &'static str {
@@ -57,7 +68,9 @@ impl Hook {
             Hook::OnLoad => "on_load",
             Hook::OnRequest => "on_request",
             Hook::Handle => "handle",
+            Hook::OnRequestChunk => "on_request_chunk",
             Hook::OnResponse => "on_response",
+            Hook::OnResponseChunk => "on_response_chunk",
             Hook::OnError => "on_error",
             Hook::OnLog => "on_log",
         }
@@ -69,6 +82,7 @@ impl Hook {
             Hook::OnLoad => &["config"],
             Hook::OnRequest | Hook::Handle => &["req", "ctx"],
             Hook::OnResponse => &["res", "ctx"],
+            Hook::OnRequestChunk | Hook::OnResponseChunk => &["chunk", "ctx"],
             Hook::OnError => &["err", "ctx"],
             Hook::OnLog => &["ctx"],
         }
@@ -94,6 +108,9 @@ impl Hooks {
         self.0 == 0
     }
 }
+
+/// How a hook on a piece of a body is put right; its head has left, so there is no replying any more.
+pub(crate) const NO_CHUNK: &str = "return nothing, or the string that takes the chunk's place";
 
 /// What a hook decided.
 #[derive(Debug)]
@@ -156,6 +173,15 @@ pub trait Program {
         scope: Rc<Scope>,
         state: &'a State,
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>>;
+
+    /// Runs a hook on a piece of a body, or at its end on none. Gives what takes its place; `None`: it stays.
+    fn chunk<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+        chunk: Option<Bytes>,
+    ) -> LocalBoxFuture<'a, Result<Option<Bytes>, ScriptError>>;
 }
 
 /// An engine made for one worker and one generation.

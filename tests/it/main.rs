@@ -17,6 +17,7 @@ mod rate_limit;
 mod readme;
 mod reload;
 mod routing;
+mod streams;
 mod traffic;
 mod transform;
 mod twins;

@@ -9,12 +9,13 @@ use super::{
     vm::{Shared, Vm},
 };
 use crate::script::{
-    Decision, Hook, Hooks, Modules, Program, Scope, ScriptError, Source, State,
+    Decision, Hook, Hooks, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
     object::Object,
 };
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use mlua::{Function, MultiValue, Value};
 use std::{
@@ -152,22 +153,34 @@ impl LuaProgram {
         Ok(Rc::new(LuaState(natives)))
     }
 
-    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
-        if !self.hooks.has(hook) {
-            return Ok(Decision::Continue);
-        }
+    /// Calls a hook with what it is given before the exchange's objects.
+    async fn called(
+        &self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &State,
+        first: Option<Value>,
+    ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let vm = &self.vm;
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
         let running = running(vm, Some(scope), natives, &limits);
-        let mut args = MultiValue::with_capacity(objects.len() + 1);
+        let mut args = MultiValue::with_capacity(objects.len() + 2);
+        args.extend(first);
         for object in objects {
             let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
             let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
             args.push_back(Value::UserData(handle));
         }
-        let value = match self.run(hook, &running, args).await? {
+        self.run(hook, &running, args).await
+    }
+
+    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
+        if !self.hooks.has(hook) {
+            return Ok(Decision::Continue);
+        }
+        let value = match self.called(hook, scope, state, None).await? {
             Err(reply) => return Ok(Decision::Reply(reply)),
             Ok(value) => value,
         };
@@ -175,16 +188,37 @@ impl LuaProgram {
             (Value::Nil, _) => Ok(Decision::Continue),
             (_, Some(reply)) => Ok(Decision::Reply(reply)),
             (other, None) => {
-                let got = convert::describe(other);
-                let mut error = self.error(format!("{} returned {got}", hook.name()));
-                if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
-                    error = self.at_line(error, line);
-                }
-                error.hook = Some(hook);
-                error.help = Some("return nothing, or a reply such as `reply.json(200, value)`".into());
-                Err(error)
+                let help = "return nothing, or a reply such as `reply.json(200, value)`";
+                Err(self.misreturned(hook, &convert::describe(other), help))
             }
         }
+    }
+
+    async fn chunk(
+        &self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &State,
+        chunk: Option<Bytes>,
+    ) -> Result<Option<Bytes>, ScriptError> {
+        let text = chunk.map_or(Ok(Value::Nil), |chunk| self.vm.lua.create_string(chunk).map(Value::String));
+        let text = text.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
+        match self.called(hook, scope, state, Some(text)).await? {
+            Ok(Value::Nil) => Ok(None),
+            Ok(Value::String(text)) => Ok(Some(Bytes::copy_from_slice(&text.as_bytes()))),
+            Ok(other) => Err(self.misreturned(hook, &convert::describe(&other), NO_CHUNK)),
+            Err(_) => Err(self.misreturned(hook, "a reply", NO_CHUNK)),
+        }
+    }
+
+    fn misreturned(&self, hook: Hook, got: &str, help: &str) -> ScriptError {
+        let mut error = self.error(format!("{} returned {got}", hook.name()));
+        if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
+            error = self.at_line(error, line);
+        }
+        error.hook = Some(hook);
+        error.help = Some(help.into());
+        error
     }
 }
 
@@ -205,6 +239,16 @@ impl Program for LuaProgram {
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>> {
         Box::pin(self.call(hook, scope, state))
     }
+
+    fn chunk<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+        chunk: Option<Bytes>,
+    ) -> LocalBoxFuture<'a, Result<Option<Bytes>, ScriptError>> {
+        Box::pin(self.chunk(hook, scope, state, chunk))
+    }
 }
 
 fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
@@ -219,7 +263,7 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
             let failed = exchange.failed.borrow().clone();
             failed.map(Object::Error).into_iter().chain([context]).collect()
         }
-        Hook::OnLog | Hook::OnLoad => vec![context],
+        Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::OnLog | Hook::OnLoad => vec![context],
     }
 }
 

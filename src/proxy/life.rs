@@ -6,6 +6,7 @@
 
 use super::{
     chunks,
+    compression::compress,
     failure::Failure,
     forward::{Plan, forward},
     record::{Record, Sent},
@@ -18,7 +19,7 @@ use crate::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, compression::compress, content, forwarded, hop, police},
+    http::{Body, NormalPath, content, forwarded, hop, police},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},

@@ -6,6 +6,7 @@
 
 pub mod backend;
 mod chunks;
+mod compression;
 pub mod failure;
 mod forward;
 mod head_timer;

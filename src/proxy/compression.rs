@@ -4,8 +4,10 @@
 //! representation, `no-transform`, event streams and gRPC, whose messages must leave at once. What has been
 //! compressed is flushed whenever the source pauses, so that a slow answer is not held back.
 
-use super::{Body, BodyError};
-use crate::config::{Coding, Compression};
+use crate::{
+    config::{Coding, Compression},
+    http::{Body, BodyError},
+};
 use async_compression::{
     Level,
     brotli::EncoderParams,

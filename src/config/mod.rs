@@ -9,6 +9,7 @@ mod check;
 mod diagnostic;
 mod expand;
 mod file;
+mod health;
 pub mod keys;
 mod limits;
 mod listener;
@@ -39,6 +40,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+pub use health::{ActiveCheck, Algorithm, CircuitBreaker, HashOn, PassiveCheck, Probe, RetryOn};
 pub use limits::Limits;
 pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
 pub use load::{Loaded, NotFound, find, load, load_source};

@@ -6,8 +6,11 @@
 mod support;
 
 mod architecture;
+mod balancing;
+mod breaker;
 mod cli;
 mod dashboards;
+mod health;
 mod jwt_auth;
 mod limits;
 mod plugins;

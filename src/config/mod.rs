@@ -10,6 +10,7 @@ mod compression;
 mod diagnostic;
 mod expand;
 mod file;
+mod health;
 pub mod keys;
 mod limits;
 mod listener;
@@ -42,6 +43,7 @@ use ipnet::IpNet;
 
 pub use compression::{Coding, Compression};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+pub use health::{ActiveCheck, Algorithm, CircuitBreaker, HashOn, PassiveCheck, Probe, RetryOn};
 pub use limits::Limits;
 pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
 pub use load::{Loaded, NotFound, find, load, load_source};

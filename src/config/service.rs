@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::File;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::health::{self, ActiveCheck, Algorithm, CircuitBreaker, PassiveCheck, RetryOn};
 use super::keys;
 use super::node::Node;
 use super::plugin_use::{PluginUse, plugins};
@@ -29,6 +30,16 @@ pub struct Service {
     pub write_timeout: Duration,
     /// Further tries. Default 0, where Kong has 5: a retry is a choice (Envoy's default).
     pub retries: u32,
+    pub retry_on: RetryOn,
+    pub algorithm: Algorithm,
+    /// How long a target that has come back is given less than its share; absent: not at all.
+    pub slow_start: Option<Duration>,
+    /// Absent: the gateway does not look by itself.
+    pub active_check: Option<ActiveCheck>,
+    /// Absent: switched off.
+    pub passive_check: Option<PassiveCheck>,
+    /// Absent: switched off.
+    pub circuit_breaker: Option<CircuitBreaker>,
     pub preserve_host: bool,
     /// False when its routes are not to be served.
     pub enabled: bool,
@@ -73,7 +84,20 @@ pub(super) fn service(
     let write_timeout = duration("write_timeout", DEFAULT_TIMEOUT);
     // 32767 is Kong's limit.
     let retries = table.integer("retries", 0..=32_767, diagnostics);
+    let kong = table.string("host", &mut Diagnostics::default()).and_then(|host| upstreams.get(&host));
+    let kong = kong.map(|upstream| &upstream.policy);
+    let (mut active_check, mut passive_check) = health::health(table.get("health"), diagnostics);
+    if let (None, Some(kong)) = (table.get("health"), kong) {
+        (active_check, passive_check) = (kong.active.clone(), Some(kong.passive.clone()));
+    }
+    let algorithm = health::algorithm(&table, diagnostics).or_else(|| kong.map(|kong| kong.algorithm.clone()));
     Some(Service {
+        active_check,
+        passive_check,
+        algorithm: algorithm.unwrap_or_default(),
+        slow_start: table.duration("slow_start", diagnostics),
+        circuit_breaker: health::circuit_breaker(table.get("circuit_breaker"), diagnostics),
+        retry_on: health::retry_on(&table, diagnostics),
         targets: targets(&table, upstreams, diagnostics),
         name,
         timeout,
@@ -123,6 +147,7 @@ fn from_url(table: &Table<'_>, base: &str, diagnostics: &mut Diagnostics) -> Opt
         port: url.port,
         path: format!("{}{base}", url.path),
         weight: 1,
+        backup: false,
         span: text.span,
     })
 }
@@ -169,6 +194,7 @@ fn from_host(
             port: port.unwrap_or(scheme.default_port()),
             path: base.to_owned(),
             weight: 1,
+            backup: false,
             span: host.span,
         }],
         Ok(_) => {
@@ -218,6 +244,10 @@ fn base_path(table: &Table<'_>, diagnostics: &mut Diagnostics) -> String {
 }
 
 fn check_weights(targets: &[Target], span: &Span, diagnostics: &mut Diagnostics) {
+    let mut of_use = targets.iter().filter(|target| target.weight > 0).peekable();
+    if of_use.peek().is_some() && of_use.all(|target| target.backup) {
+        diagnostics.error(span, "every target is a backup: one that is used first is missing");
+    }
     if !targets.is_empty() && targets.iter().all(|target| target.weight == 0) {
         diagnostics.error(span, "every target has weight 0: none would ever be chosen");
     }

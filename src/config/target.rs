@@ -45,10 +45,17 @@ pub struct Target {
     pub path: String,
     /// Its share of the requests; never chosen when 0.
     pub weight: u32,
+    /// Used only while no other target is up.
+    pub backup: bool,
     pub span: Span,
 }
 
 impl Target {
+    /// `host:port`, IPv6 in brackets: what names it among the targets of its service.
+    pub fn address(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.port)
+    }
+
     /// For the `Host` header: the port only when it isn't the scheme's own, IPv6 in brackets.
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
@@ -234,6 +241,7 @@ fn target(node: &Node, base: &str, diagnostics: &mut Diagnostics) -> Option<Targ
         port: url.port,
         path: format!("{}{base}", url.path),
         weight,
+        backup: table.boolean("backup", diagnostics).unwrap_or(false),
         span: text.span,
     })
 }

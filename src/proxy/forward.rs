@@ -1,11 +1,12 @@
 //! Forwarding: an exchange's request to a target of its service, and the head of the response back.
 //!
 //! What a script asked for (another service, path, query or method) has been written into the exchange; here it becomes the
-//! request that leaves. A try that failed is repeated only where the failure says that it may be, at another target first.
+//! request that leaves. Which target it goes to, and whether it goes again, is decided in [`tries`].
 
 use super::{
     backend::{Backend, Backends},
     failure::Failure,
+    tries::{self, Answered, Outgoing},
 };
 use crate::{
     http::{NormalPath, hop, path},
@@ -13,10 +14,10 @@ use crate::{
         Exchange,
         exchange::{From, Response, Slot},
     },
-    upstream::{Pool, Request},
+    upstream::Pool,
 };
 use http::{HeaderMap, header};
-use std::{borrow::Cow, time::Instant};
+use std::borrow::Cow;
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -62,38 +63,17 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         .get(header::HOST)
         .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
         .cloned();
-    let timeouts = plan.backend.timeouts(exchange.deadline.get());
-    let mut tried = Vec::new();
-    loop {
-        let Some(index) = plan.backend.choose(&tried) else {
-            return Err(Failure::NoTarget(plan.backend.name.to_string()));
-        };
-        let seat = plan.backend.seat(index);
-        let sent = {
-            let target = target(exchange, &matched, plan.strip, &seat.path);
-            let request = Request {
-                origin: &seat.origin,
-                method: &method,
-                target: &target,
-                host: host.as_ref(),
-                headers,
-                body: &mut body,
-            };
-            pool.send(request, &timeouts).await
-        };
-        match sent {
-            Ok(response) => return Ok(received(exchange, response)),
-            Err(error) if plan.backend.may_retry(&error, &method, tried.len()) && in_time(exchange) => {
-                tracing::debug!(id = exchange.id.as_str(), %error, "trying again");
-                tried.push(index);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn in_time(exchange: &Exchange) -> bool {
-    exchange.deadline.get() > Instant::now()
+    let outgoing = Outgoing {
+        method: &method,
+        headers,
+        host: host.as_ref(),
+        started: exchange.started,
+        deadline: exchange.deadline.get(),
+        key: plan.backend.key(exchange, headers),
+    };
+    let target = |base: &str| target(exchange, &matched, plan.strip, base);
+    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, target).await?;
+    Ok(received(exchange, answered))
 }
 
 /// The path and query to ask for: the target's own path, then what is left of the request's, joined as Kong does.
@@ -120,14 +100,14 @@ fn target<'m>(exchange: &Exchange, matched: &'m NormalPath, strip: usize, base: 
     target.into_owned().into()
 }
 
-fn received(exchange: &Exchange, response: http::Response<crate::http::Body>) -> Response {
-    let (mut head, body) = response.into_parts();
+fn received(exchange: &Exchange, answered: Answered) -> Response {
+    let (mut head, body) = answered.response.into_parts();
     hop::strip_response(&mut head.headers);
     Response {
         status: head.status,
         headers: head.headers,
         body: Slot::Stream(body),
         from: From::Upstream,
-        latency: exchange.started.elapsed(),
+        latency: answered.at.saturating_duration_since(exchange.started),
     }
 }

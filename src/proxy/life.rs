@@ -318,7 +318,12 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
         Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
             tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
-        Failure::NoService(_) | Failure::NoAnswer(_) | Failure::NoTarget(_) | Failure::Upstream(_) => {
+        Failure::NoService(_)
+        | Failure::NoAnswer(_)
+        | Failure::NoTarget { .. }
+        | Failure::BreakerOpen { .. }
+        | Failure::Overloaded(_)
+        | Failure::Upstream(_) => {
             let route = exchange.route.borrow();
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }

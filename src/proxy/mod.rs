@@ -1,8 +1,7 @@
 //! The request path: workers, sockets, the life of an exchange, forwarding.
 //!
 //! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
-//! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`, health and
-//! breakers in `backend`.
+//! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`.
 
 pub mod backend;
 mod chunks;
@@ -16,6 +15,7 @@ pub mod listen;
 pub mod outbound;
 mod record;
 mod traffic;
+mod tries;
 mod worker;
 
 pub use life::without_port;

@@ -3,14 +3,18 @@
 //! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules. Other hosts
 //! must be permitted by the plugin's manifest; redirects are not followed, so a permission can't be stretched.
 
-use super::backend::{Backend, Backends};
+use super::{
+    backend::{Backend, Backends},
+    failure,
+    tries::{self, Outgoing},
+};
 use crate::{
     http::{Body, BodyError, path},
     script::{
-        Scope,
+        Exchange, Scope,
         outbound::{Answer, Call, Failure, Outbound},
     },
-    upstream::{Kind, Pool, Request, UpstreamError},
+    upstream::{Kind, Pool},
 };
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
@@ -35,13 +39,13 @@ impl Outbound for Calls {
                 if let Some(exchange) = &scope.exchange {
                     call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
                 }
-                let (pool, backends) = (self.pool.clone(), self.backends.clone());
+                let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;
                     if !is_target(&target) {
                         return Err(Failure::BadUrl);
                     }
-                    to_service(&pool, backend, &target, call, max_body).await
+                    to_service(&pool, backend, &target, call, exchange, max_body).await
                 })
             }
             None => match permitted(scope, &call.url) {
@@ -64,31 +68,23 @@ async fn to_service(
     backend: &Backend,
     target: &str,
     call: Call,
+    exchange: Option<Rc<Exchange>>,
     max_body: usize,
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
-    let timeouts = backend.timeouts(deadline);
     let headers = call.headers;
-    let mut body = Body::full(call.body);
-    let mut tried = Vec::new();
-    let response = loop {
-        let index = backend.choose(&tried).ok_or(Failure::Connect)?;
-        let seat = backend.seat(index);
-        let target = path::join(&seat.path, target);
-        let request = Request {
-            origin: &seat.origin,
-            method: &call.method,
-            target: &target,
-            host: None,
-            headers: &headers,
-            body: &mut body,
-        };
-        match pool.send(request, &timeouts).await {
-            Ok(response) => break response,
-            Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),
-            Err(error) => return Err(failure(&error)),
-        }
+    let outgoing = Outgoing {
+        method: &call.method,
+        headers: &headers,
+        host: None,
+        started: Instant::now(),
+        deadline,
+        key: exchange.and_then(|exchange| backend.key(&exchange, &headers)),
     };
+    let mut body = Body::full(call.body);
+    let joined = |base: &str| path::join(base, target).into();
+    let sent = tries::send(pool, backend, &outgoing, &mut body, joined).await;
+    let response = sent.map_err(|error| failure(&error))?.response;
     let (head, body) = response.into_parts();
     answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
 }
@@ -101,7 +97,11 @@ fn is_target(target: &str) -> bool {
     target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !path.split('/').any(dots)
 }
 
-fn failure(error: &UpstreamError) -> Failure {
+fn failure(error: &failure::Failure) -> Failure {
+    let failure::Failure::Upstream(error) = error else {
+        // No target, or the breaker is open: nothing was sent.
+        return Failure::Connect;
+    };
     match &error.kind {
         Kind::Timeout => Failure::Timeout,
         Kind::Unresolved(_) | Kind::Refused(_) => Failure::Connect,

@@ -6,6 +6,7 @@
 
 use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls, traffic::Dice};
 use crate::{
+    balance::Registry,
     config::Diagnostics,
     gateway::{
         generation::Generation,
@@ -44,6 +45,8 @@ pub struct Shared {
     /// The number of the generation that new exchanges run in.
     pub current: AtomicU64,
     pub stores: Arc<Stores>,
+    /// What is known of services and targets.
+    pub registry: Arc<Registry>,
     pub access_log: Option<AccessLog>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
@@ -199,7 +202,7 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation.config));
+    let backends = Rc::new(Backends::new(&generation.config, &shared.registry));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),

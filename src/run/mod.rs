@@ -7,6 +7,7 @@ mod watch;
 
 use crate::{
     admin,
+    balance::{Registry, check::Checks},
     config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
     gateway::generation::{self, Generation, Watch},
     observe::access::{AccessLog, Form},
@@ -72,6 +73,10 @@ pub struct Gateway {
     watch: Watch,
     fingerprint: u64,
     status: cell::Sender<admin::Status>,
+    registry: Arc<Registry>,
+    /// For whoever lists what runs.
+    shown: cell::Sender<Arc<Generation>>,
+    checks: Checks,
 }
 
 impl Gateway {
@@ -85,9 +90,11 @@ impl Gateway {
             return Err(RunError::Config(built.diagnostics));
         };
         let generation = Arc::new(generation);
+        let registry = Arc::new(Registry::new());
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
+            registry: registry.clone(),
             access_log: access_log(
                 &generation.config.access_log,
                 if options.dev { Form::Readable } else { Form::Json },
@@ -107,6 +114,7 @@ impl Gateway {
         let watch = watch();
         let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
+        let shown = cell::Sender::new(generation.clone());
         let mut gateway = Gateway {
             options,
             workers,
@@ -116,7 +124,11 @@ impl Gateway {
             fingerprint,
             watch,
             status,
+            registry,
+            shown,
+            checks: Checks::new(),
         };
+        gateway.checks.follow(&gateway.current.config, &gateway.registry);
         gateway.listen(sockets);
         Ok(gateway)
     }
@@ -152,7 +164,7 @@ impl Gateway {
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
-                admin::listen(admin, self.status.subscribe(), ask.clone())
+                admin::listen(admin, self.status.subscribe(), ask.clone(), self.inventory())
                     .await
                     .map_err(|why| RunError::Bind { address: admin.address, why })?,
             ),
@@ -192,6 +204,10 @@ impl Gateway {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
+    }
+
+    fn inventory(&self) -> admin::Inventory {
+        admin::Inventory { registry: self.registry.clone(), current: self.shown.subscribe() }
     }
 
     async fn reload_if_changed(&mut self) {
@@ -264,6 +280,8 @@ impl Gateway {
                 self.workers.unlisten(bound);
             }
         }
+        self.checks.follow(&generation.config, &self.registry);
+        self.shown.send_replace(generation.clone());
         self.current = generation;
         Ok(warnings)
     }

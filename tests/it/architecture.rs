@@ -14,18 +14,23 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("crypto", &[], "tokens and digests; pure functions"),
     ("store", &[], "counters and values; knows neither HTTP nor scripts"),
     ("upstream", &["http"], "connections to targets, with the framing rules of http"),
+    ("balance", &["config"], "health, breakers and balancing, by the rules that the user wrote"),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
     ("gateway", &["config", "http", "script"], "a generation: configuration and compiled scripts, routed"),
     ("observe", &[], "where lines are written to"),
     (
         "proxy",
-        &["config", "gateway", "http", "observe", "script", "store", "upstream"],
+        &["balance", "config", "gateway", "http", "observe", "script", "store", "upstream"],
         "the life of an exchange uses all that serves it",
     ),
-    ("admin", &["config", "crypto", "proxy", "run", "script"], "asks the process; `run` is named for its answer only"),
+    (
+        "admin",
+        &["balance", "config", "crypto", "gateway", "proxy", "run", "script"],
+        "asks the process; `run` is named for its answer only",
+    ),
     (
         "run",
-        &["admin", "config", "gateway", "observe", "proxy", "store"],
+        &["admin", "balance", "config", "gateway", "observe", "proxy", "store"],
         "the process: starts workers, and replaces generations",
     ),
     (

@@ -6,9 +6,12 @@
 mod support;
 
 mod architecture;
+mod balancing;
+mod breaker;
 mod cli;
 mod compression;
 mod dashboards;
+mod health;
 mod jwt_auth;
 mod limits;
 mod plugins;

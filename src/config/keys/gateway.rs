@@ -1,6 +1,9 @@
 //! The sections and their keys, in the order of the reference.
 
-use super::{Section, key, kong, refused, without};
+mod health;
+
+use super::{Section, key, kong, refused};
+pub use health::*;
 
 pub const SECTIONS: &[&Section] = &[
     &FILE,
@@ -10,6 +13,9 @@ pub const SECTIONS: &[&Section] = &[
     &COMPRESSION,
     &SERVICE,
     &TARGET,
+    &HEALTH,
+    &PASSIVE,
+    &BREAKER,
     &ROUTE,
     &REDIRECT,
     &REPLY,
@@ -19,6 +25,11 @@ pub const SECTIONS: &[&Section] = &[
     &PLUGIN,
     &UPSTREAM,
     &UPSTREAM_TARGET,
+    &KONG_HEALTH,
+    &KONG_ACTIVE,
+    &KONG_PASSIVE,
+    &KONG_HEALTHY,
+    &KONG_UNHEALTHY,
     &DEV,
     &TRY,
 ];
@@ -124,9 +135,12 @@ pub const SERVICE: Section = Section {
         key("enabled", "boolean", "true", "false takes its routes out"),
         key("routes", "list of routes", "[]", "the routes of this service"),
         key("plugins", "list of plugins", "[]", "plugins on all its routes"),
-        without("health", "health checks are not there yet"),
-        without("circuit_breaker", "circuit breakers are not there yet"),
-        without("balance", "targets take turns by weight for now"),
+        key("retry_on", "list", "[connect, reset]", "what is tried again: `reset`, and statuses such as 503; a connection that fails always is"),
+        key("balance", "`round_robin`, `least_requests` or `hash`", "round_robin", "how one of several targets is chosen"),
+        key("hash_on", "`ip`, `path`, `header:NAME` or `cookie:NAME`", "ip", "with `balance: hash`; a request without it takes its turn"),
+        key("slow_start", "duration", "", "how long a target that has come back is given less than its share"),
+        key("health", "health, or `off`", "", "health checks; without them real requests tell which targets are up"),
+        key("circuit_breaker", "circuit breaker, or `off`", "{}", "when the service is left alone for a while"),
     ],
     kong: kong::SERVICE,
 };
@@ -139,6 +153,7 @@ pub const TARGET: Section = Section {
     keys: &[
         key("url", "URL", "", "required: `http://host:port/path`"),
         key("weight", "number", "1", "its share of the requests, 0 to 65535; 0 takes it out"),
+        key("backup", "boolean", "false", "used only while no other target is up"),
     ],
     kong: kong::TARGET,
 };
@@ -263,6 +278,11 @@ pub const UPSTREAM: Section = Section {
     keys: &[
         key("name", "string", "", "required; what a service's `host` names"),
         key("targets", "list of upstream targets", "[]", ""),
+        key("algorithm", "string", "round-robin", "`round-robin`, `least-connections` or `consistent-hashing`"),
+        key("hash_on", "string", "", "`ip`, `path`, `header` or `cookie`"),
+        key("hash_on_header", "header name", "", "with `hash_on: header`"),
+        key("hash_on_cookie", "name", "", "with `hash_on: cookie`"),
+        key("healthchecks", "health checks of Kong", "", ""),
     ],
     kong: kong::UPSTREAM,
 };

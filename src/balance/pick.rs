@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn one_that_has_just_come_back_gets_less_than_its_share() {
+        let now = Clock::start();
+        let member =
+            |n: usize, since| Member::new(Arc::new(TargetState::new(since)), &format!("10.0.0.{n}:80"), 1, false);
+        let slow_start = Some(Duration::from_secs(3_600));
+        let back = now.now().max(1);
+        let picker = Picker::new(Algorithm::RoundRobin, slow_start, now, vec![member(0, 0), member(1, back)]);
+        let of_second = chosen(&picker, 110).iter().filter(|index| **index == 1).count();
+        assert_eq!(of_second, 10, "a tenth of the other's weight");
+    }
+
+    #[test]
     fn the_less_busy_for_its_weight_is_chosen() {
         let picker = picker(Algorithm::LeastRequests, &[1, 3], 0);
         // 1/1 against 4/3, then 2/1 against 4/3.

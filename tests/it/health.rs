@@ -144,6 +144,7 @@ fn an_active_check_takes_a_target_out_and_back_in_and_its_state_survives_a_reloa
     let (bad, status) = switchable(200);
     let good = Upstream::echo("good");
     let yaml = "
+workers: 1
 admin: 127.0.0.1:0
 services:
   - name: s
@@ -247,4 +248,76 @@ services:
     let target = list("targets");
     assert_eq!((&target["target"], &target["in_flight"]), (&upstream.address().to_string().into(), &0.into()));
     assert_eq!(admin.send(&Request::post("/api/v1/targets", "")).status, 405);
+}
+
+#[test]
+fn a_target_that_hangs_is_left_out_after_a_few_timeouts() {
+    let hung = Upstream::raw(|stream| {
+        // Reads and never answers.
+        let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+    });
+    let good = Upstream::start(|_| reply(200, ""));
+    let yaml = "
+workers: 1
+admin: 127.0.0.1:0
+services:
+  - name: s
+    targets: [{url: '${good}'}, {url: '${hung}'}]
+    read_timeout: 50ms
+    health: {passive: {failures: 0, timeouts: 2}}
+    routes: [{paths: [/]}]
+";
+    let gateway = gateway(yaml).url("good", &good).url("hung", &hung).start();
+    let statuses: Vec<u16> = (0..10).map(|_| gateway.get("/").status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 2, "{statuses:?}");
+    assert_eq!(states(&gateway), ["up", "ejected"]);
+}
+
+#[test]
+fn a_server_that_was_killed_and_comes_back_is_used_again() {
+    let server = Mortal::start();
+    let (address, other) = (server.address, Mortal::start());
+    let yaml = "
+workers: 1
+admin: 127.0.0.1:0
+services:
+  - name: s
+    targets: [{url: '${a}'}, {url: '${b}'}]
+    retries: 1
+    health: {tcp: true, interval: 10ms, unhealthy_threshold: 1, healthy_threshold: 1, passive: off}
+    routes: [{paths: [/]}]
+";
+    let gateway = gateway(yaml).env("a", &server.url).env("b", &other.url).start();
+    for _ in 0..2 {
+        let server = Mortal::on(eventually("the port is free", || {
+            server.kill();
+            TcpListener::bind(address).ok()
+        }));
+        eventually("it is up", || (states(&gateway) == ["up", "up"]).then_some(()));
+        server.kill();
+        eventually("it is down", || (states(&gateway) == ["down", "up"]).then_some(()));
+        (0..10).for_each(|_| assert_eq!(gateway.get("/").status, 200));
+    }
+}
+
+#[test]
+fn calls_by_scripts_pass_over_what_is_dead_and_respect_what_is_down() {
+    let good = Upstream::start(|_| reply(200, "good"));
+    let yaml = "
+admin: 127.0.0.1:0
+services:
+  - {name: s, targets: [{url: '${dead}'}, {url: '${good}'}]}
+routes:
+  - {name: r, paths: [/], plugins: [{script: ask.lua}]}
+";
+    let ask = "return { handle = function()
+  local answer = http.get('svc://s/x')
+  return reply.text(200, answer.error or answer:text())
+end }";
+    let gateway = gateway(yaml).url("dead", &Upstream::dead()).url("good", &good).file("ask.lua", ask).start();
+    (0..4).for_each(|_| assert_eq!(gateway.get("/").text(), "good"));
+    assert_eq!(post(&gateway, &format!("/api/v1/targets/s/{}/down", good.address())), 200);
+    assert_eq!(gateway.get("/").text(), "connect");
+    assert_eq!(post(&gateway, &format!("/api/v1/targets/s/{}/auto", good.address())), 200);
+    assert_eq!(gateway.get("/").text(), "good");
 }

@@ -12,6 +12,7 @@ use super::keys;
 use super::node::Node;
 use super::source::{Span, Spanned};
 use super::table::{Table, list, mismatch, string};
+use super::tls::{self, Tls};
 
 const PROXY_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9080;
@@ -20,10 +21,23 @@ const ADMIN_PORT: u16 = 9080;
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Which one of those with the same address it is, from 0: several may take a free port.
+    pub nth: usize,
     /// What the `listeners` of a route call it.
     pub name: Option<Spanned<String>>,
+    /// Absent for plain text.
+    pub tls: Option<Tls>,
     /// Absent for the listener that is there when none is written.
     pub span: Option<Span>,
+}
+
+/// What a listener is known by over generations: its address as it is written, and [`Listener::nth`].
+pub type ListenerKey = (SocketAddr, usize);
+
+impl Listener {
+    pub fn key(&self) -> ListenerKey {
+        (self.address, self.nth)
+    }
 }
 
 /// The admin listener.
@@ -66,9 +80,9 @@ fn local(port: u16) -> SocketAddr {
 }
 
 /// Decodes `listen`: an address, a mapping, or a list of either; 127.0.0.1:8080 when absent.
-pub(super) fn listeners(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Vec<Listener> {
+pub(super) fn listeners(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> Vec<Listener> {
     let Some(node) = node else {
-        return vec![Listener { address: local(PROXY_PORT), name: None, span: None }];
+        return vec![Listener { address: local(PROXY_PORT), nth: 0, name: None, tls: None, span: None }];
     };
     let items = match node.as_list() {
         Some([]) => {
@@ -78,13 +92,17 @@ pub(super) fn listeners(node: Option<&Node>, diagnostics: &mut Diagnostics) -> V
         Some(items) => items,
         None => std::slice::from_ref(node),
     };
-    let listeners: Vec<_> = items.iter().filter_map(|item| listener(item, diagnostics)).collect();
+    let mut listeners: Vec<_> = items.iter().filter_map(|item| listener(item, directory, diagnostics)).collect();
+    for index in 0..listeners.len() {
+        let (earlier, rest) = listeners.split_at_mut(index);
+        rest[0].nth = earlier.iter().filter(|l| l.address == rest[0].address).count();
+    }
     check_distinct(&listeners, diagnostics);
     listeners
 }
 
-fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
-    let (address, name) = if node.as_map().is_some() {
+fn listener(node: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Listener> {
+    let (address, name, tls) = if node.as_map().is_some() {
         let table = Table::open(node, &keys::LISTENER, diagnostics)?;
         let name = table.name("name", diagnostics);
         let Some(text) = table.string("address", diagnostics) else {
@@ -93,11 +111,17 @@ fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
             }
             return None;
         };
-        (text, name)
+        let tls = match table.get("tls") {
+            None => None,
+            // SECURITY: plain text must not stand in for what can't be read.
+            Some(node) => Some(tls::tls(node, directory, diagnostics)?),
+        };
+        (text, name, tls)
     } else {
-        (text(node, "an address such as `127.0.0.1:8080`", diagnostics)?, None)
+        (text(node, "an address such as `127.0.0.1:8080`", diagnostics)?, None, None)
     };
-    Some(Listener { address: socket_address(&address, PROXY_PORT, diagnostics)?, name, span: Some(address.span) })
+    let span = Some(address.span.clone());
+    Some(Listener { address: socket_address(&address, PROXY_PORT, diagnostics)?, nth: 0, name, tls, span })
 }
 
 fn text(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {

@@ -25,6 +25,7 @@ mod service;
 mod source;
 mod table;
 mod target;
+mod tls;
 mod toml;
 pub mod units;
 mod upstream;
@@ -40,7 +41,7 @@ use ipnet::IpNet;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use limits::Limits;
-pub use listener::{AccessLog, Admin, Listener, Secret, Workers};
+pub use listener::{AccessLog, Admin, Listener, ListenerKey, Secret, Workers};
 pub use load::{Loaded, NotFound, find, load, load_source};
 pub use matching::{HostPattern, ValueMatch};
 pub use node::{Entry, Map, Node, Value};
@@ -51,6 +52,7 @@ pub use route::Route;
 pub use service::Service;
 pub use source::{Source, Span, Spanned};
 pub use target::{Scheme, Target};
+pub use tls::{CertificateFiles, ClientAuth, Tls, TlsVersion};
 
 use file::File;
 

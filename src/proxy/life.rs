@@ -16,13 +16,13 @@ use crate::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, forwarded, hop, police},
+    http::{Body, NormalPath, forwarded, h2, hop, police},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -35,6 +35,9 @@ use std::{
 pub struct Connection {
     pub client: forwarded::Connection,
     pub port: u16,
+    pub tls: bool,
+    /// Of the client's certificate, when it showed one (RFC 4514).
+    pub subject: Option<Rc<str>>,
     /// The name of the listener that accepted it; empty when it has none.
     pub listener: Rc<str>,
 }
@@ -48,7 +51,8 @@ pub async fn serve(
     request: hyper::Request<Incoming>,
 ) -> http::Response<Sent> {
     let ready = worker.ready();
-    let close = police::must_close(request.headers());
+    // HTTP/2 frames its messages itself: there is nothing to read differently, and no `Connection` field.
+    let close = request.version() != Version::HTTP_2 && police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
     let mut record = Record::new(&worker, &exchange);
     let found = match refused {
@@ -90,7 +94,9 @@ fn accept(
 ) -> (Rc<Exchange>, Option<Failure>) {
     let (mut head, body) = request.into_parts();
     let config = &ready.prepared.generation.config;
-    let policed = police::check(&head).and_then(|()| police::check_size(&head, config.limits.max_header_bytes));
+    let policed = police::check(&head)
+        .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
+        .and_then(|()| police::check_count(&head, config.limits.max_header_count));
     let refused = policed.err().map(Failure::Head);
     let (target, bad_path) = match NormalPath::parse(&head.uri) {
         Ok(target) => (Some(target), None),
@@ -100,6 +106,9 @@ fn accept(
     let ip = connection.client.client(&head.headers, trusted);
     let id = worker.ids.take_or_make(&head.headers);
     let host = host(&head);
+    if head.version == Version::HTTP_2 {
+        h2::as_http1(&mut head.headers, &host);
+    }
     hop::strip_request(&mut head.headers);
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
@@ -109,11 +118,16 @@ fn accept(
         id,
         started,
         deadline: Cell::new(started + DEFAULT_DEADLINE),
-        client: exchange::Client { ip, port: connection.port, tls: false },
+        client: exchange::Client {
+            ip,
+            port: connection.port,
+            tls: connection.tls,
+            subject: connection.subject.clone(),
+        },
         route: RefCell::default(),
         request: RefCell::new(exchange::Request {
             method: head.method,
-            scheme: "http",
+            scheme: if connection.tls { "https" } else { "http" },
             host,
             target: target.unwrap_or_else(NormalPath::root),
             path_set: None,
@@ -144,7 +158,7 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
     let lower = lower_case(request.host());
     let subject = Subject {
         listener: &connection.listener,
-        scheme: Scheme::Http,
+        scheme: if connection.tls { Scheme::Https } else { Scheme::Http },
         host: without_port(&lower),
         path: request.path(),
         query: request.query(),

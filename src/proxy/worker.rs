@@ -6,7 +6,7 @@
 
 use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls};
 use crate::{
-    config::Diagnostics,
+    config::{Diagnostics, ListenerKey},
     gateway::{
         generation::Generation,
         prepared::{self, Prepared, prepare},
@@ -34,7 +34,7 @@ pub enum Command {
     /// Compile and load; nothing is switched yet.
     Prepare { generation: Arc<Generation>, reply: oneshot::Sender<Result<(), Diagnostics>> },
     /// Accept connections here from now on.
-    Listen { socket: TcpListener, name: Option<String> },
+    Listen { socket: TcpListener, listener: ListenerKey },
     /// Close the listener with this address.
     Unlisten(std::net::SocketAddr),
 }
@@ -175,7 +175,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
             }
             let _ = reply.send(result);
         }
-        Command::Listen { socket, name } => listeners.open(worker, socket, name),
+        Command::Listen { socket, listener } => listeners.open(worker, socket, listener),
         Command::Unlisten(address) => listeners.close(address).await,
     }
 }

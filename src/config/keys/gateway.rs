@@ -1,9 +1,24 @@
 //! The sections and their keys, in the order of the reference.
 
-use super::{Section, key, kong, refused, without};
+use super::{Section, key, kong, without};
 
-pub const SECTIONS: &[&Section] =
-    &[&FILE, &LISTENER, &ADMIN, &LIMITS, &SERVICE, &TARGET, &ROUTE, &PLUGIN, &UPSTREAM, &UPSTREAM_TARGET, &DEV, &TRY];
+pub const SECTIONS: &[&Section] = &[
+    &FILE,
+    &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
+    &ADMIN,
+    &LIMITS,
+    &SERVICE,
+    &TARGET,
+    &ROUTE,
+    &PLUGIN,
+    &UPSTREAM,
+    &UPSTREAM_TARGET,
+    &DEV,
+    &TRY,
+];
 
 #[rustfmt::skip] // One key a line reads as the table it is.
 pub const FILE: Section = Section {
@@ -38,7 +53,46 @@ pub const LISTENER: Section = Section {
     keys: &[
         key("address", "IP address and port", "", "required; IPv6 as `[::1]:8080`; port 0 takes a free one"),
         key("name", "string", "", "for the `listeners` of a route"),
-        refused("tls", "TLS listeners do not exist yet, and plain text must not stand in for them"),
+        key("tls", "tls", "", "makes it a listener for https, with HTTP/2"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const TLS: Section = Section {
+    name: "tls",
+    at: "listen[].tls",
+    doc: "Certificates are read again when their files change, and no connection ends for it. Paths are relative to this file.",
+    keys: &[
+        key("cert", "file", "", "PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "PEM: the certificate's private key"),
+        key("certificates", "list of certificates", "[]", "several, chosen by the host that the client names; the first is for all others"),
+        key("min_version", "`1.2` or `1.3`", "1.2", "the oldest version that is spoken"),
+        key("client_auth", "client certificates", "", "asks clients for a certificate (mTLS); scripts read `ctx.client.subject`"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CERTIFICATE: Section = Section {
+    name: "a certificate",
+    at: "listen[].tls.certificates[]",
+    doc: "It serves the names that it holds itself; an exact name goes before `*.example.com`.",
+    keys: &[
+        key("cert", "file", "", "required; PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "required; PEM: its private key"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CLIENT_AUTH: Section = Section {
+    name: "client certificates",
+    at: "listen[].tls.client_auth",
+    doc: "Which certificates clients may show.",
+    keys: &[
+        key("ca", "file", "", "required; PEM: the authorities that issue them"),
+        key("mode", "`require` or `optional`", "require", "whether a client without one is turned away; one that is not valid always is"),
     ],
     kong: &[],
 };

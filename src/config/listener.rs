@@ -27,6 +27,10 @@ pub struct Listener {
     pub name: Option<Spanned<String>>,
     /// Absent for plain text.
     pub tls: Option<Tls>,
+    /// Whether every request is sent to the listener with TLS.
+    pub https_redirect: bool,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Absent for the listener that is there when none is written.
     pub span: Option<Span>,
 }
@@ -82,7 +86,7 @@ fn local(port: u16) -> SocketAddr {
 /// Decodes `listen`: an address, a mapping, or a list of either; 127.0.0.1:8080 when absent.
 pub(super) fn listeners(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> Vec<Listener> {
     let Some(node) = node else {
-        return vec![Listener { address: local(PROXY_PORT), nth: 0, name: None, tls: None, span: None }];
+        return vec![plain(local(PROXY_PORT), None)];
     };
     let items = match node.as_list() {
         Some([]) => {
@@ -101,27 +105,35 @@ pub(super) fn listeners(node: Option<&Node>, directory: &Path, diagnostics: &mut
     listeners
 }
 
+fn plain(address: SocketAddr, span: Option<Span>) -> Listener {
+    Listener { address, nth: 0, name: None, tls: None, https_redirect: false, proxy_protocol: false, span }
+}
+
 fn listener(node: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Listener> {
-    let (address, name, tls) = if node.as_map().is_some() {
-        let table = Table::open(node, &keys::LISTENER, diagnostics)?;
-        let name = table.name("name", diagnostics);
-        let Some(text) = table.string("address", diagnostics) else {
-            if table.get("address").is_none() {
-                table.missing("a listener needs an `address`", diagnostics);
-            }
-            return None;
-        };
-        let tls = match table.get("tls") {
-            None => None,
-            // SECURITY: plain text must not stand in for what can't be read.
-            Some(node) => Some(tls::tls(node, directory, diagnostics)?),
-        };
-        (text, name, tls)
-    } else {
-        (text(node, "an address such as `127.0.0.1:8080`", diagnostics)?, None, None)
+    if node.as_map().is_none() {
+        let text = text(node, "an address such as `127.0.0.1:8080`", diagnostics)?;
+        return Some(plain(socket_address(&text, PROXY_PORT, diagnostics)?, Some(text.span)));
+    }
+    let table = Table::open(node, &keys::LISTENER, diagnostics)?;
+    let name = table.name("name", diagnostics);
+    let Some(text) = table.string("address", diagnostics) else {
+        if table.get("address").is_none() {
+            table.missing("a listener needs an `address`", diagnostics);
+        }
+        return None;
     };
-    let span = Some(address.span.clone());
-    Some(Listener { address: socket_address(&address, PROXY_PORT, diagnostics)?, nth: 0, name, tls, span })
+    let tls = match table.get("tls") {
+        None => None,
+        // SECURITY: plain text must not stand in for what can't be read.
+        Some(node) => Some(tls::tls(node, directory, diagnostics)?),
+    };
+    let https_redirect = table.boolean("https_redirect", diagnostics).unwrap_or_default();
+    if https_redirect && let Some(tls) = &tls {
+        diagnostics.error(&tls.span, "`https_redirect` is for a listener without `tls`");
+    }
+    let proxy_protocol = table.boolean("proxy_protocol", diagnostics).unwrap_or_default();
+    let address = socket_address(&text, PROXY_PORT, diagnostics)?;
+    Some(Listener { name, tls, https_redirect, proxy_protocol, ..plain(address, Some(text.span)) })
 }
 
 fn text(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {

@@ -11,7 +11,7 @@ use super::{
     worker::{Ready, Worker},
 };
 use crate::{
-    config::{OnError, Scheme},
+    config::{ListenerKey, OnError, Scheme},
     gateway::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
@@ -22,7 +22,7 @@ use crate::{
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, Version, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -38,6 +38,8 @@ pub struct Connection {
     pub tls: bool,
     /// Of the client's certificate, when it showed one (RFC 4514).
     pub subject: Option<Rc<str>>,
+    /// The listener that every request is sent to, by `https_redirect`.
+    pub redirect: Option<ListenerKey>,
     /// The name of the listener that accepted it; empty when it has none.
     pub listener: Rc<str>,
 }
@@ -55,6 +57,11 @@ pub async fn serve(
     let close = request.version() != Version::HTTP_2 && police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
     let mut record = Record::new(&worker, &exchange);
+    if let (None, Some(listener)) = (&refused, connection.redirect) {
+        let reply = to_https(&worker, &exchange, listener);
+        exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
+        return send(&exchange, &ready.prepared.unrouted, &ready, record, close);
+    }
     let found = match refused {
         None => route(&ready, &connection, &exchange),
         Some(failure) => Err(failure),
@@ -150,6 +157,23 @@ fn accept(
 fn host(head: &Parts) -> HeaderValue {
     let of_target = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     of_target.or_else(|| head.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// 308 keeps the method (RFC 9110 §15.4.9). Without a host there is nowhere to go.
+fn to_https(worker: &Worker, exchange: &Exchange, listener: ListenerKey) -> Reply {
+    let request = exchange.request.borrow();
+    let host = without_port(request.host());
+    if host.is_empty() {
+        return Reply::problem(StatusCode::BAD_REQUEST, "no host header");
+    }
+    let port = match worker.ports.borrow().get(&listener) {
+        Some(443) | None => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    match HeaderValue::try_from(format!("https://{host}{port}{}", request.target.as_str())) {
+        Ok(location) => Reply::empty(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, location),
+        Err(_) => Reply::problem(StatusCode::BAD_REQUEST, "the request can't be sent to https"),
+    }
 }
 
 fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {

@@ -4,6 +4,8 @@
 //! `SO_REUSEPORT` lets every worker have its own queue of connections. Since it would also let a second gateway bind the same
 //! port and take half of the traffic, the address is first bound without it.
 
+pub mod admission;
+mod announced;
 mod connection;
 mod entrance;
 mod protocols;
@@ -70,6 +72,7 @@ impl Listeners {
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
                 let (until, closed) = oneshot::channel();
+                worker.ports.borrow_mut().insert(key, address.port());
                 let door = Door { worker: worker.clone(), listener, address, key, entrance: RefCell::new(entrance) };
                 self.open.insert(address, Accepting { until, task: tokio::task::spawn_local(accept(door, closed)) });
             }
@@ -105,7 +108,12 @@ struct Door {
 impl Door {
     fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let arrived = Arrived { worker: self.worker.clone(), entrance: self.entrance(), peer, local: self.address };
+        let entrance = self.entrance();
+        let Some(admitted) = self.worker.shared.admission.enter(entrance.max_connections) else {
+            tracing::debug!(%peer, "closed a connection: `max_connections` are open");
+            return;
+        };
+        let arrived = Arrived { worker: self.worker.clone(), entrance, admitted, peer, local: self.address };
         tokio::task::spawn_local(connection::serve(arrived, stream));
     }
 

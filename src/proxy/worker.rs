@@ -19,6 +19,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     net::TcpListener,
     rc::Rc,
     sync::{
@@ -47,6 +48,7 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
+    pub admission: Arc<listen::admission::Admission>,
     /// True once the process drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -66,6 +68,8 @@ pub struct Worker {
     store: RefCell<Option<WorkerStore>>,
     client: Rc<OnceCell<reqwest::Client>>,
     pub connections: Cell<usize>,
+    /// Where listeners are bound, for what leads from one to another.
+    pub ports: RefCell<HashMap<ListenerKey, u16>>,
 }
 
 /// A generation ready to serve on this worker.
@@ -144,6 +148,7 @@ pub fn run(
             store: RefCell::new(Some(store)),
             client,
             connections: Cell::new(0),
+            ports: RefCell::default(),
             shared,
         });
         if started.send(Ok(())).is_err() {

@@ -93,6 +93,7 @@ impl Gateway {
                 if options.dev { Form::Readable } else { Form::Json },
             )?,
             open: options.dev,
+            admission: Arc::default(),
             drain,
         });
         let count = match generation.config.workers {

@@ -7,6 +7,7 @@ mod support;
 
 mod architecture;
 mod cli;
+mod connections;
 mod dashboards;
 mod http2;
 mod jwt_auth;

@@ -54,6 +54,8 @@ pub const LISTENER: Section = Section {
         key("address", "IP address and port", "", "required; IPv6 as `[::1]:8080`; port 0 takes a free one"),
         key("name", "string", "", "for the `listeners` of a route"),
         key("tls", "tls", "", "makes it a listener for https, with HTTP/2"),
+        key("https_redirect", "boolean", "false", "answers every request with 308 to the same URL on the first listener with `tls`"),
+        key("proxy_protocol", "boolean", "false", "each connection begins with a PROXY header (v1 or v2), from which the client's address is taken; connections that have none, or don't come from `trusted_proxies`, are closed"),
     ],
     kong: &[],
 };
@@ -118,6 +120,8 @@ pub const LIMITS: Section = Section {
         key("max_header_bytes", "size", "64KiB", "a request's line and headers together; above: 431"),
         key("max_header_count", "number", "100", "a request's header lines; above: 431"),
         key("max_body_size", "size", "8MiB", "a body that a script reads; bodies that stream are not limited"),
+        key("max_connections", "number", "50000", "open connections of clients, in the whole process; further ones are closed at once"),
+        key("max_connections_per_ip", "number", "", "open connections of one client (of IPv6, of one /64); `trusted_proxies` are not counted; no limit when it is left out"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
     ],

@@ -4,6 +4,8 @@
 //! idle connection of plain HTTP/1.1 should cost little memory.
 
 use super::{
+    admission::Admitted,
+    announced,
     entrance::Entrance,
     protocols::{HEAD_TIMEOUT, http1, http2},
     replay::{self, Spoken},
@@ -25,6 +27,9 @@ const OPENING: Duration = HEAD_TIMEOUT;
 pub struct Arrived {
     pub worker: Rc<Worker>,
     pub entrance: Rc<Entrance>,
+    /// Its place among those that may be open.
+    pub admitted: Admitted,
+    /// The client, once a balancer has told of it; until then the other end.
     pub peer: SocketAddr,
     pub local: SocketAddr,
 }
@@ -34,6 +39,12 @@ pub struct Arrived {
 enum Ended {
     #[error("nothing came within {} s", OPENING.as_secs())]
     Silent,
+    #[error("no PROXY header came within {} s", OPENING.as_secs())]
+    SlowHeader,
+    #[error("`trusted_proxies` does not have it, and it may not speak the PROXY protocol")]
+    Untrusted,
+    #[error("`max_connections_per_ip` of its connections are open")]
+    TooMany,
     #[error("the TLS handshake took more than {} s", OPENING.as_secs())]
     SlowHandshake,
     #[error("the TLS handshake failed: {0}")]
@@ -45,14 +56,31 @@ enum Ended {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(arrived: Arrived, stream: TcpStream) {
+pub async fn serve(mut arrived: Arrived, stream: TcpStream) {
     let _counted = Counted::new(&arrived.worker);
-    if let Err(error) = converse(&arrived, stream).await {
+    if let Err(error) = converse(&mut arrived, stream).await {
         tracing::debug!(peer = %arrived.peer, %error, "a connection ended early");
     }
 }
 
-async fn converse(arrived: &Arrived, stream: TcpStream) -> Result<(), Ended> {
+async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), Ended> {
+    let entrance = arrived.entrance.clone();
+    if entrance.proxy_protocol {
+        // SECURITY: whoever may write this header chooses the address that he is known by.
+        if !entrance.trusts(arrived.peer.ip()) {
+            return Err(Ended::Untrusted);
+        }
+        let read = Box::pin(timeout(OPENING, announced::read(&mut stream)));
+        if let Some(client) = read.await.map_err(|_| Ended::SlowHeader)?? {
+            arrived.peer = client;
+        }
+    }
+    if let Some(max) = entrance.max_connections_per_ip
+        && !entrance.trusts(arrived.peer.ip())
+        && !arrived.admitted.is_within(arrived.peer.ip(), max)
+    {
+        return Err(Ended::TooMany);
+    }
     if let Some(acceptor) = &arrived.entrance.tls {
         return Box::pin(encrypted(arrived, acceptor, stream)).await;
     }
@@ -92,6 +120,7 @@ impl Arrived {
             tls,
             subject: subject.map(Rc::from),
             listener: self.entrance.name.clone(),
+            redirect: self.entrance.redirect,
         })
     }
 }

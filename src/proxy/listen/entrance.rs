@@ -1,7 +1,8 @@
 //! What a generation says about a listener, looked up once a generation and not once a connection.
 
 use crate::{config::ListenerKey, gateway::generation::Generation};
-use std::rc::Rc;
+use ipnet::IpNet;
+use std::{net::IpAddr, rc::Rc};
 use tokio_rustls::TlsAcceptor;
 
 pub struct Entrance {
@@ -10,6 +11,19 @@ pub struct Entrance {
     pub name: Rc<str>,
     /// Absent for plain text.
     pub tls: Option<TlsAcceptor>,
+    /// The listener that every request is sent to.
+    pub redirect: Option<ListenerKey>,
+    pub proxy_protocol: bool,
+    pub trusted: Vec<IpNet>,
+    pub max_connections: usize,
+    pub max_connections_per_ip: Option<usize>,
+}
+
+impl Entrance {
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
 }
 
 impl Entrance {
@@ -23,6 +37,15 @@ impl Entrance {
             generation: generation.number,
             name: Rc::from(listener.name.as_ref().map_or("", |name| name.as_str())),
             tls: tls.map(TlsAcceptor::from),
+            redirect: listener
+                .https_redirect
+                .then(|| listeners.iter().find(|l| l.tls.is_some()))
+                .flatten()
+                .map(|l| l.key()),
+            proxy_protocol: listener.proxy_protocol,
+            trusted: generation.config.trusted_proxies.clone(),
+            max_connections: generation.config.limits.max_connections,
+            max_connections_per_ip: generation.config.limits.max_connections_per_ip,
         }))
     }
 }

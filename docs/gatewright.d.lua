@@ -1213,7 +1213,7 @@ end
 ---@field state any What `on_load` returned for this place.
 ---@field identity any Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.
 ---@field vars vars Values shared by all hooks of this exchange, in both languages.
----@field client client Who sent the request: `ip`, `port`, `tls`.
+---@field client client Who sent the request: `ip`, `port`, `tls`, `subject`.
 ---@field deadline_ms number Milliseconds left until the exchange's deadline.
 
 ---Who sent the request.
@@ -1221,6 +1221,7 @@ end
 ---@field ip string The client's address, found behind trusted proxies.
 ---@field port integer The port of the connection.
 ---@field tls boolean Whether the connection is encrypted.
+---@field subject string? The subject of the client's certificate (RFC 4514), such as `CN=till-1,O=Shop`; nothing without one.
 
 ---Values that the hooks of one exchange share: anything that JSON can say. A value that is read is a copy.
 ---@class vars

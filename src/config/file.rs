@@ -28,7 +28,7 @@ pub(super) struct File<'f> {
 pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Config> {
     let table = Table::open(root, &keys::FILE, diagnostics)?;
     let file = File { directory, guesses_regex: is_before_kong_3(&table) };
-    let listeners = listener::listeners(table.get("listen"), diagnostics);
+    let listeners = listener::listeners(table.get("listen"), directory, diagnostics);
     let (services, routes) = services_and_routes(&table, &file, diagnostics);
     let mut config = Config {
         admin: listener::admin(table.get("admin"), &listeners, diagnostics),

@@ -24,6 +24,8 @@ use std::{
 pub struct Generation {
     pub number: u64,
     pub config: Config,
+    /// How each listener speaks TLS, in their order; none for plain text.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     pub router: Router,
     /// Every place that uses a script.
     pub places: Vec<Place>,
@@ -157,6 +159,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         return Built { generation: None, diagnostics, watch, files };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
+    let tls = super::tls::configurations(&config.listeners, &files, &mut diagnostics);
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
@@ -185,7 +188,8 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
-    let generation = Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    let generation =
+        Generation { number, config, tls, router, places, chains, unrouted, plugins_dir, files: files.clone() };
     Built { generation: Some(generation), diagnostics, watch, files }
 }
 

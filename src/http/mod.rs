@@ -10,6 +10,7 @@ pub mod content;
 pub mod cookies;
 pub mod encoding;
 pub mod forwarded;
+pub mod h2;
 pub mod hop;
 pub mod identity;
 pub mod path;

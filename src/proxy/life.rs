@@ -14,19 +14,19 @@ use super::{
     worker::{Ready, Worker},
 };
 use crate::{
-    config::{OnError, Scheme},
+    config::{ListenerKey, OnError, Scheme},
     gateway::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, content, forwarded, hop, police},
+    http::{Body, NormalPath, content, forwarded, h2, hop, police},
     script::{
         Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
     },
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -39,6 +39,11 @@ use std::{
 pub struct Connection {
     pub client: forwarded::Connection,
     pub port: u16,
+    pub tls: bool,
+    /// Of the client's certificate, when it showed one (RFC 4514).
+    pub subject: Option<Rc<str>>,
+    /// The listener that every request is sent to, by `https_redirect`.
+    pub redirect: Option<ListenerKey>,
     /// The name of the listener that accepted it; empty when it has none.
     pub listener: Rc<str>,
 }
@@ -52,9 +57,15 @@ pub async fn serve(
     request: hyper::Request<Incoming>,
 ) -> http::Response<Sent> {
     let ready = worker.ready();
-    let close = police::must_close(request.headers());
+    // HTTP/2 frames its messages itself: there is nothing to read differently, and no `Connection` field.
+    let close = request.version() != Version::HTTP_2 && police::must_close(request.headers());
     let (exchange, refused) = accept(&worker, &ready, &connection, request);
     let mut record = Record::new(&worker, &exchange);
+    if let (None, Some(listener)) = (&refused, connection.redirect) {
+        let reply = to_https(&worker, &exchange, listener);
+        exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
+        return send(&exchange, &ready.prepared.unrouted, &ready, record, close);
+    }
     let found = match refused {
         None => route(&ready, &connection, &exchange),
         Some(failure) => Err(failure),
@@ -94,7 +105,9 @@ fn accept(
 ) -> (Rc<Exchange>, Option<Failure>) {
     let (mut head, body) = request.into_parts();
     let config = &ready.prepared.generation.config;
-    let policed = police::check(&head).and_then(|()| police::check_size(&head, config.limits.max_header_bytes));
+    let policed = police::check(&head)
+        .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
+        .and_then(|()| police::check_count(&head, config.limits.max_header_count));
     let refused = policed.err().map(Failure::Head);
     let (target, bad_path) = match NormalPath::parse(&head.uri) {
         Ok(target) => (Some(target), None),
@@ -104,6 +117,9 @@ fn accept(
     let ip = connection.client.client(&head.headers, trusted);
     let id = worker.ids.take_or_make(&head.headers);
     let host = host(&head);
+    if head.version == Version::HTTP_2 {
+        h2::as_http1(&mut head.headers, &host);
+    }
     hop::strip_request(&mut head.headers);
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
@@ -113,11 +129,16 @@ fn accept(
         id,
         started,
         deadline: Cell::new(started + DEFAULT_DEADLINE),
-        client: exchange::Client { ip, port: connection.port, tls: false },
+        client: exchange::Client {
+            ip,
+            port: connection.port,
+            tls: connection.tls,
+            subject: connection.subject.clone(),
+        },
         route: RefCell::default(),
         request: RefCell::new(exchange::Request {
             method: head.method,
-            scheme: "http",
+            scheme: if connection.tls { "https" } else { "http" },
             host,
             target: target.unwrap_or_else(NormalPath::root),
             path_set: None,
@@ -142,13 +163,30 @@ fn host(head: &Parts) -> HeaderValue {
     of_target.or_else(|| head.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// 308 keeps the method (RFC 9110 §15.4.9). Without a host there is nowhere to go.
+fn to_https(worker: &Worker, exchange: &Exchange, listener: ListenerKey) -> Reply {
+    let request = exchange.request.borrow();
+    let host = without_port(request.host());
+    if host.is_empty() {
+        return Reply::problem(StatusCode::BAD_REQUEST, "no host header");
+    }
+    let port = match worker.ports.borrow().get(&listener) {
+        Some(443) | None => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    match HeaderValue::try_from(format!("https://{host}{port}{}", request.target.as_str())) {
+        Ok(location) => Reply::empty(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, location),
+        Err(_) => Reply::problem(StatusCode::BAD_REQUEST, "the request can't be sent to https"),
+    }
+}
+
 fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
     let generation = &ready.prepared.generation;
     let request = &mut *exchange.request.borrow_mut();
     let lower = lower_case(request.host());
     let subject = Subject {
         listener: &connection.listener,
-        scheme: Scheme::Http,
+        scheme: if connection.tls { Scheme::Https } else { Scheme::Http },
         host: without_port(&lower),
         path: request.path(),
         query: request.query(),

@@ -1,7 +1,7 @@
 //! The request path: workers, sockets, the life of an exchange, forwarding.
 //!
 //! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
-//! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`.
+//! process starts workers and hands them generations. Sockets, TLS and both HTTPs stand in `listen`.
 
 pub mod backend;
 mod chunks;
@@ -22,7 +22,7 @@ pub use life::without_port;
 pub use worker::Shared;
 
 use crate::{
-    config::Diagnostics,
+    config::{Diagnostics, ListenerKey},
     gateway::{generation::Generation, prepared},
 };
 use std::{
@@ -87,10 +87,10 @@ impl Workers {
         self.shared.current.store(number, Ordering::Release);
     }
 
-    /// Gives each worker its own socket of one address.
-    pub fn listen(&self, sockets: Vec<TcpListener>, name: Option<&str>) {
+    /// Gives each worker its own socket of one listener.
+    pub fn listen(&self, sockets: Vec<TcpListener>, listener: ListenerKey) {
         for ((worker, _), socket) in self.all.iter().zip(sockets) {
-            let _ = worker.send(Command::Listen { socket, name: name.map(str::to_owned) });
+            let _ = worker.send(Command::Listen { socket, listener });
         }
     }
 

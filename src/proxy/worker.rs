@@ -7,7 +7,7 @@
 use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls, traffic::Dice};
 use crate::{
     balance::Registry,
-    config::Diagnostics,
+    config::{Diagnostics, ListenerKey},
     gateway::{
         generation::Generation,
         prepared::{self, Prepared, prepare},
@@ -20,6 +20,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     net::TcpListener,
     rc::Rc,
     sync::{
@@ -35,7 +36,7 @@ pub enum Command {
     /// Compile and load; nothing is switched yet.
     Prepare { generation: Arc<Generation>, reply: oneshot::Sender<Result<(), Diagnostics>> },
     /// Accept connections here from now on.
-    Listen { socket: TcpListener, name: Option<String> },
+    Listen { socket: TcpListener, listener: ListenerKey },
     /// Close the listener with this address.
     Unlisten(std::net::SocketAddr),
 }
@@ -50,6 +51,7 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
+    pub admission: Arc<listen::admission::Admission>,
     /// True once the process drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -70,6 +72,8 @@ pub struct Worker {
     store: RefCell<Option<WorkerStore>>,
     client: Rc<OnceCell<reqwest::Client>>,
     pub connections: Cell<usize>,
+    /// Where listeners are bound, for what leads from one to another.
+    pub ports: RefCell<HashMap<ListenerKey, u16>>,
 }
 
 /// A generation ready to serve on this worker.
@@ -149,6 +153,7 @@ pub fn run(
             store: RefCell::new(Some(store)),
             client,
             connections: Cell::new(0),
+            ports: RefCell::default(),
             shared,
         });
         if started.send(Ok(())).is_err() {
@@ -180,7 +185,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
             }
             let _ = reply.send(result);
         }
-        Command::Listen { socket, name } => listeners.open(worker, socket, name),
+        Command::Listen { socket, listener } => listeners.open(worker, socket, listener),
         Command::Unlisten(address) => listeners.close(address).await,
     }
 }

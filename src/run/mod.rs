@@ -8,7 +8,7 @@ mod watch;
 use crate::{
     admin,
     balance::{Registry, check::Checks},
-    config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
+    config::{AccessLog as Log, Diagnostic, Diagnostics, Listener, ListenerKey, Style, Workers as Count},
     gateway::generation::{self, Generation, Watch},
     observe::access::{AccessLog, Form},
     proxy::{Shared, Workers, listen},
@@ -66,8 +66,8 @@ pub struct Gateway {
     options: Options,
     workers: Workers,
     current: Arc<Generation>,
-    /// Addresses as the configuration writes them, and where their sockets are bound.
-    listening: BTreeMap<SocketAddr, SocketAddr>,
+    /// The listeners, and where their sockets are bound.
+    listening: BTreeMap<ListenerKey, SocketAddr>,
     /// Counts up with every attempt.
     number: u64,
     watch: Watch,
@@ -100,6 +100,7 @@ impl Gateway {
                 if options.dev { Form::Readable } else { Form::Json },
             )?,
             open: options.dev,
+            admission: Arc::default(),
             drain,
         });
         let count = match generation.config.workers {
@@ -143,7 +144,7 @@ impl Gateway {
         listeners
             .map(|l| {
                 (
-                    self.listening.get(&l.address).copied().unwrap_or(l.address),
+                    self.listening.get(&l.key()).copied().unwrap_or(l.address),
                     l.name.as_ref().map(|name| name.value.clone()),
                 )
             })
@@ -153,8 +154,8 @@ impl Gateway {
     fn listen(&mut self, sockets: Vec<(Listener, Vec<TcpListener>)>) {
         for (listener, sockets) in sockets {
             let bound = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
-            self.listening.insert(listener.address, bound);
-            self.workers.listen(sockets, listener.name.as_ref().map(|name| name.value.as_str()));
+            self.listening.insert(listener.key(), bound);
+            self.workers.listen(sockets, listener.key());
         }
     }
 
@@ -273,10 +274,10 @@ impl Gateway {
         self.workers.prepare(&generation).await?;
         self.workers.switch(generation.number);
         self.listen(sockets);
-        let gone: Vec<SocketAddr> =
-            self.listening.keys().filter(|address| !new.iter().any(|l| l.address == **address)).copied().collect();
-        for address in gone {
-            if let Some(bound) = self.listening.remove(&address) {
+        let gone: Vec<ListenerKey> =
+            self.listening.keys().filter(|key| !new.iter().any(|l| l.key() == **key)).copied().collect();
+        for key in gone {
+            if let Some(bound) = self.listening.remove(&key) {
                 self.workers.unlisten(bound);
             }
         }
@@ -290,10 +291,10 @@ impl Gateway {
 /// Sockets for the listeners that are not bound yet.
 fn bind(
     listeners: &[Listener],
-    bound: &BTreeMap<SocketAddr, SocketAddr>,
+    bound: &BTreeMap<ListenerKey, SocketAddr>,
     count: usize,
 ) -> Result<Vec<(Listener, Vec<TcpListener>)>, RunError> {
-    let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.address));
+    let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.key()));
     new.map(|listener| match listen::bind(listener.address, count) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
         Err(why) => Err(RunError::Bind { address: listener.address, why }),

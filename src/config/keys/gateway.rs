@@ -2,12 +2,15 @@
 
 mod health;
 
-use super::{Section, key, kong, refused};
+use super::{Section, key, kong};
 pub use health::*;
 
 pub const SECTIONS: &[&Section] = &[
     &FILE,
     &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
     &ADMIN,
     &LIMITS,
     &COMPRESSION,
@@ -68,7 +71,48 @@ pub const LISTENER: Section = Section {
     keys: &[
         key("address", "IP address and port", "", "required; IPv6 as `[::1]:8080`; port 0 takes a free one"),
         key("name", "string", "", "for the `listeners` of a route"),
-        refused("tls", "TLS listeners do not exist yet, and plain text must not stand in for them"),
+        key("tls", "tls", "", "makes it a listener for https, with HTTP/2"),
+        key("https_redirect", "boolean", "false", "answers every request with 308 to the same URL on the first listener with `tls`"),
+        key("proxy_protocol", "boolean", "false", "each connection begins with a PROXY header (v1 or v2), from which the client's address is taken; connections that have none, or don't come from `trusted_proxies`, are closed"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const TLS: Section = Section {
+    name: "tls",
+    at: "listen[].tls",
+    doc: "Certificates are read again when their files change, and no connection ends for it. Paths are relative to this file.",
+    keys: &[
+        key("cert", "file", "", "PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "PEM: the certificate's private key"),
+        key("certificates", "list of certificates", "[]", "several, chosen by the host that the client names; the first is for all others"),
+        key("min_version", "`1.2` or `1.3`", "1.2", "the oldest version that is spoken"),
+        key("client_auth", "client certificates", "", "asks clients for a certificate (mTLS); scripts read `ctx.client.subject`"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CERTIFICATE: Section = Section {
+    name: "a certificate",
+    at: "listen[].tls.certificates[]",
+    doc: "It serves the names that it holds itself; an exact name goes before `*.example.com`.",
+    keys: &[
+        key("cert", "file", "", "required; PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "required; PEM: its private key"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CLIENT_AUTH: Section = Section {
+    name: "client certificates",
+    at: "listen[].tls.client_auth",
+    doc: "Which certificates clients may show.",
+    keys: &[
+        key("ca", "file", "", "required; PEM: the authorities that issue them"),
+        key("mode", "`require` or `optional`", "require", "whether a client without one is turned away; one that is not valid always is"),
     ],
     kong: &[],
 };
@@ -94,6 +138,8 @@ pub const LIMITS: Section = Section {
         key("max_header_bytes", "size", "64KiB", "a request's line and headers together; above: 431"),
         key("max_header_count", "number", "100", "a request's header lines; above: 431"),
         key("max_body_size", "size", "8MiB", "a body that a script reads; bodies that stream are not limited"),
+        key("max_connections", "number", "50000", "open connections of clients, in the whole process; further ones are closed at once"),
+        key("max_connections_per_ip", "number", "", "open connections of one client (of IPv6, of one /64); `trusted_proxies` are not counted; no limit when it is left out"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
     ],

@@ -28,6 +28,7 @@ mod target;
 mod toml;
 pub mod units;
 mod upstream;
+mod upstream_tls;
 mod yaml;
 
 #[cfg(test)]
@@ -50,7 +51,8 @@ pub use render::Style;
 pub use route::Route;
 pub use service::Service;
 pub use source::{Source, Span, Spanned};
-pub use target::{Scheme, Target};
+pub use target::{Protocol, Scheme, Target};
+pub use upstream_tls::UpstreamTls;
 
 use file::File;
 

@@ -8,3 +8,4 @@ pub mod generation;
 pub mod plugins;
 pub mod prepared;
 pub mod router;
+pub mod upstream_tls;

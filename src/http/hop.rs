@@ -5,7 +5,7 @@
 //! connection (framing, `Connection`) is written by that connection's own encoder.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, HeaderValue, TE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, UPGRADE};
 
 use super::identity::strip_where;
 
@@ -50,6 +50,22 @@ pub fn strip_request(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// The protocol that a request asks to switch to, when it may: `Upgrade` and a `Connection` that names it (RFC 9110 §7.8).
+/// To be asked before [`strip_request`] takes both away.
+///
+/// SECURITY: no other version of HTTP and no TLS: what follows would be requests that nobody checks ("h2c smuggling").
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(UPGRADE).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let named =
+        headers.get_all(CONNECTION).iter().any(|value| tokens(value).any(|t| t.eq_ignore_ascii_case("upgrade")));
+    let forbidden = |token: &str| {
+        let name = token.split('/').next().unwrap_or(token).trim();
+        ["h2c", "h2", "http", "tls"].iter().any(|other| other.eq_ignore_ascii_case(name))
+    };
+    (named && tokens(value).next().is_some() && !tokens(value).any(forbidden)).then(|| value.clone())
 }
 
 /// Removes the hop-by-hop fields of a response.
@@ -158,6 +174,23 @@ mod tests {
             names(&headers),
             ["authorization", "content-length", "cookie", "forwarded", "host", "x-forwarded-for"]
         );
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_both_fields_and_never_to_http() {
+        for (connection, upgrades, expected) in [
+            ("keep-alive, Upgrade", "websocket", Some("websocket")),
+            ("keep-alive", "websocket", None),
+            ("upgrade", "", None),
+            ("upgrade, http2-settings", "h2c", None),
+            ("upgrade", "websocket, H2C", None),
+            ("upgrade", "HTTP/2.0", None),
+            ("upgrade", "TLS/1.2", None),
+        ] {
+            let headers = map(&[("connection", connection), ("upgrade", upgrades)]);
+            let found = upgrade(&headers);
+            assert_eq!(found.as_ref().and_then(|value| value.to_str().ok()), expected, "{connection}: {upgrades}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! for itself. Health, breakers and other balancing algorithms will decide here which targets may be chosen.
 
 use crate::{
-    config::{Config, Service, Target},
-    upstream::{Origin, Phase, Timeouts, UpstreamError},
+    config::{Scheme, Service, Target},
+    gateway::generation::Generation,
+    upstream::{Origin, Phase, Timeouts, Tls, UpstreamError},
 };
 use ahash::AHashMap;
 use http::Method;
@@ -42,8 +43,9 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(config: &Config) -> Backends {
-        let all: Vec<Backend> = config.services.iter().map(Backend::new).collect();
+    pub fn new(generation: &Generation) -> Backends {
+        let services = generation.config.services.iter().zip(&generation.upstream_tls);
+        let all: Vec<Backend> = services.map(|(service, tls)| Backend::new(service, tls.as_ref())).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
         Backends { all, by_name }
     }
@@ -58,7 +60,7 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service) -> Backend {
+    fn new(service: &Service, tls: Option<&Tls>) -> Backend {
         Backend {
             name: Arc::from(service.name.value.as_str()),
             timeout: service.timeout,
@@ -67,7 +69,7 @@ impl Backend {
             connect: service.connect_timeout,
             read: service.read_timeout,
             write: service.write_timeout,
-            targets: service.targets.iter().filter_map(Seat::new).collect(),
+            targets: service.targets.iter().filter_map(|target| Seat::new(service, target, tls)).collect(),
         }
     }
 
@@ -109,10 +111,15 @@ impl Backend {
 }
 
 impl Seat {
-    /// None for what can't be connected to yet (TLS); the configuration has warned.
-    fn new(target: &Target) -> Option<Seat> {
-        let plain = target.scheme == crate::config::Scheme::Http;
-        let origin = Origin::new(&target.host, target.port).ok().filter(|_| plain)?;
+    /// None for what can't be connected to; the configuration is checked, so that there is none.
+    fn new(service: &Service, target: &Target, tls: Option<&Tls>) -> Option<Seat> {
+        let mut origin = Origin::new(&target.host, target.port).ok()?;
+        if target.scheme == Scheme::Https {
+            origin = origin.with_tls(tls?.clone()).ok()?;
+        }
+        if service.http2 {
+            origin = origin.with_http2();
+        }
         Some(Seat {
             origin: Arc::new(origin),
             path: target.path.clone(),

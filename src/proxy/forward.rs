@@ -13,10 +13,14 @@ use crate::{
         Exchange,
         exchange::{From, Response, Slot},
     },
-    upstream::{Pool, Request},
+    upstream::{Pool, Request, Upgrade},
 };
 use http::{HeaderMap, header};
-use std::{borrow::Cow, time::Instant};
+use hyper::upgrade::OnUpgrade;
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -44,15 +48,43 @@ impl<'a> Plan<'a> {
     }
 }
 
-pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>) -> Result<Response, Failure> {
+/// A client's request to switch protocols, until the response is known.
+pub struct Switching {
+    pub client: OnUpgrade,
+    pub target: Upgrade,
+    /// How long the tunnel may be silent: the service's read timeout.
+    pub idle: Duration,
+}
+
+impl Switching {
+    /// Of a request that may and can switch; its fields are taken off by `hop` afterwards.
+    pub fn of(head: &mut http::request::Parts) -> Option<Switching> {
+        let protocol = hop::upgrade(&head.headers)?;
+        let client = head.extensions.remove::<OnUpgrade>()?;
+        Some(Switching { client, target: Upgrade { protocol, switched: None }, idle: Duration::MAX })
+    }
+}
+
+pub async fn forward(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers).await;
+    let answered = send(pool, exchange, plan, &headers, switching).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
 
-async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &HeaderMap) -> Result<Response, Failure> {
+async fn send(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    headers: &HeaderMap,
+    mut switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     let (method, matched, mut body) = {
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
@@ -63,6 +95,9 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
         .cloned();
     let timeouts = plan.backend.timeouts(exchange.deadline.get());
+    if let Some(switching) = &mut switching {
+        switching.idle = timeouts.read;
+    }
     let mut tried = Vec::new();
     loop {
         let Some(index) = plan.backend.choose(&tried) else {
@@ -77,6 +112,7 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
                 target: &target,
                 host: host.as_ref(),
                 headers,
+                upgrade: switching.as_mut().map(|switching| &mut switching.target),
                 body: &mut body,
             };
             pool.send(request, &timeouts).await

@@ -6,7 +6,7 @@
 
 use super::{
     failure::Failure,
-    forward::{Plan, forward},
+    forward::{Plan, Switching, forward},
     record::{Record, Sent},
     worker::{Ready, Worker},
 };
@@ -22,7 +22,7 @@ use crate::{
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -49,7 +49,9 @@ pub async fn serve(
 ) -> http::Response<Sent> {
     let ready = worker.ready();
     let close = police::must_close(request.headers());
-    let (exchange, refused) = accept(&worker, &ready, &connection, request);
+    let (mut head, body) = request.into_parts();
+    let mut switching = Switching::of(&mut head);
+    let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     let mut record = Record::new(&worker, &exchange);
     let found = match refused {
         None => route(&ready, &connection, &exchange),
@@ -60,7 +62,7 @@ pub async fn serve(
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let answered = match found {
-        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found).await,
+        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found, switching.as_mut()).await,
         Err(failure) => Err(failure),
     };
     let response = match answered {
@@ -72,7 +74,10 @@ pub async fn serve(
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    let sent = send(&exchange, &chain, &ready, record, close);
+    let mut sent = send(&exchange, &chain, &ready, record, close);
+    if let Some(switching) = switching {
+        switch(&worker, switching, &mut sent);
+    }
     if chain.on_log.is_empty() {
         // Nobody looks at them any more.
         worker.pool.recycle(std::mem::take(&mut exchange.request.borrow_mut().headers));
@@ -86,9 +91,9 @@ fn accept(
     worker: &Worker,
     ready: &Ready,
     connection: &Connection,
-    request: hyper::Request<Incoming>,
+    mut head: Parts,
+    body: Incoming,
 ) -> (Rc<Exchange>, Option<Failure>) {
-    let (mut head, body) = request.into_parts();
     let config = &ready.prepared.generation.config;
     let policed = police::check(&head).and_then(|()| police::check_size(&head, config.limits.max_header_bytes));
     let refused = policed.err().map(Failure::Head);
@@ -182,6 +187,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
+    switching: Option<&mut Switching>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -199,7 +205,7 @@ async fn answer(
         }
     }
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
-    forward(&worker.pool, exchange, &plan).await
+    forward(&worker.pool, exchange, &plan, switching).await
 }
 
 /// `on_error` of each plugin; the first reply is the answer, else the failure's own.
@@ -322,6 +328,19 @@ fn send(
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent
+}
+
+/// Opens the tunnel behind a 101 of the target; any other answer, a script's included, leaves the connection as it is.
+fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<Sent>) {
+    let Switching { client, target, idle } = switching;
+    if sent.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(switched) = target.switched
+    {
+        let headers = sent.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, target.protocol);
+        tokio::task::spawn_local(super::tunnel::run(worker.clone(), client, switched, idle));
+    }
 }
 
 /// After the last byte: `on_log` of each plugin. Nothing that happens here reaches the client.

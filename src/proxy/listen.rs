@@ -146,7 +146,8 @@ async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, str
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(limits.max_header_bytes.max(8192))
         .max_headers(limits.max_header_count)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         biased;

@@ -13,6 +13,7 @@ mod life;
 pub mod listen;
 pub mod outbound;
 mod record;
+mod tunnel;
 mod worker;
 
 pub use life::without_port;

@@ -81,6 +81,7 @@ async fn to_service(
             target: &target,
             host: None,
             headers: &headers,
+            upgrade: None,
             body: &mut body,
         };
         match pool.send(request, &timeouts).await {
@@ -104,7 +105,7 @@ fn is_target(target: &str) -> bool {
 fn failure(error: &UpstreamError) -> Failure {
     match &error.kind {
         Kind::Timeout => Failure::Timeout,
-        Kind::Unresolved(_) | Kind::Refused(_) => Failure::Connect,
+        Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_) => Failure::Connect,
         Kind::Reset(_)
         | Kind::Closed
         | Kind::BadResponse(_)

@@ -197,7 +197,7 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation.config));
+    let backends = Rc::new(Backends::new(&generation));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),

@@ -54,6 +54,8 @@ pub struct Sender {
     complete: bool,
     /// Whether something was gathered and then given up for more.
     forgotten: bool,
+    /// Whether something was written that TLS may still hold.
+    held_back: bool,
     /// Whether the body has given a byte.
     touched: bool,
     pub sent: bool,
@@ -74,6 +76,7 @@ impl Sender {
             framing,
             complete: matches!(framing, RequestFraming::None | RequestFraming::Length(0)),
             forgotten: false,
+            held_back: false,
             touched: false,
             sent: false,
             waits_for: WaitsFor::Nothing,
@@ -110,8 +113,14 @@ impl Sender {
                     return Poll::Ready(Err(SendError::Socket(error)));
                 }
                 self.written += count;
+                self.held_back = true;
                 self.sent = true;
                 self.progressed = true;
+            }
+            if self.held_back {
+                self.waits_for = WaitsFor::Socket;
+                ready!(io.poll_flush(cx)).map_err(SendError::Socket)?;
+                self.held_back = false;
             }
             if self.complete {
                 self.waits_for = WaitsFor::Nothing;
@@ -131,6 +140,7 @@ impl Sender {
             return false;
         }
         self.written = 0;
+        self.held_back = false;
         self.sent = false;
         true
     }

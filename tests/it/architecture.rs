@@ -15,7 +15,11 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("store", &[], "counters and values; knows neither HTTP nor scripts"),
     ("upstream", &["http"], "connections to targets, with the framing rules of http"),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
-    ("gateway", &["config", "http", "script"], "a generation: configuration and compiled scripts, routed"),
+    (
+        "gateway",
+        &["config", "http", "script", "upstream"],
+        "a generation: configuration and compiled scripts, routed; the TLS settings of targets",
+    ),
     ("observe", &[], "where lines are written to"),
     (
         "proxy",

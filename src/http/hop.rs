@@ -5,9 +5,10 @@
 //! connection (framing, `Connection`) is written by that connection's own encoder.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, HeaderValue, TE, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 
 use super::identity::strip_where;
+use super::trailers;
 
 /// Fields that a `Connection` field may not take away.
 ///
@@ -33,21 +34,25 @@ const END_TO_END: [&str; 15] = [
 
 /// Removes the hop-by-hop fields of a request.
 ///
-/// `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
+/// `Trailer` stays, as far as what it names may be one: it is not of this connection (RFC 9110 §6.6.2). `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
 /// the client side answer `100 Continue`, and the target is not asked again (RFC 9110 §10.1.1).
 pub fn strip_request(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || matches!(name, "expect" | "proxy-authorization");
     if !any(headers, unwanted) {
         return;
     }
-    let trailers = headers.get_all(TE).iter().any(|value| {
+    let te = headers.get_all(TE).iter().any(|value| {
         tokens(value).any(|token| {
             let coding = token.split(';').next().unwrap_or(token);
             coding.trim().eq_ignore_ascii_case("trailers")
         })
     });
+    let announced = trailers::announced(headers);
     strip(headers, unwanted);
-    if trailers {
+    if let Some(names) = announced {
+        headers.insert(TRAILER, names);
+    }
+    if te {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
@@ -72,7 +77,11 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 pub fn strip_response(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || name == "proxy-authenticate";
     if any(headers, unwanted) {
+        let announced = trailers::announced(headers);
         strip(headers, unwanted);
+        if let Some(names) = announced {
+            headers.insert(TRAILER, names);
+        }
     }
 }
 

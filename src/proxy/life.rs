@@ -7,6 +7,7 @@
 use super::{
     failure::Failure,
     forward::{Plan, Switching, forward},
+    grpc,
     record::{Record, Sent},
     worker::{Ready, Worker},
 };
@@ -51,6 +52,7 @@ pub async fn serve(
     let close = police::must_close(request.headers());
     let (mut head, body) = request.into_parts();
     let mut switching = Switching::of(&mut head);
+    let http1 = head.version < http::Version::HTTP_2;
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     let mut record = Record::new(&worker, &exchange);
     let found = match refused {
@@ -75,6 +77,9 @@ pub async fn serve(
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
     let mut sent = send(&exchange, &chain, &ready, record, close);
+    if http1 {
+        grpc::announce_trailers(sent.headers_mut());
+    }
     if let Some(switching) = switching {
         switch(&worker, switching, &mut sent);
     }
@@ -89,7 +94,7 @@ pub async fn serve(
 /// any case, so that a refusal is logged and answered like everything else.
 fn accept(
     worker: &Worker,
-    ready: &Ready,
+    ready: &Rc<Ready>,
     connection: &Connection,
     mut head: Parts,
     body: Incoming,
@@ -106,6 +111,15 @@ fn accept(
     let id = worker.ids.take_or_make(&head.headers);
     let host = host(&head);
     hop::strip_request(&mut head.headers);
+    let body = match head.headers.contains_key(header::TRAILER) {
+        true => {
+            let ready = ready.clone();
+            Body::trailed(body, move |fields| {
+                ready.identity.strip(fields);
+            })
+        }
+        false => Body::incoming(body),
+    };
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
     head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
@@ -125,7 +139,7 @@ fn accept(
             query_set: None,
             headers: head.headers,
             params: Vec::new(),
-            body: Slot::Stream(Body::incoming(body)),
+            body: Slot::Stream(body),
         }),
         response: RefCell::new(None),
         vars: RefCell::default(),
@@ -272,7 +286,11 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }
     }
-    failure.reply(worker.open)
+    let reply = failure.reply(worker.open);
+    match grpc::is_call(&exchange.request.borrow().headers) {
+        true => grpc::reply(reply.status, reply.problem.as_deref().unwrap_or_default()),
+        false => reply,
+    }
 }
 
 fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {

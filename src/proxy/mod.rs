@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod failure;
 mod forward;
+mod grpc;
 mod head_timer;
 mod ids;
 mod life;

@@ -20,7 +20,7 @@ use super::error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 use super::framing::{BodyDecoder, Decoded, RequestFraming, keeps_alive};
 use super::head::{HeadReader, ResponseHead, write_request};
 use super::sender::{SendError, Sender, WaitsFor};
-use super::{Origin, Pool, Timeouts};
+use super::{Origin, Pool, Timeouts, http2};
 use crate::http::Body;
 
 /// No honest server sends more interim responses than this.
@@ -104,6 +104,9 @@ impl Pool {
     /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
     /// connection.
     pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
+        if request.origin.is_http2() {
+            return Box::pin(http2::send(self, request, timeouts)).await;
+        }
         let Request { origin, method, target, host, headers, mut upgrade, body } = request;
         let mut now = Instant::now();
         let mut connection = match self.take(origin, now) {
@@ -132,7 +135,7 @@ impl Pool {
             Body::Empty => Body::Empty,
             // Both share the bytes, so the caller's stays whole.
             Body::Full(bytes) => Body::Full(bytes.clone()),
-            Body::Incoming(_) | Body::Streamed(_) => std::mem::take(body),
+            Body::Incoming(_) | Body::Trailed(_) | Body::Streamed(_) => std::mem::take(body),
         };
         let mut exchange = Exchange {
             pool: self.clone(),
@@ -282,12 +285,18 @@ impl Exchange {
     fn respond(self, answer: Answer) -> Response<Body> {
         let Answer { head, decoder, first } = answer;
         let reusable = keeps_alive(&head);
-        let body = if first.ended {
-            self.finish(reusable);
-            Body::full(first.data)
-        } else {
-            let body = UpstreamBody::new(self, decoder, first.data, reusable);
-            Body::Streamed(Box::new(body))
+        let body = match first {
+            Decoded { data, ended: true, trailers: None } => {
+                self.finish(reusable);
+                Body::full(data)
+            }
+            Decoded { data, ended: true, trailers } => {
+                self.finish(reusable);
+                Body::Streamed(Box::new(UpstreamBody::whole(decoder, data, trailers)))
+            }
+            Decoded { data, ended: false, .. } => {
+                Body::Streamed(Box::new(UpstreamBody::new(self, decoder, data, reusable)))
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

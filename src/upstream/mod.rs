@@ -1,9 +1,10 @@
-//! The HTTP/1.1 client towards targets, driven inside the task of the exchange that uses it.
+//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2 by hyper.
 //!
 //! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
 //! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`chunked`] are pure
-//! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker. This folder
+//! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker; [`http2`] shares
+//! its own between exchanges. This folder
 //! knows nothing of services, balancing or retries elsewhere.
 
 mod body;
@@ -13,6 +14,8 @@ mod connection;
 mod error;
 mod framing;
 mod head;
+mod http2;
+mod http2_body;
 mod origin;
 mod pool;
 mod sender;

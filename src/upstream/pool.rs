@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Io};
 use super::error::{Kind, Phase, UpstreamError};
+use super::http2::Multiplexer;
 use super::{Origin, Timeouts};
 
 /// How many connections rest, and for how long.
@@ -48,6 +49,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Shared {
     limits: PoolLimits,
+    multiplexer: Multiplexer,
     idle: RefCell<HashMap<Arc<Origin>, Vec<Idle>, ahash::RandomState>>,
     spare_maps: RefCell<Vec<HeaderMap>>,
     /// When a connection was last taken or looked for: near enough to tell how long one has rested, and a look at the clock
@@ -71,6 +73,7 @@ impl Pool {
     pub fn new(limits: PoolLimits) -> Pool {
         let shared = Shared {
             limits,
+            multiplexer: Multiplexer::default(),
             idle: RefCell::default(),
             spare_maps: RefCell::default(),
             clock: Cell::new(Instant::now()),
@@ -98,6 +101,7 @@ impl Pool {
     pub fn sweep(&self) {
         let now = Instant::now();
         self.shared.clock.set(now);
+        self.shared.multiplexer.sweep(self.shared.limits.idle_timeout, now);
         self.shared.idle.borrow_mut().retain(|_, resting| {
             resting.retain_mut(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
             !resting.is_empty()
@@ -143,6 +147,11 @@ impl Pool {
         resting.push(idle);
     }
 
+    /// The connections that speak HTTP/2.
+    pub(super) fn multiplexer(&self) -> &Multiplexer {
+        &self.shared.multiplexer
+    }
+
     /// An empty map for the headers of a response.
     pub(super) fn spare_map(&self) -> HeaderMap {
         self.shared.spare_maps.borrow_mut().pop().unwrap_or_default()
@@ -169,7 +178,8 @@ impl Pool {
         self.open(origin, timeouts).await.map(Connection::new)
     }
 
-    async fn open(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Io, UpstreamError> {
+    /// The socket of a new connection, its TLS handshake done.
+    pub(super) async fn open(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Io, UpstreamError> {
         let failed =
             |phase, kind| UpstreamError { origin: origin.clone(), phase, kind, sent: false, body_consumed: false };
         let started = Instant::now();

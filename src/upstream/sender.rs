@@ -10,9 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body as _;
 
-use super::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size};
+use super::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size, write_trailers};
 use super::connection::Io;
 use super::framing::RequestFraming;
 use crate::http::{Body, BodyError};
@@ -48,6 +49,8 @@ pub struct Sender {
     tail: &'static [u8],
     written: usize,
 
+    /// Fields that go behind a chunked body.
+    trailers: Option<HeaderMap>,
     body: Body,
     framing: RequestFraming,
     /// Whether `gathered` holds the end of the request.
@@ -72,6 +75,7 @@ impl Sender {
             piece: Bytes::new(),
             tail: b"",
             written: 0,
+            trailers: None,
             body,
             framing,
             complete: matches!(framing, RequestFraming::None | RequestFraming::Length(0)),
@@ -91,8 +95,10 @@ impl Sender {
             while !self.complete && self.piece.is_empty() && self.gathered.len() < GATHER {
                 match Pin::new(&mut self.body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        if let Ok(data) = frame.into_data() {
-                            self.gather(data)?;
+                        match frame.into_data() {
+                            Ok(data) => self.gather(data)?,
+                            // They come last; where a length was announced there is no place for them.
+                            Err(frame) => self.trailers = frame.into_trailers().ok(),
                         }
                     }
                     Poll::Ready(Some(Err(error))) => {
@@ -210,7 +216,10 @@ impl Sender {
                 if self.written > 0 && self.unwritten() == 0 {
                     self.forget();
                 }
-                self.gathered.extend_from_slice(LAST_CHUNK);
+                match &self.trailers {
+                    Some(fields) => write_trailers(&mut self.gathered, fields),
+                    None => self.gathered.extend_from_slice(LAST_CHUNK),
+                }
             }
             RequestFraming::Chunked => self.tail = CHUNK_END_AND_LAST_CHUNK,
         }

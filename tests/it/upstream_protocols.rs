@@ -2,5 +2,7 @@
 //!
 //! One file a subject; the TLS here is rustls on a blocking socket, with certificates made for the test.
 
+mod http2;
 mod tls;
+mod trailers;
 mod upgrades;

@@ -32,6 +32,7 @@ mod toml;
 mod traffic;
 pub mod units;
 mod upstream;
+mod upstream_tls;
 mod yaml;
 
 #[cfg(test)]
@@ -56,9 +57,10 @@ pub use render::Style;
 pub use route::Route;
 pub use service::Service;
 pub use source::{Source, Span, Spanned};
-pub use target::{Scheme, Target};
+pub use target::{Protocol, Scheme, Target};
 pub use tls::{CertificateFiles, ClientAuth, Tls, TlsVersion};
 pub use traffic::{Fault, Fixed, HeaderChanges, Part, Template, Traffic};
+pub use upstream_tls::UpstreamTls;
 
 use file::File;
 

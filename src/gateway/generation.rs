@@ -8,6 +8,7 @@ use super::{
     files::{Files, fingerprint},
     plugins::{Catalog, Plugin},
     router::Router,
+    upstream_tls::upstream_tls,
 };
 use crate::{
     config::{
@@ -15,6 +16,7 @@ use crate::{
         manifest::{Kind, Manifest},
     },
     script::{Language, Modules, scope::Permissions},
+    upstream::Tls,
 };
 use std::{
     path::{Path, PathBuf},
@@ -34,6 +36,8 @@ pub struct Generation {
     /// The global plugins, for requests that match no route.
     pub unrouted: Vec<usize>,
     pub plugins_dir: Arc<Path>,
+    /// For each service, what its targets with TLS use.
+    pub upstream_tls: Vec<Option<Tls>>,
     pub files: Arc<Files>,
 }
 
@@ -181,6 +185,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         }
         chains.push(chain.iter().filter_map(|used| used.place).collect());
     }
+    let upstream_tls = upstream_tls(&config.services, &files, &mut diagnostics);
     let unrouted = global.iter().filter_map(|used| used.place).collect();
     if diagnostics.has_errors() {
         return Built { generation: None, diagnostics, watch, files };
@@ -188,8 +193,19 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
-    let generation =
-        Generation { number, config, tls, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    let files_read = files.clone();
+    let generation = Generation {
+        number,
+        config,
+        tls,
+        router,
+        places,
+        chains,
+        unrouted,
+        plugins_dir,
+        upstream_tls,
+        files: files_read,
+    };
     Built { generation: Some(generation), diagnostics, watch, files }
 }
 

@@ -9,3 +9,4 @@ pub mod plugins;
 pub mod prepared;
 pub mod router;
 pub mod tls;
+pub mod upstream_tls;

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod path;
 pub mod police;
 pub mod query;
+pub mod trailers;
 
 pub use body::{Body, BodyError};
 pub use path::{BadPath, NormalPath};

@@ -5,10 +5,11 @@
 
 use crate::{
     balance::{Cause, Clock, Member, Permit, Picker, Registry, ServiceState, Standing, TargetState, backoff::Retry},
-    config::{Algorithm, CircuitBreaker, Config, HashOn, PassiveCheck, RetryOn, Service, Target},
+    config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
+    gateway::generation::Generation,
     http::{Body, BodyError, Fault, cookies},
     script::Exchange,
-    upstream::{Kind, Origin, Phase, Timeouts, UpstreamError, is_idempotent},
+    upstream::{Kind, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -54,8 +55,9 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(config: &Config, registry: &Registry) -> Backends {
-        let all: Vec<Backend> = config.services.iter().map(|service| Backend::new(service, registry)).collect();
+    pub fn new(generation: &Generation, registry: &Registry) -> Backends {
+        let services = generation.config.services.iter().zip(&generation.upstream_tls);
+        let all: Vec<Backend> = services.map(|(service, tls)| Backend::new(service, tls.as_ref(), registry)).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
         Backends { all, by_name }
     }
@@ -70,11 +72,11 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service, registry: &Registry) -> Backend {
+    fn new(service: &Service, tls: Option<&Tls>, registry: &Registry) -> Backend {
         let state = registry.service(&service.name.value);
         let (mut seats, mut members) = (Vec::new(), Vec::new());
         for target in &service.targets {
-            if let Some(seat) = Seat::new(target) {
+            if let Some(seat) = Seat::new(service, target, tls) {
                 let address = target.address();
                 members.push(Member::new(state.target(&address), &address, target.weight, target.backup));
                 seats.push(seat);
@@ -183,6 +185,10 @@ impl Backend {
         &self.seats[index]
     }
 
+    pub fn read_timeout(&self) -> Duration {
+        self.read
+    }
+
     pub fn timeouts(&self, deadline: Instant) -> Timeouts {
         Timeouts { connect: self.connect, read: self.read, write: self.write, deadline: Some(deadline.into()) }
     }
@@ -204,10 +210,15 @@ impl Backend {
 }
 
 impl Seat {
-    /// None for what can't be connected to yet (TLS); the configuration has warned.
-    fn new(target: &Target) -> Option<Seat> {
-        let plain = target.scheme == crate::config::Scheme::Http;
-        let origin = Origin::new(&target.host, target.port).ok().filter(|_| plain)?;
+    /// None for what can't be connected to; the configuration is checked, so that there is none.
+    fn new(service: &Service, target: &Target, tls: Option<&Tls>) -> Option<Seat> {
+        let mut origin = Origin::new(&target.host, target.port).ok()?;
+        if target.scheme == Scheme::Https {
+            origin = origin.with_tls(tls?.clone()).ok()?;
+        }
+        if service.http2 {
+            origin = origin.with_http2();
+        }
         Some(Seat { origin: Arc::new(origin), path: target.path.clone() })
     }
 }

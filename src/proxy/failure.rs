@@ -52,7 +52,7 @@ impl Failure {
             Failure::Overloaded(_) => "overloaded",
             Failure::Upstream(error) => match &error.kind {
                 Kind::Timeout => "timeout",
-                Kind::Unresolved(_) | Kind::Refused(_) => "connect",
+                Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_) => "connect",
                 Kind::Reset(_) | Kind::Closed => "reset",
                 Kind::BadResponse(_) => "bad_response",
                 Kind::Client(_) | Kind::ClientStalled => "client",

@@ -14,10 +14,11 @@ use crate::{
         Exchange,
         exchange::{From, Response, Slot},
     },
-    upstream::Pool,
+    upstream::{Pool, Upgrade},
 };
 use http::{HeaderMap, header};
-use std::borrow::Cow;
+use hyper::upgrade::OnUpgrade;
+use std::{borrow::Cow, time::Duration};
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -45,15 +46,43 @@ impl<'a> Plan<'a> {
     }
 }
 
-pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>) -> Result<Response, Failure> {
+/// A client's request to switch protocols, until the response is known.
+pub struct Switching {
+    pub client: OnUpgrade,
+    pub target: Upgrade,
+    /// How long the tunnel may be silent: the service's read timeout.
+    pub idle: Duration,
+}
+
+impl Switching {
+    /// Of a request that may and can switch; its fields are taken off by `hop` afterwards.
+    pub fn of(head: &mut http::request::Parts) -> Option<Switching> {
+        let protocol = hop::upgrade(&head.headers)?;
+        let client = head.extensions.remove::<OnUpgrade>()?;
+        Some(Switching { client, target: Upgrade { protocol, switched: None }, idle: Duration::MAX })
+    }
+}
+
+pub async fn forward(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers).await;
+    let answered = send(pool, exchange, plan, &headers, switching).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
 
-async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &HeaderMap) -> Result<Response, Failure> {
+async fn send(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    headers: &HeaderMap,
+    switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     let (method, matched, mut body) = {
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
@@ -63,6 +92,10 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         .get(header::HOST)
         .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
         .cloned();
+    let upgrade = switching.map(|switching| {
+        switching.idle = plan.backend.read_timeout();
+        &mut switching.target
+    });
     let outgoing = Outgoing {
         method: &method,
         headers,
@@ -72,7 +105,7 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         key: plan.backend.key(exchange, headers),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
-    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, target).await?;
+    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;
     Ok(received(exchange, answered))
 }
 

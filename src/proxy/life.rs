@@ -8,7 +8,8 @@ use super::{
     chunks,
     compression::compress,
     failure::Failure,
-    forward::{Plan, forward},
+    forward::{Plan, Switching, forward},
+    grpc,
     record::{Record, Sent},
     traffic,
     worker::{Ready, Worker},
@@ -58,8 +59,11 @@ pub async fn serve(
 ) -> http::Response<Sent> {
     let ready = worker.ready();
     // HTTP/2 frames its messages itself: there is nothing to read differently, and no `Connection` field.
-    let close = request.version() != Version::HTTP_2 && police::must_close(request.headers());
-    let (exchange, refused) = accept(&worker, &ready, &connection, request);
+    let http1 = request.version() < Version::HTTP_2;
+    let close = http1 && police::must_close(request.headers());
+    let (mut head, body) = request.into_parts();
+    let mut switching = Switching::of(&mut head);
+    let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     let mut record = Record::new(&worker, &exchange);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
         let reply = to_https(&worker, &exchange, listener);
@@ -75,7 +79,7 @@ pub async fn serve(
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let answered = match found {
-        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found).await,
+        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found, switching.as_mut()).await,
         Err(failure) => Err(failure),
     };
     let response = match answered {
@@ -87,7 +91,13 @@ pub async fn serve(
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    let sent = send(&exchange, &chain, &ready, record, close);
+    let mut sent = send(&exchange, &chain, &ready, record, close);
+    if http1 {
+        grpc::announce_trailers(sent.headers_mut());
+    }
+    if let Some(switching) = switching {
+        switch(&worker, switching, &mut sent);
+    }
     if chain.on_log.is_empty() {
         // Nobody looks at them any more.
         worker.pool.recycle(std::mem::take(&mut exchange.request.borrow_mut().headers));
@@ -99,11 +109,11 @@ pub async fn serve(
 /// any case, so that a refusal is logged and answered like everything else.
 fn accept(
     worker: &Worker,
-    ready: &Ready,
+    ready: &Rc<Ready>,
     connection: &Connection,
-    request: hyper::Request<Incoming>,
+    mut head: Parts,
+    body: Incoming,
 ) -> (Rc<Exchange>, Option<Failure>) {
-    let (mut head, body) = request.into_parts();
     let config = &ready.prepared.generation.config;
     let policed = police::check(&head)
         .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
@@ -121,6 +131,15 @@ fn accept(
         h2::as_http1(&mut head.headers, &host);
     }
     hop::strip_request(&mut head.headers);
+    let body = match head.headers.contains_key(header::TRAILER) {
+        true => {
+            let ready = ready.clone();
+            Body::trailed(body, move |fields| {
+                ready.identity.strip(fields);
+            })
+        }
+        false => Body::incoming(body),
+    };
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
     head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
@@ -145,7 +164,7 @@ fn accept(
             query_set: None,
             headers: head.headers,
             params: Vec::new(),
-            body: Slot::Stream(Body::incoming(body)),
+            body: Slot::Stream(body),
         }),
         response: RefCell::new(None),
         vars: RefCell::default(),
@@ -224,6 +243,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
+    switching: Option<&mut Switching>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -248,7 +268,7 @@ async fn answer(
     }
     stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
-    let mut response = forward(&worker.pool, exchange, &plan).await?;
+    let mut response = forward(&worker.pool, exchange, &plan, switching).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
     }
@@ -366,7 +386,11 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }
     }
-    failure.reply(worker.open)
+    let reply = failure.reply(worker.open);
+    match grpc::is_call(&exchange.request.borrow().headers) {
+        true => grpc::reply(reply.status, reply.problem.as_deref().unwrap_or_default()),
+        false => reply,
+    }
 }
 
 fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {
@@ -430,6 +454,19 @@ fn send(
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent
+}
+
+/// Opens the tunnel behind a 101 of the target; any other answer, a script's included, leaves the connection as it is.
+fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<Sent>) {
+    let Switching { client, target, idle } = switching;
+    if sent.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(switched) = target.switched
+    {
+        let headers = sent.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, target.protocol);
+        tokio::task::spawn_local(super::tunnel::run(worker.clone(), client, switched, idle));
+    }
 }
 
 /// After the last byte: `on_log` of each plugin. Nothing that happens here reaches the client.

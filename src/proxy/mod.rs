@@ -8,6 +8,7 @@ mod chunks;
 mod compression;
 pub mod failure;
 mod forward;
+mod grpc;
 mod head_timer;
 mod ids;
 mod life;
@@ -16,6 +17,7 @@ pub mod outbound;
 mod record;
 mod traffic;
 mod tries;
+mod tunnel;
 mod worker;
 
 pub use life::without_port;

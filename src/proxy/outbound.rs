@@ -83,7 +83,7 @@ async fn to_service(
     };
     let mut body = Body::full(call.body);
     let joined = |base: &str| path::join(base, target).into();
-    let sent = tries::send(pool, backend, &outgoing, &mut body, joined).await;
+    let sent = tries::send(pool, backend, &outgoing, &mut body, None, joined).await;
     let response = sent.map_err(|error| failure(&error))?.response;
     let (head, body) = response.into_parts();
     answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
@@ -104,7 +104,7 @@ fn failure(error: &failure::Failure) -> Failure {
     };
     match &error.kind {
         Kind::Timeout => Failure::Timeout,
-        Kind::Unresolved(_) | Kind::Refused(_) => Failure::Connect,
+        Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_) => Failure::Connect,
         Kind::Reset(_)
         | Kind::Closed
         | Kind::BadResponse(_)

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     balance::backoff,
     http::{Body, Fault},
-    upstream::{Pool, Request},
+    upstream::{Pool, Request, Upgrade},
 };
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use std::{
@@ -43,6 +43,7 @@ pub async fn send<'t>(
     backend: &Backend,
     outgoing: &Outgoing<'_>,
     body: &mut Body,
+    mut upgrade: Option<&mut Upgrade>,
     target: impl Fn(&str) -> Cow<'t, str>,
 ) -> Result<Answered, Failure> {
     let permit = backend.admit(outgoing.started)?;
@@ -63,6 +64,7 @@ pub async fn send<'t>(
                 target: &target,
                 host: outgoing.host,
                 headers: outgoing.headers,
+                upgrade: upgrade.as_deref_mut(),
                 body,
             };
             pool.send(request, &timeouts).await

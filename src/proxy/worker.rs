@@ -207,7 +207,7 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation.config, &shared.registry));
+    let backends = Rc::new(Backends::new(&generation, &shared.registry));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),

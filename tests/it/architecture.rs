@@ -16,7 +16,11 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("upstream", &["http"], "connections to targets, with the framing rules of http"),
     ("balance", &["config"], "health, breakers and balancing, by the rules that the user wrote"),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
-    ("gateway", &["config", "http", "script"], "a generation: configuration and compiled scripts, routed"),
+    (
+        "gateway",
+        &["config", "http", "script", "upstream"],
+        "a generation: configuration and compiled scripts, routed; the TLS settings of targets",
+    ),
     ("observe", &[], "where lines are written to"),
     (
         "proxy",

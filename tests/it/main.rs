@@ -27,3 +27,4 @@ mod tls;
 mod traffic;
 mod transform;
 mod twins;
+mod upstream_protocols;

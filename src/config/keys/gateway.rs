@@ -15,6 +15,7 @@ pub const SECTIONS: &[&Section] = &[
     &LIMITS,
     &COMPRESSION,
     &SERVICE,
+    &SERVICE_TLS,
     &TARGET,
     &HEALTH,
     &PASSIVE,
@@ -168,7 +169,8 @@ pub const SERVICE: Section = Section {
         key("name", "string", "`service-1`, …", "unique"),
         key("url", "URL", "", "`http://host:port/path`; the path goes before the request's"),
         key("targets", "list of targets", "", "instead of `url`: several, by weight"),
-        key("protocol", "`http` or `https`", "http", "with `host`"),
+        key("protocol", "`http`, `https`, `h2c` or `h2`", "http", "`h2c` and `h2` are HTTP/2, plain and over TLS; Kong's `grpc` and `grpcs` are the same two"),
+        key("tls", "TLS", "", "how `https` and `h2` are verified"),
         key("host", "name or address", "", "instead of `url`; may name an upstream"),
         key("port", "number", "80", "with `host`; 443 for https"),
         key("path", "path", "", "goes before the request's path"),
@@ -189,6 +191,21 @@ pub const SERVICE: Section = Section {
         key("circuit_breaker", "circuit breaker, or `off`", "{}", "when the service is left alone for a while"),
     ],
     kong: kong::SERVICE,
+};
+
+#[rustfmt::skip]
+pub const SERVICE_TLS: Section = Section {
+    name: "the TLS of a service",
+    at: "services[].tls",
+    doc: "How connections over TLS to its targets are made. Files are PEM, relative to this one.",
+    keys: &[
+        key("ca", "file", "the system's", "the authorities that certificates are verified by"),
+        key("verify", "boolean", "true", "false takes any certificate, with a warning"),
+        key("server_name", "name", "the target's host", "the name to ask for (SNI) and to verify"),
+        key("client_cert", "file", "", "the certificate chain to show; with `client_key`"),
+        key("client_key", "file", "", "its private key"),
+    ],
+    kong: &[],
 };
 
 #[rustfmt::skip]

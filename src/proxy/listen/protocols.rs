@@ -40,7 +40,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub async fn http1<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> hyper::Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    // An upgraded stream is handed on as a trait object that hyper wants `Send`.
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = worker.ready().prepared.generation.config.limits.clone();
     let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
@@ -49,7 +50,8 @@ where
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(limits.max_header_bytes.max(8192))
         .max_headers(limits.max_header_count)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     until_drained(worker, pin!(serving), |serving| serving.graceful_shutdown()).await
 }
 

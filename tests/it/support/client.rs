@@ -114,6 +114,11 @@ impl Client {
         wire::read_chunk(&mut self.input).unwrap_or_else(|error| panic!("no chunk: {error}"))
     }
 
+    /// What comes after a head, as it is.
+    pub fn reader(&mut self) -> &mut impl Read {
+        &mut self.input
+    }
+
     /// Whether the other end closed the connection; waits for it.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.input.read(&mut [0]), Ok(0))

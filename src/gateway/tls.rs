@@ -98,12 +98,9 @@ fn certified(pair: &CertificateFiles, provider: &CryptoProvider, files: &Files) 
         return Err(wrong(&pair.cert, format!("its first certificate can't be read ({why})")));
     }
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            let related = Box::new(
-                wrong(&pair.key, "it is not the key of this certificate").related(&pair.cert.span, "the certificate"),
-            );
-            related
-        }
+        rustls::Error::InconsistentKeys(_) => Box::new(
+            wrong(&pair.key, "it is not the key of this certificate").related(&pair.cert.span, "the certificate"),
+        ),
         error => wrong(&pair.key, error),
     })
 }

@@ -8,6 +8,7 @@ pub mod command;
 pub mod gateway;
 pub mod quickstart;
 pub mod redis;
+pub mod stock;
 pub mod token;
 pub mod upstream;
 pub mod wire;

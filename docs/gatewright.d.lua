@@ -878,6 +878,17 @@ function crypto.hex(bytes) end
 ---@return string?
 function crypto.bytes(hex) end
 
+---Addresses and networks, IPv4 and IPv6.
+ip = {}
+
+---Prepares a list of networks once: make it in `on_load` and keep it in the state. An entry that is no address or network is an error.
+---```lua
+---local office = ip.list({ "192.0.2.0/24", "2001:db8::/32" })
+---```
+---@param networks string[] addresses and networks, such as `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`
+---@return ip_list
+function ip.list(networks) end
+
 ---The time of day in seconds since 1970 (UTC), dates as text, and waiting.
 time = {}
 
@@ -1279,6 +1290,20 @@ local verifier = {}
 ---@param token? string in the compact form, without `Bearer`
 ---@return jwt.verify.result
 function verifier:verify(token) end
+end
+
+---A list of networks. Made by `ip.list`.
+---@class ip_list
+do
+local ip_list = {}
+
+---Whether the address is in one of the networks. An IPv4 address that is written in IPv6 (`::ffff:192.0.2.7`) counts as IPv4. What is no address is an error.
+---```lua
+---if ctx.state.office:has(ctx.client.ip) then return end
+---```
+---@param address string such as `ctx.client.ip`
+---@return boolean
+function ip_list:has(address) end
 end
 
 ---A value of the gateway that is only passed back to its functions.

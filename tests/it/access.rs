@@ -1,4 +1,4 @@
-//! Who may pass: `key-auth` and `basic-auth`, in both languages.
+//! Who may pass: `key-auth`, `basic-auth` and `ip-restriction`, in both languages.
 //!
 //! What is refused never reaches the service, and what the service is told of the caller comes from the plugin only.
 
@@ -98,5 +98,29 @@ fn other_names_passwords_and_schemes_are_refused_with_a_challenge() {
             assert_eq!(answer.header("www-authenticate"), Some(challenge), "{}", behind.language);
         }
         assert_eq!(behind.upstream.requests().len(), 0, "{}", behind.language);
+    }
+}
+
+#[test]
+fn only_addresses_that_are_allowed_and_not_denied_pass() {
+    for (config, passes) in [
+        ("{allow: [127.0.0.0/8]}", true),
+        ("{allow: ['::ffff:127.0.0.1']}", true),
+        ("{allow: [192.0.2.0/24, '::1']}", false),
+        ("{deny: [192.0.2.0/24]}", true),
+        ("{deny: ['::/0']}", true),
+        ("{deny: [0.0.0.0/0]}", false),
+        ("{allow: [127.0.0.1], deny: [127.0.0.1/32]}", false),
+    ] {
+        for behind in behind("ip-restriction", config, || Upstream::echo("it")) {
+            // Nobody trusts this client to say where a request is from.
+            let answer = behind.gateway.send(Request::get("/").header("x-forwarded-for", "192.0.2.7"));
+            if passes {
+                answer.ok();
+            } else {
+                assert_eq!(answer.problem(403), "your address may not use this", "{config} {}", behind.language);
+            }
+            assert_eq!(behind.upstream.requests().len(), usize::from(passes), "{config} {}", behind.language);
+        }
     }
 }

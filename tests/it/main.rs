@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod architecture;
+mod bounds;
 mod cli;
 mod dashboards;
 mod jwt_auth;

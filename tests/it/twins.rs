@@ -74,6 +74,25 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
             "{users: {ada: 'sha256:s1:dc852315b2d0cd73f1716bb83a0b4ee8ff4eb6a70ae1d25b773e16ac44d38000', ä: 'sha256:s2:f657c78e6c56d3403a6893d55bf58b23a14fb89af71cc8f8dd1379cdb3ec9fdc'}}",
             users(),
         ),
+        case("ip-restriction", "{deny: [127.0.0.0/8]}", vec![Request::get("/x")]),
+        case("ip-restriction", "{allow: ['::1', 192.0.2.1], status: 404, message: ä}", vec![Request::get("/x")]),
+        case("ip-restriction", "{allow: ['::ffff:127.0.0.1'], deny: [10.0.0.0/8]}", vec![Request::get("/x")]),
+        case("request-size-limit", "{max: 4}", {
+            let chunked = Request::new("POST", "/x").header("transfer-encoding", "chunked");
+            let wire = |body: &str| chunked.clone().raw_body(body);
+            vec![
+                Request::get("/x"),
+                Request::post("/x", "1234"),
+                Request::post("/x", "12345"),
+                wire("4\r\n1234\r\n0\r\n\r\n"),
+                wire("4\r\n1234\r\n1\r\n5\r\n0\r\n\r\n"),
+            ]
+        }),
+        case(
+            "response-headers",
+            "{remove: [Server, X-Request-Id], set: {X-Frame-Options: DENY, a: '', b: ä}, add: {Vary: accept, a: '1'}}",
+            vec![Request::get("/x"), Request::get("/error"), Request::get("/none")],
+        ),
         case("rate-limit", "{limit: 2, window: 60s}", vec![Request::get("/x"); 4]),
         case("rate-limit", "{limit: 1, window: 1500ms, by: route}", vec![Request::get("/x"); 2]),
         case("rate-limit", "{limit: 1, by: 'header:X-Key'}", {
@@ -362,7 +381,7 @@ fn both_languages_answer_alike_byte_for_byte() {
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
     assert_eq!(ran, cases.iter().map(|case| case.requests.len()).sum::<usize>());
-    assert_eq!(ran, 150, "cases were added or lost: write down how many there are");
+    assert_eq!(ran, 161, "cases were added or lost: write down how many there are");
 }
 
 /// What a wrong configuration is told must not depend on the language either.
@@ -385,6 +404,13 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         ("key-auth", "{consumers: {a: 0123456789abcdef}, header: ''}", "must say where"),
         ("basic-auth", "{users: {a: secret}}", "sha256:SALT:HASH"),
         ("basic-auth", "{users: {'a:b': 'sha256:x:'}}", "no colon"),
+        ("ip-restriction", "{}", "must name an address"),
+        ("ip-restriction", "{allow: [10.0.0.0/33]}", "10.0.0.0/33"),
+        ("ip-restriction", "{deny: [example.com]}", "example.com"),
+        ("request-size-limit", "{}", "max"),
+        ("response-headers", "{remove: [Content-Length]}", "written by the gateway"),
+        ("response-headers", "{set: {'a b': c}}", "a b"),
+        ("response-headers", "{add: {a: \"b\\nc\"}}", "control character"),
         ("rate-limit", "{limit: 0}", "0"),
         ("rate-limit", "{limit: many}", "many"),
         ("rate-limit", "{by: moon}", "moon"),
@@ -414,5 +440,5 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         assert_eq!(lua, rhai, "{plugin} {config}");
         ran += 1;
     }
-    assert_eq!(ran, 25);
+    assert_eq!(ran, 32);
 }

@@ -10,6 +10,7 @@ pub mod crypto;
 pub mod env;
 pub mod headers;
 pub mod http;
+pub mod ip;
 pub mod json;
 pub mod jwt;
 pub mod kv;
@@ -44,6 +45,7 @@ pub static MODULES: &[&Module] = &[
     &base64::MODULE,
     &url::MODULE,
     &crypto::MODULE,
+    &ip::MODULE,
     &time::MODULE,
     &regex::MODULE,
     &log::MODULE,
@@ -66,6 +68,7 @@ pub static KINDS: &[&Kind] = &[
     &http::RESULT_HEADERS,
     &reply::KIND,
     &jwt::VERIFIER,
+    &ip::KIND,
     &OPAQUE,
 ];
 

@@ -337,6 +337,7 @@ impl Running {
             | Object::Reply(_)
             | Object::Error(_)
             | Object::Verifier(_)
+            | Object::IpList(_)
             | Object::Opaque(..) => return None,
         })
     }

@@ -48,6 +48,7 @@ pub const STOCK: &[(&str, [&str; 2])] = stock![
     "rate-limit",
     "request-id",
     "request-size-limit",
+    "request-validation",
     "response-headers",
     "transform",
 ];

@@ -34,6 +34,7 @@ pub enum Object {
     Error(Rc<Failed>),
     Verifier(Rc<Verifier>),
     IpList(Rc<host::ip::IpList>),
+    Schema(Rc<host::schema::Schema>),
     /// A host value without members, such as a key: only host functions look inside.
     Opaque(&'static str, Rc<dyn Any>),
 }
@@ -87,6 +88,7 @@ impl Object {
             Object::Error(_) => &host::context::ERROR,
             Object::Verifier(_) => &host::jwt::VERIFIER,
             Object::IpList(_) => &host::ip::KIND,
+            Object::Schema(_) => &host::schema::KIND,
             Object::Opaque(..) => &host::OPAQUE,
         }
     }
@@ -108,6 +110,7 @@ impl Object {
             | Object::Error(_)
             | Object::Verifier(_)
             | Object::IpList(_)
+            | Object::Schema(_)
             | Object::Opaque(..) => None,
         }
     }

@@ -20,3 +20,4 @@ mod reload;
 mod routing;
 mod transform;
 mod twins;
+mod validation;

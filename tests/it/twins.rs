@@ -74,6 +74,16 @@ fn cases(key: &Key, rsa: &Key) -> Vec<Case> {
             "{users: {ada: 'sha256:s1:dc852315b2d0cd73f1716bb83a0b4ee8ff4eb6a70ae1d25b773e16ac44d38000', ä: 'sha256:s2:f657c78e6c56d3403a6893d55bf58b23a14fb89af71cc8f8dd1379cdb3ec9fdc'}}",
             users(),
         ),
+        case(
+            "request-validation",
+            "{body: {type: object, required: [name], properties: {name: {minLength: 2}}}, query: {properties: {page: {type: integer}, ids: {type: array, items: {type: number}}}}, headers: {properties: {x-n: {type: boolean}}}, max_errors: 3, max_body: 64B}",
+            validated(),
+        ),
+        case(
+            "request-validation",
+            "{body: {type: array}, body_required: false, content_types: [Text/Plain], status: 400}",
+            validated(),
+        ),
         case("ip-restriction", "{deny: [127.0.0.0/8]}", vec![Request::get("/x")]),
         case("ip-restriction", "{allow: ['::1', 192.0.2.1], status: 404, message: ä}", vec![Request::get("/x")]),
         case("ip-restriction", "{allow: ['::ffff:127.0.0.1'], deny: [10.0.0.0/8]}", vec![Request::get("/x")]),
@@ -158,6 +168,24 @@ fn tokens(key: &Key) -> Vec<Request> {
         Request::get("/x").header("authorization", "Bear"),
         Request::get("/x").header("authorization", format!("bEaReR {good}")),
         Request::get("/x").header("authorization", "ÄÖÜäöüß x"),
+    ]
+}
+
+fn validated() -> Vec<Request> {
+    let post = |target: &str, body: &str| Request::post(target, "").json(body);
+    vec![
+        Request::get("/x"),
+        Request::get("/x?page=7&ids=1&ids=2.5").header("x-n", "true"),
+        Request::get("/x?page=x&page=y&ids=a&ids=b").header("x-n", "1"),
+        post("/x", r#"{"name":"Ada"}"#),
+        post("/x", r#"{"name":"A"}"#),
+        post("/x", "[]"),
+        post("/x", ""),
+        post("/x", "{"),
+        post("/x", r#"{"a":1,"a":2}"#),
+        post("/x", &" ".repeat(65)),
+        Request::post("/x", "[1]").header("content-type", "text/plain; charset=utf-8"),
+        Request::post("/x", b"\"\xff\"".to_vec()).header("content-type", "application/a+json"),
     ]
 }
 
@@ -381,7 +409,7 @@ fn both_languages_answer_alike_byte_for_byte() {
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
     assert_eq!(ran, cases.iter().map(|case| case.requests.len()).sum::<usize>());
-    assert_eq!(ran, 161, "cases were added or lost: write down how many there are");
+    assert_eq!(ran, 185, "cases were added or lost: write down how many there are");
 }
 
 /// What a wrong configuration is told must not depend on the language either.
@@ -404,6 +432,10 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         ("key-auth", "{consumers: {a: 0123456789abcdef}, header: ''}", "must say where"),
         ("basic-auth", "{users: {a: secret}}", "sha256:SALT:HASH"),
         ("basic-auth", "{users: {'a:b': 'sha256:x:'}}", "no colon"),
+        ("request-validation", "{body: {type: strin}}", "strin"),
+        ("request-validation", "{query: {$ref: 'http://127.0.0.1:1/'}}", "`query`"),
+        ("request-validation", "{headers: {properties: {X-A: true}}}", "lower case"),
+        ("request-validation", "{body: '{'}", "`body`"),
         ("ip-restriction", "{}", "must name an address"),
         ("ip-restriction", "{allow: [10.0.0.0/33]}", "10.0.0.0/33"),
         ("ip-restriction", "{deny: [example.com]}", "example.com"),
@@ -440,5 +472,5 @@ fn both_languages_refuse_the_same_configurations_with_the_same_words() {
         assert_eq!(lua, rhai, "{plugin} {config}");
         ran += 1;
     }
-    assert_eq!(ran, 32);
+    assert_eq!(ran, 36);
 }

@@ -22,6 +22,7 @@ pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod schema;
 pub mod time;
 pub mod url;
 pub mod uuid;
@@ -46,6 +47,7 @@ pub static MODULES: &[&Module] = &[
     &url::MODULE,
     &crypto::MODULE,
     &ip::MODULE,
+    &schema::MODULE,
     &time::MODULE,
     &regex::MODULE,
     &log::MODULE,
@@ -69,6 +71,7 @@ pub static KINDS: &[&Kind] = &[
     &reply::KIND,
     &jwt::VERIFIER,
     &ip::KIND,
+    &schema::KIND,
     &OPAQUE,
 ];
 

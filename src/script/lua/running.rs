@@ -338,6 +338,7 @@ impl Running {
             | Object::Error(_)
             | Object::Verifier(_)
             | Object::IpList(_)
+            | Object::Schema(_)
             | Object::Opaque(..) => return None,
         })
     }

@@ -98,6 +98,11 @@
 ---@field groups string[] what each group matched; empty for one that took no part
 ---@field named table<string, string> what the groups with names matched, without those that took no part
 
+---@class schema.validate.result
+---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
+---@field message string one line for people, without the value itself
+---@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
+
 ---The table of hooks that a script returns: `---@type script` above `local M = {}`.
 ---@class script
 ---Once, when a configuration is loaded, for each place that uses the script. An error here refuses the configuration. Returns: Any value; seen later as `ctx.state`.
@@ -240,8 +245,9 @@ function reply.redirect(url, status) end
 ---@param status integer 200 to 599
 ---@param detail string one line for the client
 ---@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param members? any more members of the problem, such as `errors`; none of the gateway's own is replaced
 ---@return reply
-function reply.error(status, detail, headers) end
+function reply.error(status, detail, headers, members) end
 
 ---JSON Web Tokens (RFC 7519). Verification accepts the configured algorithms and keys alone, whatever a token says.
 jwt = {}
@@ -882,6 +888,28 @@ function crypto.hex(bytes) end
 ---@return string?
 function crypto.bytes(hex) end
 
+---Addresses and networks, IPv4 and IPv6.
+ip = {}
+
+---Prepares a list of networks once: make it in `on_load` and keep it in the state. An entry that is no address or network is an error.
+---```lua
+---local office = ip.list({ "192.0.2.0/24", "2001:db8::/32" })
+---```
+---@param networks string[] addresses and networks, such as `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`
+---@return ip_list
+function ip.list(networks) end
+
+---JSON Schema 2020-12: whether documents and parameters are as they should be. Formats are held to; `$ref` stays inside of the schema.
+schema = {}
+
+---Prepares a schema once: make it in `on_load` and keep it in the state. A wrong schema is an error, as is one that refers to a file or an address.
+---```lua
+---local person = schema.compile({ type = "object", required = { "name" } })
+---```
+---@param schema any the schema, or its JSON text
+---@return schema
+function schema.compile(schema) end
+
 ---The time of day in seconds since 1970 (UTC), dates as text, and waiting.
 time = {}
 
@@ -1284,6 +1312,53 @@ local verifier = {}
 ---@param token? string in the compact form, without `Bearer`
 ---@return jwt.verify.result
 function verifier:verify(token) end
+end
+
+---A list of networks. Made by `ip.list`.
+---@class ip_list
+do
+local ip_list = {}
+
+---Whether the address is in one of the networks. An IPv4 address that is written in IPv6 (`::ffff:192.0.2.7`) counts as IPv4. What is no address is an error.
+---```lua
+---if ctx.state.office:has(ctx.client.ip) then return end
+---```
+---@param address string such as `ctx.client.ip`
+---@return boolean
+function ip_list:has(address) end
+end
+
+---A schema that is ready to be held against documents. Made by `schema.compile`.
+---@class schema
+do
+local schema = {}
+
+---What is wrong with a value, in no more than so many violations; an empty list when nothing is. Of a document above 64 KiB only the first is told.
+---```lua
+---local violations = ctx.state.person:validate({ name = "Ada" })
+---```
+---@param value any the document
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate(value, most) end
+
+---The same for a JSON text as it is. What is not JSON is a violation, and so is a key that stands twice, since the backend might read the other one.
+---```lua
+---local violations = ctx.state.person:validate_json(req:bytes())
+---```
+---@param text string JSON text, such as a body's bytes
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate_json(text, most) end
+
+---The same for parameters, which are texts: those whose property is a number, a boolean or null in the schema count as that if they read so, those whose property is an array become one.
+---```lua
+---local violations = ctx.state.page:validate_texts({ page = req.query:all("page") })
+---```
+---@param values any by name, a text or a list of texts; as query and headers have them
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate_texts(values, most) end
 end
 
 ---A value of the gateway that is only passed back to its functions.

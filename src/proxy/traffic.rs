@@ -60,7 +60,7 @@ pub async fn direct(
         Some(Fixed::Redirect { to, status }) => return Ok(Some(redirect(exchange, to, *status, consumed))),
         Some(Fixed::Reply { status, headers, body }) => {
             let (status, headers, body) = (*status, headers.clone(), body.clone());
-            return Ok(Some(Reply { status, headers, body, problem: None }));
+            return Ok(Some(Reply { headers, body, ..Reply::empty(status) }));
         }
         None => {}
     }

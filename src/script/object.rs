@@ -33,6 +33,8 @@ pub enum Object {
     /// `err` of `on_error`.
     Error(Rc<Failed>),
     Verifier(Rc<Verifier>),
+    IpList(Rc<host::ip::IpList>),
+    Schema(Rc<host::schema::Schema>),
     /// A host value without members, such as a key: only host functions look inside.
     Opaque(&'static str, Rc<dyn Any>),
 }
@@ -85,6 +87,8 @@ impl Object {
             Object::Reply(_) => &host::reply::KIND,
             Object::Error(_) => &host::context::ERROR,
             Object::Verifier(_) => &host::jwt::VERIFIER,
+            Object::IpList(_) => &host::ip::KIND,
+            Object::Schema(_) => &host::schema::KIND,
             Object::Opaque(..) => &host::OPAQUE,
         }
     }
@@ -105,6 +109,8 @@ impl Object {
             | Object::Reply(_)
             | Object::Error(_)
             | Object::Verifier(_)
+            | Object::IpList(_)
+            | Object::Schema(_)
             | Object::Opaque(..) => None,
         }
     }

@@ -5,8 +5,10 @@
 
 mod support;
 
+mod access;
 mod architecture;
 mod balancing;
+mod bounds;
 mod breaker;
 mod cli;
 mod compression;
@@ -28,3 +30,4 @@ mod traffic;
 mod transform;
 mod twins;
 mod upstream_protocols;
+mod validation;

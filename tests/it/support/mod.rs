@@ -10,6 +10,7 @@ pub mod curl;
 pub mod gateway;
 pub mod quickstart;
 pub mod redis;
+pub mod stock;
 pub mod token;
 pub mod upstream;
 pub mod wire;

@@ -9,6 +9,7 @@ mod architecture;
 mod cli;
 mod compression;
 mod dashboards;
+mod examples;
 mod jwt_auth;
 mod limits;
 mod plugins;

@@ -1,0 +1,173 @@
+//! Everything in `examples/`: each is run as it stands, in both languages, against a real service.
+//!
+//! An example is a folder with a `gateway.yaml` whose host `lua.localhost` is answered by its Lua script and `rhai.localhost`
+//! by its Rhai script. A [`Case`] is one request and what must come of it; both languages get the same cases.
+
+mod cases;
+
+use crate::support::{
+    Answer, Client, Gateway, Request, Upstream, gateway, repository, token::Key, upstream::UpstreamReply,
+    wire::Received,
+};
+use std::{collections::BTreeSet, fs};
+
+/// A folder and what is asked of it.
+struct Example {
+    folder: &'static str,
+    service: fn(&Received) -> UpstreamReply,
+    cases: Vec<Case>,
+}
+
+/// One request, what the client must get, and what the service must have got.
+struct Case {
+    fact: &'static str,
+    request: Request,
+    host: Option<&'static str>,
+    status: u16,
+    checks: Vec<Check>,
+}
+
+type Check = Box<dyn Fn(&Seen)>;
+
+/// What came of a case's request.
+struct Seen<'a> {
+    answer: &'a Answer,
+    received: &'a [Received],
+    gateway: &'a Gateway,
+    fact: String,
+}
+
+impl Seen<'_> {
+    /// The only request that the service got.
+    fn received(&self) -> &Received {
+        match self.received {
+            [one] => one,
+            other => panic!("{}: the service got {} requests: {}", self.fact, other.len(), self.answer.text()),
+        }
+    }
+}
+
+fn case(fact: &'static str, request: Request) -> Case {
+    Case { fact, request, host: None, status: 200, checks: Vec::new() }
+}
+
+impl Case {
+    fn status(mut self, status: u16) -> Case {
+        self.status = status;
+        self
+    }
+
+    /// In front of `lua.localhost` and `rhai.localhost`.
+    fn subdomain(mut self, label: &'static str) -> Case {
+        self.host = Some(label);
+        self
+    }
+
+    fn check(mut self, check: impl Fn(&Seen) + 'static) -> Case {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    fn header(self, name: &'static str, value: &'static str) -> Case {
+        self.check(move |seen| assert_eq!(seen.answer.header(name), Some(value), "{}: {name}", seen.fact))
+    }
+
+    fn without(self, name: &'static str) -> Case {
+        self.check(move |seen| assert_eq!(seen.answer.header(name), None, "{}: {name}", seen.fact))
+    }
+
+    /// The body holds this text.
+    fn says(self, text: &'static str) -> Case {
+        self.check(move |seen| {
+            assert!(seen.answer.text().contains(text), "{}: {text}\n{}", seen.fact, seen.answer.text())
+        })
+    }
+
+    fn json(self, value: serde_json::Value) -> Case {
+        self.check(move |seen| assert_eq!(seen.answer.json(), value, "{}", seen.fact))
+    }
+
+    /// The service got one request, for this path and query.
+    fn forwarded(self, target: &'static str) -> Case {
+        self.check(move |seen| assert_eq!(seen.received().target, target, "{}", seen.fact))
+    }
+
+    fn forwarded_header(self, name: &'static str, value: Option<&'static str>) -> Case {
+        self.check(move |seen| assert_eq!(seen.received().header(name), value, "{}: {name}", seen.fact))
+    }
+
+    /// The service got nothing.
+    fn kept_back(self) -> Case {
+        self.check(|seen| assert_eq!(seen.received.len(), 0, "{}: {:?}", seen.fact, seen.received))
+    }
+}
+
+/// The names of the folders in `examples/` that a gateway can be started from.
+fn folders() -> BTreeSet<String> {
+    let entries = fs::read_dir(repository("examples")).expect("the examples");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let with_gateway = paths.filter(|path| path.join("gateway.yaml").is_file());
+    with_gateway.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
+}
+
+/// The example's own files, on a free port, in front of that service.
+fn running(folder: &str, service: &Upstream, key: &Key, redis: &str) -> Gateway {
+    let folder = repository("examples").join(folder);
+    let read = |path: &std::path::Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut given = gateway(&read(&folder.join("gateway.yaml")))
+        .url("BACKEND", service)
+        .env("ECHO_LISTEN", "127.0.0.1:0")
+        .env("JWT_SECRET", key.text())
+        .env("WEBHOOK_SECRET", cases::SECRET)
+        .env("MAINTENANCE_PASS", cases::SECRET)
+        .env("SIGNING_SECRET", cases::SECRET)
+        .env("CHALLENGE_SECRET", cases::SECRET)
+        .env("REDIS_URL", redis);
+    let mut languages = BTreeSet::new();
+    for entry in fs::read_dir(&folder).expect("the example") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if let Some((_, extension @ ("lua" | "rhai"))) = name.rsplit_once('.') {
+            languages.insert(extension.to_owned());
+            given = given.file(&name, &read(&path));
+        }
+    }
+    assert_eq!(languages.len(), 2, "{}: {languages:?}", folder.display());
+    given.start()
+}
+
+/// Runs the cases in one language on a service and a gateway of their own.
+fn run(example: &Example, language: &str, key: &Key) -> usize {
+    let service = Upstream::start(example.service);
+    let gateway = running(example.folder, &service, key, "");
+    for case in &example.cases {
+        let before = service.requests().len();
+        let host = case.host.map_or(String::new(), |label| format!("{label}."));
+        let request = case.request.clone().header("host", format!("{host}{language}.localhost"));
+        let answer = Client::connect(gateway.address()).send(&request);
+        let fact = format!("{} ({language}): {}", example.folder, case.fact);
+        assert_eq!(answer.status, case.status, "{fact}: {}", answer.text());
+        let received = &service.requests()[before..];
+        let seen = Seen { answer: &answer, received, gateway: &gateway, fact };
+        case.checks.iter().for_each(|check| check(&seen));
+    }
+    example.cases.len()
+}
+
+#[test]
+fn every_example_does_what_it_says_in_both_languages() {
+    let key = Key::make("HS256");
+    let examples = cases::examples(&key);
+    let mut covered: BTreeSet<String> = examples.iter().map(|example| example.folder.to_owned()).collect();
+    // It has tests of its own.
+    covered.insert("quickstart".to_owned());
+    assert_eq!(covered, folders(), "an example without a case, or a case without an example");
+    let mut ran = 0;
+    for example in &examples {
+        assert!(example.cases.len() > 1, "{}: too few cases", example.folder);
+        for language in ["lua", "rhai"] {
+            ran += run(example, language, &key);
+        }
+    }
+    assert_eq!(ran, cases::COUNT * 2, "cases were added or lost: write down how many there are");
+}

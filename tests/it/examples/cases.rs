@@ -1,0 +1,297 @@
+//! What is asked of each example, and what must come of it.
+
+use super::{Case, Example, case};
+use crate::support::{
+    Request, reply,
+    token::{Key, ada_with, in_seconds},
+    upstream::UpstreamReply,
+    wire::Received,
+};
+use aws_lc_rs::{digest, hmac};
+use serde_json::json;
+
+/// Of everything that the examples sign.
+pub const SECRET: &str = "a secret of the test";
+
+/// Cases in all examples together, in one language.
+pub const COUNT: usize = 58;
+
+pub fn examples(key: &Key) -> Vec<Example> {
+    let example = |folder, service, cases| Example { folder, service, cases };
+    vec![
+        example("ab-routing", plain, ab_routing()),
+        example("block-user-agent", plain, block_user_agent()),
+        example("canary", plain, canary()),
+        example("default-query", plain, default_query()),
+        example("echo", plain, echo()),
+        example("graphql-depth", plain, graphql_depth()),
+        example("idempotency-keys", orders, idempotency_keys()),
+        example("maintenance", plain, maintenance()),
+        example("redact-by-role", staff, redact_by_role(key)),
+        example("request-signing", plain, request_signing()),
+        example("response-merging", warehouses, response_merging()),
+        example("tenant-subdomain", plain, tenant_subdomain()),
+        example("webhook-signature", plain, webhook_signature()),
+    ]
+}
+
+fn get(target: &str) -> Request {
+    Request::get(target)
+}
+
+fn plain(_: &Received) -> UpstreamReply {
+    reply(200, "ok").header("content-type", "text/plain").header("set-cookie", "own=1")
+}
+
+fn echo() -> Vec<Case> {
+    vec![
+        case("a GET comes back", get("/a/b?c=1"))
+            .json(json!({ "method": "GET", "path": "/a/b", "query": "c=1", "body": "" }))
+            .kept_back(),
+        case("a POST comes back", Request::post("/", "hello"))
+            .json(json!({ "method": "POST", "path": "/", "query": "", "body": "hello" })),
+    ]
+}
+
+fn ab_routing() -> Vec<Case> {
+    vec![
+        case("group a keeps the old shop", get("/cart?x=1").header("cookie", "ab=a"))
+            .forwarded("/old/cart?x=1")
+            .header("set-cookie", "own=1"),
+        case("group b keeps the new one", get("/cart").header("cookie", "other=1; ab=b")).forwarded("/new/cart"),
+        case("a visitor is given a group and told so", get("/cart")).check(in_one_group),
+        case("a made-up group is no group", get("/cart").header("cookie", "ab=admin")).check(in_one_group),
+    ]
+}
+
+fn in_one_group(seen: &super::Seen) {
+    let cookies = seen.answer.headers.all("set-cookie");
+    assert_eq!(cookies.len(), 2, "{}: {cookies:?}", seen.fact);
+    let group = if seen.received().target == "/new/cart" { "b" } else { "a" };
+    assert_eq!(cookies[1], format!("ab={group}; Path=/; Max-Age=2592000; SameSite=Lax"), "{}", seen.fact);
+}
+
+fn canary() -> Vec<Case> {
+    vec![
+        case("everybody gets the stable version", get("/x")).forwarded("/stable/x").header("x-version", "stable"),
+        case("testers get the next one", get("/x").header("X-Canary", "always"))
+            .forwarded("/next/x")
+            .forwarded_header("x-canary", None)
+            .header("x-version", "canary")
+            .header("vary", "x-canary"),
+        case("other words mean nothing", get("/x").header("X-Canary", "1")).forwarded("/stable/x"),
+    ]
+}
+
+fn graphql_depth() -> Vec<Case> {
+    let query = |query: &str| Request::post("/graphql", "").json(&json!({ "query": query }).to_string());
+    vec![
+        case("a flat query passes", query("{ user { name } }")).forwarded("/graphql"),
+        case("four levels pass", query("query Q { a { b { c { d } } } }")).forwarded("/graphql"),
+        case("five don't", query("{ a { b { c { d { e } } } } }")).status(400).says("5 deep: at most 4").kept_back(),
+        case(
+            "strings, comments and arguments don't count",
+            query("{ a(f: {g: {h: {i: \"{{{{{\"}}}}) { b } # {{{{{\n }"),
+        )
+        .forwarded("/graphql"),
+        case("fragments count", query("{ a { b { ...F } } } fragment F on T { c { d } }")).status(400).says("5 deep"),
+        case("what is not JSON is refused", Request::post("/graphql", "").json("{")).status(400).kept_back(),
+        case("a batch is refused", Request::post("/graphql", "").json("[]")).status(400).kept_back(),
+        case("queries in the URL count too", get("/graphql?query=%7Ba%7Bb%7Bc%7Bd%7Be%7D%7D%7D%7D%7D"))
+            .status(400)
+            .kept_back(),
+    ]
+}
+
+fn staff(request: &Received) -> UpstreamReply {
+    match request.target.as_str() {
+        "/text" => reply(200, "salary: 5").header("content-type", "text/plain"),
+        _ => {
+            reply(200, r#"{"name":"Ada","salary":5,"team":[{"name":"Bob","salary":4,"email":"b@x"}],"none":[]}"#).json()
+        }
+    }
+}
+
+fn redact_by_role(key: &Key) -> Vec<Case> {
+    let of = |role: &str| get("/").bearer(&key.token("HS256", &ada_with("role", role)));
+    let others = json!({ "name": "Ada", "team": [{ "name": "Bob" }], "none": [] });
+    vec![
+        case("admins see all", of("admin")).json(
+            json!({ "name": "Ada", "salary": 5, "team": [{ "name": "Bob", "salary": 4, "email": "b@x" }], "none": [] }),
+        ),
+        case("support sees no salaries", of("support"))
+            .json(json!({ "name": "Ada", "team": [{ "name": "Bob", "email": "b@x" }], "none": [] }))
+            .header("cache-control", "private"),
+        case("an unknown role sees least", of("boss")).json(others.clone()),
+        case("a role that is no text sees least", get("/").bearer(&key.token("HS256", &ada_with("role", 1))))
+            .json(others),
+        case("nobody gets in without a token", get("/")).status(401).kept_back(),
+    ]
+}
+
+fn hmac_hex(message: &str) -> String {
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), message.as_bytes()).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn webhook_signature() -> Vec<Case> {
+    let signed = |at: i64, body: &str, sent: &str| {
+        let value = format!("t={at},v1={}", hmac_hex(&format!("{at}.{body}")));
+        Request::post("/hook", sent).header("x-signature", value)
+    };
+    let now = in_seconds(0);
+    vec![
+        case("a signed call passes", signed(now, "paid: €", "paid: €")).forwarded("/hook"),
+        case("so does an empty one", signed(now, "", "")).forwarded("/hook"),
+        case("a changed body is refused", signed(now, "paid: 1", "paid: 2")).status(401).says("is wrong").kept_back(),
+        case("an old call is refused", signed(now - 400, "paid", "paid")).status(401).says("too old").kept_back(),
+        case("one without a signature is refused", Request::post("/hook", "paid"))
+            .status(401)
+            .says("missing")
+            .kept_back(),
+    ]
+}
+
+fn request_signing() -> Vec<Case> {
+    let signed = |case: Case| {
+        case.check(|seen| {
+            let got = seen.received();
+            let at = got.header("x-signed-at").unwrap_or_default();
+            assert!((in_seconds(-60)..=in_seconds(0)).contains(&at.parse().unwrap_or_default()), "{}: {at}", seen.fact);
+            let body = digest::digest(&digest::SHA256, &got.body);
+            let message = format!("{at}\n{}\n{}\n{}", got.method, got.target, hex(body.as_ref()));
+            let expected = format!("gateway-1:{}", hmac_hex(&message));
+            assert_eq!(got.header("x-signature"), Some(expected.as_str()), "{}", seen.fact);
+        })
+    };
+    vec![
+        signed(case("a GET is signed", get("/a%20b?x=1&y=%C3%A4"))),
+        signed(case("a POST is signed with its body", Request::post("/pay", r#"{"amount":5}"#))),
+        signed(case("a client's own signature is replaced", get("/").header("x-signature", "forged"))),
+    ]
+}
+
+fn tenant_subdomain() -> Vec<Case> {
+    vec![
+        case("acme is told apart", get("/x").header("x-tenant", "t-2"))
+            .subdomain("acme")
+            .forwarded("/x")
+            .forwarded_header("x-tenant", Some("t-1"))
+            .forwarded_header("x-plan", Some("gold")),
+        case("in capitals too", get("/x")).subdomain("GLOBEX").forwarded_header("x-tenant", Some("t-2")),
+        case("others are not there", get("/x")).subdomain("nobody").status(404).says("no such tenant").kept_back(),
+    ]
+}
+
+fn orders(request: &Received) -> UpstreamReply {
+    match request.text().as_str() {
+        "fail" => reply(503, "later"),
+        "refuse" => reply(400, r#"{"no":1}"#).json(),
+        _ => reply(201, format!(r#"{{"order":"{}"}}"#, request.text())).json(),
+    }
+}
+
+fn idempotency_keys() -> Vec<Case> {
+    let order = |key: &str, body: &str| Request::post("/orders", body).header("idempotency-key", key);
+    vec![
+        case("the first reaches the service", order("k1", "tea"))
+            .status(201)
+            .forwarded("/orders")
+            .without("idempotency-replayed"),
+        case("the second gets the same answer", order("k1", "tea"))
+            .status(201)
+            .json(json!({ "order": "tea" }))
+            .header("content-type", "application/json")
+            .header("idempotency-replayed", "true")
+            .kept_back(),
+        case("the key is good for one request only", order("k1", "coffee")).status(422).kept_back(),
+        case("callers have keys of their own", order("k1", "milk").bearer("other")).status(201).forwarded("/orders"),
+        case("a failure", order("k2", "fail")).status(503).forwarded("/orders"),
+        case("may be tried again", order("k2", "tea")).status(201).forwarded("/orders"),
+        case("a refusal", order("k3", "refuse")).status(400).forwarded("/orders"),
+        case("is an answer as well", order("k3", "refuse")).status(400).json(json!({ "no": 1 })).kept_back(),
+        case("without a key nothing is kept", Request::post("/orders", "tea")).status(201).forwarded("/orders"),
+    ]
+}
+
+fn warehouses(request: &Received) -> UpstreamReply {
+    match request.target.as_str() {
+        "/east/search?q=tea" => {
+            reply(200, r#"[{"name":"green tea","cents":300},{"name":"tea pot","cents":1900}]"#).json()
+        }
+        "/west/search?q=tea" => reply(200, r#"[{"name":"black tea","cents":250}]"#).json(),
+        "/west/search?q=pot" => reply(200, "[]").json(),
+        _ => reply(500, ""),
+    }
+}
+
+fn response_merging() -> Vec<Case> {
+    vec![
+        case("both are merged by price", get("/?q=tea"))
+            .json(json!({ "items": [
+                { "name": "black tea", "cents": 250, "warehouse": "west" },
+                { "name": "green tea", "cents": 300, "warehouse": "east" },
+                { "name": "tea pot", "cents": 1900, "warehouse": "east" },
+            ], "missing": [] }))
+            .check(|seen| assert_eq!(seen.received.len(), 2, "{}", seen.fact)),
+        case("one may be missing", get("/?q=pot")).json(json!({ "items": [], "missing": ["east"] })),
+        case("both may not", get("/?q=none")).status(502).says("no warehouse answers"),
+    ]
+}
+
+fn maintenance() -> Vec<Case> {
+    let from_now_on = |seen: &super::Seen| {
+        let seconds: u64 = seen.answer.header("retry-after").and_then(|value| value.parse().ok()).unwrap_or_default();
+        assert!(seconds > 1_000_000, "{}: retry-after {seconds}", seen.fact);
+    };
+    vec![
+        case("programs get a problem", get("/"))
+            .status(503)
+            .header("content-type", "application/problem+json")
+            .check(from_now_on)
+            .kept_back(),
+        case("browsers get a page", get("/").header("accept", "text/html,*/*"))
+            .status(503)
+            .header("content-type", "text/html; charset=utf-8")
+            .says("<h1>Back soon</h1>")
+            .check(from_now_on)
+            .kept_back(),
+        case("the staff gets through", get("/x").header("x-maintenance-pass", SECRET))
+            .forwarded("/x")
+            .forwarded_header("x-maintenance-pass", None),
+        case("a wrong pass does not", get("/").header("x-maintenance-pass", "guess")).status(503).kept_back(),
+    ]
+}
+
+fn block_user_agent() -> Vec<Case> {
+    vec![
+        case("a browser passes", get("/").header("user-agent", "Mozilla/5.0")).forwarded("/"),
+        case("a scraper does not", get("/").header("user-agent", "Scrapy/2.11")).status(403).kept_back(),
+        case("an old library does not", get("/").header("user-agent", "python-requests/1.2")).status(403).kept_back(),
+        case("a new one does", get("/").header("user-agent", "python-requests/2.32")).forwarded("/"),
+        case("who says nothing does not", get("/")).status(403).kept_back(),
+    ]
+}
+
+fn default_query() -> Vec<Case> {
+    let with = |parts: &'static [&'static str]| {
+        move |seen: &super::Seen| {
+            let target = seen.received().target.clone();
+            let mut got: Vec<&str> = target.trim_start_matches("/items?").split('&').collect();
+            got.sort_unstable();
+            assert_eq!(got, parts, "{}", seen.fact);
+        }
+    };
+    vec![
+        case("what is missing is added", get("/items")).check(with(&["limit=20", "sort=name"])),
+        case("what is there stays", get("/items?limit=5&sort=age&q=x")).check(with(&["limit=5", "q=x", "sort=age"])),
+        case("too much is cut", get("/items?limit=5000&limit=9&debug=1")).check(with(&["limit=100", "sort=name"])),
+        case("what is no number is refused", get("/items?limit=all"))
+            .status(400)
+            .says("`limit` is a number")
+            .kept_back(),
+    ]
+}

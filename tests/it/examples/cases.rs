@@ -9,23 +9,30 @@ use crate::support::{
 };
 use aws_lc_rs::{digest, hmac};
 use serde_json::json;
+use std::time::Duration;
 
 /// Of everything that the examples sign.
 pub const SECRET: &str = "a secret of the test";
 
 /// Cases in all examples together, in one language.
-pub const COUNT: usize = 58;
+pub const COUNT: usize = 91;
 
 pub fn examples(key: &Key) -> Vec<Example> {
     let example = |folder, service, cases| Example { folder, service, cases };
     vec![
         example("ab-routing", plain, ab_routing()),
+        example("api-version", plain, api_version()),
         example("block-user-agent", plain, block_user_agent()),
+        example("cache-control", site, cache_control()),
         example("canary", plain, canary()),
+        example("claims-to-headers", plain, claims_to_headers(key)),
         example("default-query", plain, default_query()),
         example("echo", plain, echo()),
+        example("error-pages", broken, error_pages()),
         example("graphql-depth", plain, graphql_depth()),
         example("idempotency-keys", orders, idempotency_keys()),
+        example("language-redirect", plain, language_redirect()),
+        example("log-slow", slow, log_slow()),
         example("maintenance", plain, maintenance()),
         example("redact-by-role", staff, redact_by_role(key)),
         example("request-signing", plain, request_signing()),
@@ -293,5 +300,143 @@ fn default_query() -> Vec<Case> {
             .status(400)
             .says("`limit` is a number")
             .kept_back(),
+    ]
+}
+
+fn slow(request: &Received) -> UpstreamReply {
+    let answer = reply(200, "ok");
+    if request.target.starts_with("/slow") { answer.after(Duration::from_millis(250)) } else { answer }
+}
+
+fn log_slow() -> Vec<Case> {
+    vec![
+        case("a fast answer is none of its business", get("/fast")),
+        case("a slow one is logged, and no fast one", get("/slow?token=secret")).check(|seen| {
+            let line = seen.gateway.log_contains("slow answer");
+            let id = seen.answer.header("x-request-id").unwrap_or_default();
+            for part in ["GET /slow", id, "127.0.0.1", "WARN"] {
+                assert!(line.contains(part), "{}: {part}\n{line}", seen.fact);
+            }
+            assert!(!line.contains("secret"), "{}: {line}", seen.fact);
+        }),
+    ]
+}
+
+fn site(request: &Received) -> UpstreamReply {
+    let of = |kind: &str| reply(200, "x").header("content-type", kind);
+    match request.target.as_str() {
+        "/logo" => of("image/png"),
+        "/style" => of("Text/CSS; charset=utf-8"),
+        "/page" => of("text/html"),
+        "/own" => of("text/html").header("cache-control", "max-age=5"),
+        "/cookie" => of("image/png").header("set-cookie", "a=b"),
+        "/missing" => reply(404, "").header("content-type", "image/png"),
+        _ => of("application/json"),
+    }
+}
+
+fn cache_control() -> Vec<Case> {
+    let kept = |fact, target, value| case(fact, get(target)).header("cache-control", value);
+    vec![
+        kept("images for a week", "/logo", "public, max-age=604800"),
+        kept("styles for an hour", "/style", "public, max-age=3600"),
+        kept("pages are asked for again", "/page", "no-cache"),
+        kept("others are not kept", "/data", "no-store"),
+        kept("what the service says stays", "/own", "max-age=5"),
+        kept("what has a cookie is private", "/cookie", "private, no-cache"),
+        case("errors are left alone", get("/missing")).status(404).without("cache-control"),
+    ]
+}
+
+fn broken(request: &Received) -> UpstreamReply {
+    match request.target.as_str() {
+        "/missing" => reply(404, r#"{"error":"none"}"#).json(),
+        "/own" => reply(500, "<h1>own</h1>").header("content-type", "text/html"),
+        "/fails" => reply(500, "stack trace: secret"),
+        _ => reply(200, "ok"),
+    }
+}
+
+fn error_pages() -> Vec<Case> {
+    let browser = |target: &str| get(target).header("accept", "text/html,*/*;q=0.8");
+    vec![
+        case("a browser gets a page", browser("/missing"))
+            .status(404)
+            .header("content-type", "text/html; charset=utf-8")
+            .says("<h1>This page is not here</h1>")
+            .check(|seen| {
+                let id = seen.answer.header("x-request-id").unwrap_or_default();
+                assert!(seen.answer.text().contains(id), "{}: {}", seen.fact, seen.answer.text());
+            }),
+        case("a program keeps the JSON", get("/missing")).status(404).json(json!({ "error": "none" })),
+        case("other errors have a page too", browser("/fails"))
+            .status(500)
+            .says("<h1>Something went wrong</h1>")
+            .check(|seen| assert!(!seen.answer.text().contains("secret"), "{}: {}", seen.fact, seen.answer.text())),
+        case("the service's own page stays", browser("/own")).status(500).says("<h1>own</h1>"),
+        case("good answers are left alone", browser("/")).says("ok"),
+    ]
+}
+
+fn api_version() -> Vec<Case> {
+    let asked = |version: &str| get("/users").header("api-version", version);
+    vec![
+        case("without a word it is the default, which ends", get("/users"))
+            .forwarded("/v1/users")
+            .header("api-version", "1")
+            .header("sunset", "Sat, 01 Jan 2028 00:00:00 GMT"),
+        case("version 2 is another service", asked("2"))
+            .forwarded("/v2/users")
+            .header("api-version", "2")
+            .header("vary", "api-version")
+            .without("sunset"),
+        case("there is no version 3", asked("3")).status(400).says("no such API-Version").kept_back(),
+    ]
+}
+
+fn language_redirect() -> Vec<Case> {
+    let sent_to = |fact, request: Request, location| {
+        case(fact, request)
+            .status(302)
+            .header("location", location)
+            .header("vary", "accept-language, cookie")
+            .kept_back()
+    };
+    let prefers = |languages: &str| get("/about?x=1").header("accept-language", languages);
+    vec![
+        sent_to("the browser's language", prefers("de-AT"), "/de/about?x=1"),
+        sent_to("the one liked best", prefers("en;q=0.5, fr-CH;q=0.9, es"), "/fr/about?x=1"),
+        sent_to("never one that is refused", prefers("de;q=0"), "/en/about?x=1"),
+        sent_to("the cookie wins", prefers("de").header("cookie", "language=fr"), "/fr/about?x=1"),
+        sent_to("a made-up cookie doesn't", prefers("de").header("cookie", "language=..//x"), "/de/about?x=1"),
+        sent_to("the country, if nothing else is known", get("/").header("cf-ipcountry", "AT"), "/de/"),
+        sent_to("English for all others", get("/"), "/en/"),
+        case("who has a language is left alone", get("/de/about").header("accept-language", "fr"))
+            .forwarded("/de/about"),
+        case("what is posted is left alone", Request::post("/form", "x")).forwarded("/form"),
+    ]
+}
+
+fn claims_to_headers(key: &Key) -> Vec<Case> {
+    let with = |claim: &str, value: serde_json::Value| {
+        get("/")
+            .bearer(&key.token("HS256", &ada_with(claim, value)))
+            .header("x-roles", "forged")
+            .header("x_level", "99")
+    };
+    vec![
+        case("lists are joined", with("realm_access", json!({ "roles": ["admin", "dev"] })))
+            .forwarded_header("x-roles", Some("admin,dev")),
+        case("numbers are written", with("level", json!(7)))
+            .forwarded_header("x-level", Some("7"))
+            .forwarded_header("x-roles", None)
+            .forwarded_header("x_level", None),
+        case("text is found at its path", with("team", json!({ "name": "core" })))
+            .forwarded_header("x-team", Some("core")),
+        case("no value smuggles another in", with("realm_access", json!({ "roles": ["a,admin"] })))
+            .forwarded_header("x-roles", None),
+        case("nor a line", with("team", json!({ "name": "a\r\nx-roles: admin" }))).forwarded_header("x-team", None),
+        case("nor another shape", with("team", json!("core"))).forwarded_header("x-team", None),
+        case("nobody gets in without a token", get("/")).status(401).kept_back(),
     ]
 }

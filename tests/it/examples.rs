@@ -9,7 +9,7 @@ use crate::support::{
     Answer, Client, Gateway, Request, Upstream, gateway, repository, token::Key, upstream::UpstreamReply,
     wire::Received,
 };
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, thread};
 
 /// A folder and what is asked of it.
 struct Example {
@@ -27,7 +27,7 @@ struct Case {
     checks: Vec<Check>,
 }
 
-type Check = Box<dyn Fn(&Seen)>;
+type Check = Box<dyn Fn(&Seen) + Sync>;
 
 /// What came of a case's request.
 struct Seen<'a> {
@@ -63,7 +63,7 @@ impl Case {
         self
     }
 
-    fn check(mut self, check: impl Fn(&Seen) + 'static) -> Case {
+    fn check(mut self, check: impl Fn(&Seen) + Sync + 'static) -> Case {
         self.checks.push(Box::new(check));
         self
     }
@@ -165,9 +165,11 @@ fn every_example_does_what_it_says_in_both_languages() {
     let mut ran = 0;
     for example in &examples {
         assert!(example.cases.len() > 1, "{}: too few cases", example.folder);
-        for language in ["lua", "rhai"] {
-            ran += run(example, language, &key);
-        }
+        let key = &key;
+        ran += thread::scope(|scope| {
+            let runs = ["lua", "rhai"].map(|language| scope.spawn(move || run(example, language, key)));
+            runs.map(|run| run.join().expect("the cases above hold")).iter().sum::<usize>()
+        });
     }
     assert_eq!(ran, cases::COUNT * 2, "cases were added or lost: write down how many there are");
 }

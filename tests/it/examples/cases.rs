@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const SECRET: &str = "a secret of the test";
 
 /// Cases in all examples together, in one language.
-pub const COUNT: usize = 91;
+pub const COUNT: usize = 109;
 
 pub fn examples(key: &Key) -> Vec<Example> {
     let example = |folder, service, cases| Example { folder, service, cases };
@@ -23,17 +23,21 @@ pub fn examples(key: &Key) -> Vec<Example> {
         example("ab-routing", plain, ab_routing()),
         example("api-version", plain, api_version()),
         example("block-user-agent", plain, block_user_agent()),
+        example("bot-challenge", plain, bot_challenge()),
         example("cache-control", site, cache_control()),
         example("canary", plain, canary()),
         example("claims-to-headers", plain, claims_to_headers(key)),
+        example("cost-limits", plain, cost_limits()),
         example("default-query", plain, default_query()),
         example("echo", plain, echo()),
         example("error-pages", broken, error_pages()),
+        example("feature-flags", plain, feature_flags()),
         example("graphql-depth", plain, graphql_depth()),
         example("idempotency-keys", orders, idempotency_keys()),
         example("language-redirect", plain, language_redirect()),
         example("log-slow", slow, log_slow()),
         example("maintenance", plain, maintenance()),
+        example("pagination-links", pages, pagination_links()),
         example("redact-by-role", staff, redact_by_role(key)),
         example("request-signing", plain, request_signing()),
         example("response-merging", warehouses, response_merging()),
@@ -438,5 +442,103 @@ fn claims_to_headers(key: &Key) -> Vec<Case> {
         case("nor a line", with("team", json!({ "name": "a\r\nx-roles: admin" }))).forwarded_header("x-team", None),
         case("nor another shape", with("team", json!("core"))).forwarded_header("x-team", None),
         case("nobody gets in without a token", get("/")).status(401).kept_back(),
+    ]
+}
+
+fn cost_limits() -> Vec<Case> {
+    let by = |key: &str, request: Request| request.header("x-api-key", key);
+    vec![
+        case("a cheap call costs 1", by("a", get("/items"))).header("x-cost", "1").header("x-budget-left", "19"),
+        case("a search costs 8", by("a", get("/search?q=tea"))).header("x-cost", "8").header("x-budget-left", "11"),
+        case("a report costs 15, which is not left", by("a", Request::post("/reports", "{}")))
+            .status(429)
+            .says("this costs 15, and 11 is left")
+            .check(|seen| {
+                let wait: u64 = seen.answer.header("retry-after").and_then(|v| v.parse().ok()).unwrap_or_default();
+                assert!((1..=8).contains(&wait), "{}: retry-after {wait}", seen.fact);
+            })
+            .kept_back(),
+        case("what was refused cost nothing", by("a", get("/search"))).header("x-budget-left", "3"),
+        case("others have a budget of their own", by("b", Request::post("/reports", "{}")))
+            .header("x-budget-left", "5"),
+        case("so does who has no key", get("/items")).header("x-budget-left", "19"),
+    ]
+}
+
+fn pages(request: &Received) -> UpstreamReply {
+    let body =
+        r#"{"items":[{"url":"http://items.internal/1"}],"next":"http://items.internal:9000/items?page=3","prev":null}"#;
+    let answer = reply(200, body).json();
+    match request.target.as_str() {
+        "/list" => reply(200, "[1]").json(),
+        _ => answer.header(
+            "link",
+            "<http://items.internal/items?page=3>; rel=\"next\", <https://elsewhere.example/>; rel=\"about\"",
+        ),
+    }
+}
+
+fn pagination_links() -> Vec<Case> {
+    let public = |seen: &super::Seen| {
+        let language = if seen.fact.contains("(lua)") { "lua" } else { "rhai" };
+        let expected = json!({
+            "items": [{ "url": "http://items.internal/1" }],
+            "next": format!("http://{language}.localhost/items?page=3"),
+            "prev": null,
+        });
+        assert_eq!(seen.answer.json(), expected, "{}", seen.fact);
+        let link = format!(
+            "<http://{language}.localhost/items?page=3>; rel=\"next\", <https://elsewhere.example/>; rel=\"about\""
+        );
+        assert_eq!(seen.answer.header("link"), Some(link.as_str()), "{}", seen.fact);
+    };
+    vec![
+        case("links lead to the public address", get("/items?page=2")).check(public),
+        case("a list has no links", get("/list")).json(json!([1])),
+        case("a HEAD has no body", Request::new("HEAD", "/items")).check(|seen| {
+            let link = seen.answer.header("link").unwrap_or_default();
+            assert!(link.contains(".localhost/items?page=3>"), "{}: {link}", seen.fact);
+        }),
+    ]
+}
+
+fn feature_flags() -> Vec<Case> {
+    vec![
+        case("without Redis the defaults hold", get("/")).forwarded_header("x-features", Some("fast-search")),
+        case("a client can't switch them", get("/").header("x-features", "new-cart"))
+            .forwarded_header("x-features", Some("fast-search")),
+    ]
+}
+
+/// What the page of the challenge finds out in a browser.
+fn solved(expiry: i64, address: &str) -> String {
+    let seed = format!("{expiry}.{}", hmac_hex(&format!("{expiry} {address}")));
+    let texts = (0..).map(|nonce| format!("{seed}.{nonce}"));
+    let mut good =
+        texts.filter(|text| hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()).starts_with("000"));
+    good.next().unwrap_or_default()
+}
+
+fn bot_challenge() -> Vec<Case> {
+    let with = |cookie: &str| get("/x").header("accept", "text/html").header("cookie", format!("human={cookie}"));
+    let refused = |fact, request: Request| case(fact, request).status(403).kept_back();
+    let later = in_seconds(600);
+    vec![
+        refused("a browser gets the challenge", get("/x").header("accept", "text/html"))
+            .header("content-type", "text/html; charset=utf-8")
+            .header("cache-control", "no-store")
+            .says("zeros = \"000\", age = 3600")
+            .check(|seen| {
+                let text = seen.answer.text();
+                let seed = text.split("seed = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+                let (expiry, mac) = seed.split_once('.').unwrap_or_default();
+                assert_eq!(mac, hmac_hex(&format!("{expiry} 127.0.0.1")), "{}: {seed}", seen.fact);
+            }),
+        refused("a program is told to use one", get("/x")).header("content-type", "application/problem+json"),
+        case("who solved it passes", with(&solved(later, "127.0.0.1"))).forwarded("/x"),
+        refused("not after it expired", with(&solved(in_seconds(-5), "127.0.0.1"))),
+        refused("not from another address", with(&solved(later, "127.0.0.2"))),
+        refused("not with another nonce", with(&format!("{}0", solved(later, "127.0.0.1")))),
+        refused("not with nonsense", with("1.2.3")),
     ]
 }

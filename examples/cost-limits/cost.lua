@@ -1,4 +1,5 @@
 -- A budget for each API key (or address, without one) that calls take from by what they cost.
+-- Whoever can make up a key has a new budget: put a plugin before this that knows the keys, such as `api-key`.
 --   curl -i -H 'X-Api-Key: me' 'http://lua.localhost:8080/search?q=tea'      (the third is refused)
 local M = {}
 

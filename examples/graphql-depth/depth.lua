@@ -33,13 +33,14 @@ local function depth_of(query)
 end
 
 function M.on_request(req, ctx)
-  local query = req.query.query
+  local queries = req.query:all("query")
   if req.method == "POST" then
     local body = req:json()
-    query = if type(body) == "table" then body.query else nil
+    if type(body) == "table" then table.insert(queries, body.query) end
   end
-  if type(query) ~= "string" then return reply.error(400, "one GraphQL `query` is expected") end
-  local depth = depth_of(query)
+  -- One in the URL and one in the body: the service might take the one that was not looked at.
+  if #queries ~= 1 or type(queries[1]) ~= "string" then return reply.error(400, "one GraphQL `query` is expected") end
+  local depth = depth_of(queries[1])
   if depth > ctx.config.max_depth then
     return reply.error(400, "the query is " .. depth .. " deep: at most " .. ctx.config.max_depth .. " are allowed")
   end

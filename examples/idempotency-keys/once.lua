@@ -9,13 +9,15 @@ function M.on_request(req, ctx)
   -- Of one caller: two of them may choose the same key.
   local name = crypto.sha256((req.headers["authorization"] or ctx.client.ip) .. "\n" .. key)
   local request = crypto.sha256(req.path .. "?" .. req.query.raw .. "\n" .. crypto.sha256(req:bytes()))
-  -- In one step: of two that come at once, one counts 1.
-  if kv.incr("begun:" .. name, 1, { ttl = ctx.config.keep }) == 1 then
+  local kept = kv.get("answer:" .. name)
+  if not kept then
+    -- In one step: of two that come at once, one counts 1.
+    if kv.incr("begun:" .. name, 1, { ttl = ctx.config.at_work }) > 1 then
+      return reply.error(409, "the first request with this key is still at work", { ["retry-after"] = "1" })
+    end
     ctx.vars.once = { name = name, request = request }
     return
   end
-  local kept = kv.get("answer:" .. name)
-  if not kept then return reply.error(409, "the first request with this key is still at work", { ["retry-after"] = "1" }) end
   if kept.request ~= request then return reply.error(422, "this key was used for another request") end
   return reply.bytes(kept.status, base64.decode(kept.body), { ["content-type"] = kept.type, ["idempotency-replayed"] = "true" })
 end

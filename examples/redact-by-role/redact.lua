@@ -14,10 +14,12 @@ local function redact(value, hidden)
 end
 
 function M.on_response(res, ctx)
-  if not string.find(res.headers["content-type"] or "", "json", 1, true) then return end
+  if not string.find(string.lower(res.headers["content-type"] or ""), "json", 1, true) then return end
   local hidden = ctx.config.hidden
   local role = ctx.identity and ctx.identity.claims.role
   local document = res:json()
+  -- The answer to a HEAD says that it is JSON, and has no body.
+  if document == nil then return end
   redact(document, type(role) == "string" and hidden[role] or hidden.others)
   res:set_json(document)
   -- Two callers get two documents from one URL.

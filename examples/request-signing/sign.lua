@@ -1,4 +1,5 @@
 -- Signs what goes to the service: HMAC-SHA256 over time, method, path with query, and the SHA-256 of the body, a line each.
+-- The path is the one that the client asked for; a path in the service's `url` goes before it later.
 --   curl -i -d '{"amount":5}' http://lua.localhost:8080/payments
 local M = {}
 

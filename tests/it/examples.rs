@@ -6,10 +6,17 @@
 mod cases;
 
 use crate::support::{
-    Answer, Client, Gateway, Request, Upstream, gateway, repository, token::Key, upstream::UpstreamReply,
-    wire::Received,
+    Answer, Client, Gateway, PATIENCE, Request, Upstream, gateway, redis::redis, reply, repository, token::Key,
+    upstream::UpstreamReply, wire::Received,
 };
-use std::{collections::BTreeSet, fs, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{Mutex, mpsc},
+    thread,
+};
 
 /// A folder and what is asked of it.
 struct Example {
@@ -172,4 +179,64 @@ fn every_example_does_what_it_says_in_both_languages() {
         });
     }
     assert_eq!(ran, cases::COUNT * 2, "cases were added or lost: write down how many there are");
+}
+
+#[test]
+fn flags_are_switched_in_redis() {
+    let redis = redis();
+    let reply = command(&redis.url(), &["HSET", "flags", "new-cart", "100", "fast-search", "0", "broken", "yes"]);
+    assert_eq!(reply, ":3\r\n");
+    let service = Upstream::json("{}");
+    let gateway = running("feature-flags", &service, &Key::make("HS256"), &redis.url());
+    for language in ["lua", "rhai"] {
+        gateway.send(Request::get("/").header("host", format!("{language}.localhost"))).ok();
+        let received = service.requests().pop().expect("a request");
+        assert_eq!(received.header("x-features"), Some("new-cart"), "{language}");
+    }
+}
+
+/// One command, and the bytes of a short reply.
+fn command(url: &str, words: &[&str]) -> String {
+    let address = url.trim_start_matches("redis://").trim_end_matches("/0");
+    let mut stream = TcpStream::connect(address).expect("a connection to Redis");
+    let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    write!(stream, "*{}\r\n{words}", words.matches('$').count()).expect("a command");
+    let mut reply = [0; 64];
+    let length = stream.read(&mut reply).expect("a reply");
+    String::from_utf8_lossy(&reply[..length]).into_owned()
+}
+
+#[test]
+fn a_key_that_is_at_work_is_not_worked_on_twice() {
+    for language in ["lua", "rhai"] {
+        let (arrived, arrivals) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel();
+        let wait = Mutex::new(wait);
+        let service = Upstream::start(move |_| {
+            arrived.send(()).expect("the test");
+            wait.lock().expect("one at a time").recv_timeout(PATIENCE).expect("a word");
+            reply(201, "made")
+        });
+        let gateway = running("idempotency-keys", &service, &Key::make("HS256"), "");
+        let order =
+            Request::post("/", "tea").header("idempotency-key", "k").header("host", format!("{language}.localhost"));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| gateway.send(order.clone()));
+            arrivals.recv_timeout(PATIENCE).expect("the first request");
+            gateway.send(order.clone()).problem(409);
+            go_on.send(()).expect("the service");
+            assert_eq!(first.join().expect("an answer").text(), "made", "{language}");
+        });
+        let again = gateway.send(order.clone());
+        assert_eq!((again.status, again.text().as_str()), (201, "made"), "{language}");
+        assert_eq!(service.requests().len(), 1, "{language}");
+    }
+}
+
+#[test]
+fn the_list_of_examples_is_complete() {
+    let text = fs::read_to_string(repository("examples/README.md")).expect("the list");
+    let links =
+        text.lines().filter_map(|line| line.strip_prefix("| [")?.split_once(']')).map(|(name, _)| name.to_owned());
+    assert_eq!(links.collect::<BTreeSet<_>>(), folders());
 }

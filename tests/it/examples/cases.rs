@@ -3,7 +3,7 @@
 use super::{Case, Example, case};
 use crate::support::{
     Request, reply,
-    token::{Key, ada_with, in_seconds},
+    token::{Key, ada, ada_with, in_seconds},
     upstream::UpstreamReply,
     wire::Received,
 };
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const SECRET: &str = "a secret of the test";
 
 /// Cases in all examples together, in one language.
-pub const COUNT: usize = 109;
+pub const COUNT: usize = 111;
 
 pub fn examples(key: &Key) -> Vec<Example> {
     let example = |folder, service, cases| Example { folder, service, cases };
@@ -108,6 +108,12 @@ fn graphql_depth() -> Vec<Case> {
         case("fragments count", query("{ a { b { ...F } } } fragment F on T { c { d } }")).status(400).says("5 deep"),
         case("what is not JSON is refused", Request::post("/graphql", "").json("{")).status(400).kept_back(),
         case("a batch is refused", Request::post("/graphql", "").json("[]")).status(400).kept_back(),
+        case(
+            "a query hidden behind another is refused",
+            Request::post("/graphql?query=%7Ba%7D", "").json(r#"{"query":"{b}"}"#),
+        )
+        .status(400)
+        .kept_back(),
         case("queries in the URL count too", get("/graphql?query=%7Ba%7Bb%7Bc%7Bd%7Be%7D%7D%7D%7D%7D"))
             .status(400)
             .kept_back(),
@@ -137,6 +143,8 @@ fn redact_by_role(key: &Key) -> Vec<Case> {
         case("a role that is no text sees least", get("/").bearer(&key.token("HS256", &ada_with("role", 1))))
             .json(others),
         case("nobody gets in without a token", get("/")).status(401).kept_back(),
+        case("a HEAD stays without a body", Request::new("HEAD", "/").bearer(&key.token("HS256", &ada())))
+            .header("content-type", "application/json"),
     ]
 }
 

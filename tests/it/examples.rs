@@ -3,7 +3,10 @@
 //! An example is a folder with a `gateway.yaml` whose host `lua.localhost` is answered by its Lua script and `rhai.localhost`
 //! by its Rhai script. A [`Case`] is one request and what must come of it; both languages get the same cases.
 
+mod answers;
 mod cases;
+mod guards;
+mod requests;
 
 use crate::support::{
     Answer, Client, Gateway, PATIENCE, Request, Upstream, gateway, redis::redis, reply, repository, token::Key,

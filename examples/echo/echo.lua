@@ -3,7 +3,11 @@
 local M = {}
 
 function M.handle(req, ctx)
-  return reply.json(200, { method = req.method, path = req.path, query = req.query.raw, body = req:text() })
+  local headers = {}
+  for _, name in ipairs(ctx.config.show) do
+    headers[name] = req.headers[name]
+  end
+  return reply.json(200, { method = req.method, path = req.path, query = req.query.raw, headers = headers, body = req:text() })
 end
 
 return M

@@ -13,10 +13,11 @@ use std::time::Duration;
 pub fn echo() -> Vec<Case> {
     vec![
         case("a GET comes back", get("/a/b?c=1"))
-            .json(json!({ "method": "GET", "path": "/a/b", "query": "c=1", "body": "" }))
+            .json(json!({ "method": "GET", "path": "/a/b", "query": "c=1", "headers": {}, "body": "" }))
             .kept_back(),
-        case("a POST comes back", Request::post("/", "hello"))
-            .json(json!({ "method": "POST", "path": "/", "query": "", "body": "hello" })),
+        case("a POST comes back", Request::post("/", "hello").header("x-tenant", "t-1")).json(
+            json!({ "method": "POST", "path": "/", "query": "", "headers": { "x-tenant": "t-1" }, "body": "hello" }),
+        ),
     ]
 }
 

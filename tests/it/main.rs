@@ -16,6 +16,7 @@ mod connections;
 mod dashboards;
 mod health;
 mod http2;
+mod examples;
 mod jwt_auth;
 mod limits;
 mod plugins;

@@ -4,6 +4,7 @@
 //! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`, health and
 //! breakers in `backend`.
 
+pub mod alone;
 pub mod backend;
 pub mod failure;
 mod forward;

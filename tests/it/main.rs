@@ -18,3 +18,4 @@ mod reload;
 mod routing;
 mod transform;
 mod twins;
+mod unit_tests;

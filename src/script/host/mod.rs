@@ -21,6 +21,7 @@ pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod test;
 pub mod time;
 pub mod url;
 pub mod uuid;
@@ -49,6 +50,7 @@ pub static MODULES: &[&Module] = &[
     &log::MODULE,
     &env::MODULE,
     &uuid::MODULE,
+    &test::MODULE,
 ];
 
 pub static KINDS: &[&Kind] = &[
@@ -66,6 +68,7 @@ pub static KINDS: &[&Kind] = &[
     &http::RESULT_HEADERS,
     &reply::KIND,
     &jwt::VERIFIER,
+    &test::GATEWAY,
     &OPAQUE,
 ];
 

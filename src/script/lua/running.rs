@@ -337,6 +337,7 @@ impl Running {
             | Object::Reply(_)
             | Object::Error(_)
             | Object::Verifier(_)
+            | Object::Gateway(_)
             | Object::Opaque(..) => return None,
         })
     }

@@ -102,6 +102,29 @@
 ---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
 ---@field message string one line for people, without the value itself
 ---@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
+---@class test.plugin.options
+---@field config? any the configuration of the script or plugin
+---@field on_error? string `continue` passes over a script that fails
+---@field before? any[] plugins that run first, written as in `gateway.yaml`
+---@field route? any more entries of the route, such as `paths`
+---@field service? any more entries of the service `backend`, such as `timeout`
+---@field gateway? any more entries of the whole configuration, such as `limits`
+
+---@class gateway.request.request
+---@field method? string GET when it is left out
+---@field path? string with its query; `/` when it is left out
+---@field headers? table<string, string|number|boolean|nil> request headers
+---@field body? string the body
+---@field json? any the body as a value; sets Content-Type
+---@field client? string the address of the client; 127.0.0.1 when it is left out
+
+---@class gateway.answer.answer
+---@field status? integer 200 when it is left out
+---@field headers? table<string, string|number|boolean|nil> response headers
+---@field body? string the body
+---@field json? any the body as a value; sets Content-Type
+---@field delay? string|number the real time that passes before
+---@field fail? boolean true closes the connection instead of an answer
 
 ---The table of hooks that a script returns: `---@type script` above `local M = {}`.
 ---@class script
@@ -1063,6 +1086,74 @@ function uuid.v4() end
 ---@return string
 function uuid.v7() end
 
+---Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still.
+test = {}
+
+---A gateway with this script or plugin on its one route, before the service `backend`.
+---```lua
+---local gw = test.plugin("rate-limit.lua", { config = { limit = 1 } })
+---```
+---@param name string a file beside the test file, or a plugin by its name
+---@param options? test.plugin.options how it is used
+---@return gateway
+function test.plugin(name, options) end
+
+---Fails unless both are the same as JSON; numbers by value, entries of maps in any order.
+---```lua
+---test.equal(res.status, 401)
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.equal(actual, expected, note) end
+
+---Fails when both are the same.
+---```lua
+---test.differs(first.body, second.body)
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.differs(actual, expected, note) end
+
+---Fails unless a text contains the other, or a list the item.
+---```lua
+---test.contains(res.body, "too many")
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.contains(actual, expected, note) end
+
+---Fails when the value is false or nothing.
+---```lua
+---test.ok(seen.remaining < 10)
+---```
+---@param actual any what came
+---@param note? string said when it fails
+function test.ok(actual, note) end
+
+---Fails in any case.
+---```lua
+---test.fail("this must not be reached")
+---```
+---@param why string what went wrong
+function test.fail(why) end
+
+---Sets the time of day that `time` and `jwt` see; it is 2026-01-01T00:00:00Z before.
+---```lua
+---test.now(1767225600000)
+---```
+---@param milliseconds integer since 1970
+function test.now(milliseconds) end
+
+---Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`.
+---```lua
+---test.advance("61s")
+---```
+---@param duration string|number how far
+function test.advance(duration) end
+
 ---The request. What hooks change here is what the backend gets.
 ---@class request
 ---@field method string `GET`, `POST`, …; can be set.
@@ -1359,6 +1450,31 @@ function schema:validate_json(text, most) end
 ---@param most? integer how many are listed; 20 when it is left out
 ---@return schema.validate.result[]
 function schema:validate_texts(values, most) end
+---A gateway under test, made by `test.plugin`. It is whole: what it does between request and response is what one that serves does.
+---@class gateway
+---@field received any What upstreams received, first to last: `method`, `url` (`svc://backend/x?y`), `path`, `headers`, `body`, and `json` when it is.
+---@field logs any The lines of the log, first to last: `level`, `message`, `fields` as JSON text, `error` of a script that failed.
+local gateway = {}
+---Sends a request and waits until its `on_log` is over. Gives `status`, `headers`, `body`, and `json` when it is.
+---local res = gw:request({ path = "/users", headers = { ["x-api-key"] = "abc" } })
+---@param request? gateway.request.request `GET /` when it is left out
+---@return any
+function gateway:request(request) end
+---Says what an upstream answers; what was said last counts. The service `backend` answers 200 with `{}` when nothing is said.
+---gw:answer("GET", "svc://users/users/7", { json = { name = "Ada" } })
+---@param method string or `*`
+---@param url string `svc://NAME/path` or `https://…`; `*` at its end stands for any rest
+---@param answer gateway.answer.answer what comes back
+function gateway:answer(method, url, answer) end
+---Says what a command of Redis gives; what was said last counts, and a command of which nothing was said is an error.
+---gw:redis("GET greeting", "hello")
+---@param command string its first words: `GET greeting`; `SCRIPT` for scripts
+---@param reply any what it gives
+function gateway:redis(command, reply) end
+---What a check finds wrong with the configuration or in `on_load`, as text; empty when nothing is.
+---test.contains(gw:problems(), "exclude each other")
+---@return string
+function gateway:problems() end
 end
 
 ---A value of the gateway that is only passed back to its functions.

@@ -26,6 +26,7 @@
 //! | [`observe`] | access log and program log |
 //! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
 //! | [`admin`], [`run`] | the process: watching files, reloading, signals, administration |
+//! | [`harness`] | runs the test files of scripts: a whole gateway in the test's own thread, with upstreams and a clock that it speaks for |
 //! | [`cli`] | commands |
 //!
 //! # The life of an exchange
@@ -80,6 +81,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod gateway;
+pub mod harness;
 pub mod http;
 pub mod memory;
 pub mod observe;

@@ -155,7 +155,15 @@ fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
 /// Reads and checks the configuration and all plugins it names. `had_plugins_dir`: the generation before had a
 /// plugin folder, so one that is missing now is an error and not "no plugins".
 pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
-    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    build_loaded(path, config::load(path, &|name| std::env::var(name).ok()), number, had_plugins_dir)
+}
+
+/// As [`build`], from a text that stands in no file.
+pub fn build_source(source: &Arc<Source>) -> Built {
+    build_loaded(source.path(), config::load_source(source, &|name| std::env::var(name).ok()), 1, false)
+}
+
+fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_dir: bool) -> Built {
     let mut diagnostics = loaded.diagnostics;
     let files = Arc::new(Files::default());
     let mut watch = Watch { files: loaded.files, plugins_dir: path.with_file_name("plugins") };
@@ -286,7 +294,9 @@ impl Places {
         match self.files.read(path) {
             Ok(source) => {
                 let name = plugin_use.span.text().trim_matches(['"', '\'']).to_owned();
-                let manifest = Arc::new(Manifest::of_script(&source, &name, diagnostics));
+                // A plugin's file may be used as a script: what it calls itself is the file's name, not the path.
+                let own = path.file_stem().map_or(name.clone().into(), |stem| stem.to_string_lossy());
+                let manifest = Arc::new(Manifest::of_script(&source, &own, diagnostics));
                 let folder = path.parent().map(Path::to_owned);
                 Some(Plugin { name, language, source, manifest, folder, stock: false })
             }

@@ -3,6 +3,7 @@
 //! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
 //! process starts workers and hands them generations. Sockets, TLS and both HTTPs stand in `listen`.
 
+pub mod alone;
 pub mod backend;
 mod chunks;
 mod compression;

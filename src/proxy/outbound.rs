@@ -130,7 +130,7 @@ async fn answer(status: u16, mut headers: HeaderMap, body: bytes::Bytes, max_bod
 }
 
 /// SECURITY: a script reaches only hosts that its manifest names.
-fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
+pub fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
     let url = reqwest::Url::parse(url).map_err(|_| Failure::BadUrl)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Failure::BadUrl);

@@ -85,6 +85,44 @@ pub struct Ready {
 }
 
 impl Worker {
+    fn new(
+        pool: Pool,
+        shared: Arc<Shared>,
+        first: bool,
+        ready: Ready,
+        store: WorkerStore,
+        client: Rc<OnceCell<reqwest::Client>>,
+    ) -> Worker {
+        Worker {
+            pool,
+            dice: Dice::default(),
+            ids: Ids::new(),
+            access_log: shared.access_log.clone(),
+            open: shared.open,
+            first,
+            number: Cell::new(ready.prepared.generation.number),
+            ready: RefCell::new(Rc::new(ready)),
+            waiting: RefCell::default(),
+            store: RefCell::new(Some(store)),
+            client,
+            connections: Cell::new(0),
+            ports: RefCell::default(),
+            shared,
+        }
+    }
+
+    /// A worker without a thread, sockets and commands: for the tests of scripts.
+    pub async fn alone(
+        generation: Arc<Generation>,
+        shared: Arc<Shared>,
+        furnish: impl FnOnce(Services) -> Services,
+    ) -> Result<Worker, Diagnostics> {
+        let pool = Pool::new(PoolLimits::default());
+        let client = Rc::new(OnceCell::new());
+        let (ready, store) = make_ready(generation, &pool, &client, &shared, true, None, furnish).await?;
+        Ok(Worker::new(pool, shared, true, ready, store, client))
+    }
+
     /// The generation for an exchange that begins now.
     pub fn ready(&self) -> Rc<Ready> {
         let current = self.shared.current.load(Ordering::Acquire);
@@ -128,7 +166,7 @@ pub fn run(
         let pool = Pool::new(PoolLimits::default());
         let client = Rc::new(OnceCell::new());
         let first = index == 0;
-        let made = make_ready(generation, &pool, &client, &shared, first, None).await;
+        let made = make_ready(generation, &pool, &client, &shared, first, None, |it| it).await;
         let (ready, store) = match made {
             Ok(made) => made,
             Err(diagnostics) => {
@@ -140,22 +178,7 @@ pub fn run(
         if let Some(redis) = store.redis() {
             redis.first_attempt().await;
         }
-        let worker = Rc::new(Worker {
-            pool,
-            dice: Dice::default(),
-            ids: Ids::new(),
-            access_log: shared.access_log.clone(),
-            open: shared.open,
-            first,
-            number: Cell::new(ready.prepared.generation.number),
-            ready: RefCell::new(Rc::new(ready)),
-            waiting: RefCell::default(),
-            store: RefCell::new(Some(store)),
-            client,
-            connections: Cell::new(0),
-            ports: RefCell::default(),
-            shared,
-        });
+        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, client));
         if started.send(Ok(())).is_err() {
             return;
         }
@@ -173,9 +196,16 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     match command {
         Command::Prepare { generation, reply } => {
             let store = worker.store.borrow_mut().take();
-            let made =
-                make_ready(generation, &worker.pool, &worker.client, &worker.shared, worker.first, store.as_ref())
-                    .await;
+            let made = make_ready(
+                generation,
+                &worker.pool,
+                &worker.client,
+                &worker.shared,
+                worker.first,
+                store.as_ref(),
+                |it| it,
+            )
+            .await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
                 worker.waiting.borrow_mut().push(Rc::new(ready));
@@ -197,6 +227,7 @@ async fn make_ready(
     shared: &Shared,
     first: bool,
     store: Option<&WorkerStore>,
+    furnish: impl FnOnce(Services) -> Services,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {
     let url = generation.config.redis.as_ref().map(|url| url.value.0.as_str());
     let connect = || match store {
@@ -214,12 +245,14 @@ async fn make_ready(
         max_body: generation.config.limits.max_body_size,
         client: client.clone(),
     });
-    let services = Rc::new(Services {
+    let services = furnish(Services {
         store: scripts,
         outbound,
         first_worker: first,
         caches: crate::script::cache::Caches::for_worker(),
+        trial: None,
     });
+    let services = Rc::new(services);
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(generation.identity_headers());

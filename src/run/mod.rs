@@ -3,7 +3,7 @@
 //! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
-mod watch;
+pub mod watch;
 
 use crate::{
     admin,

@@ -109,7 +109,7 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
 
 /// A worker's services, with the embedded store alone.
 pub fn services(outbound: Rc<dyn Outbound>) -> Services {
-    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker() }
+    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker(), trial: None }
 }
 
 fn store() -> WorkerStore {

@@ -25,6 +25,7 @@ pub mod reference;
 pub mod reply;
 pub mod rhai;
 pub mod scope;
+pub mod trial;
 pub mod value;
 
 pub use error::{Raise, ScriptError};
@@ -165,6 +166,12 @@ pub trait Program {
     /// Runs `on_load` with the instance's configuration (JSON text), and keeps what `ctx.state` and `ctx.config` give.
     /// A script without `on_load` has an empty state.
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>>;
+
+    /// Its functions named `test_…`, in their order: the cases of a test file.
+    fn cases(&self) -> Vec<trial::Case>;
+
+    /// Runs a case of a test file to its end, as `on_load` would run.
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>>;
 
     /// Runs one hook of an exchange to its end. Dropping the future cancels the script.
     fn call<'a>(

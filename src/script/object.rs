@@ -9,6 +9,7 @@ use super::{
     host,
     list::{Kind, Type},
     outbound::{Answer, SharedAnswer},
+    trial::Tried,
     value::{Args, Value},
 };
 use crate::crypto::jwt::Verifier;
@@ -35,6 +36,8 @@ pub enum Object {
     Verifier(Rc<Verifier>),
     IpList(Rc<host::ip::IpList>),
     Schema(Rc<host::schema::Schema>),
+    /// What `test.plugin` gives.
+    Gateway(Rc<dyn Tried>),
     /// A host value without members, such as a key: only host functions look inside.
     Opaque(&'static str, Rc<dyn Any>),
 }
@@ -89,6 +92,7 @@ impl Object {
             Object::Verifier(_) => &host::jwt::VERIFIER,
             Object::IpList(_) => &host::ip::KIND,
             Object::Schema(_) => &host::schema::KIND,
+            Object::Gateway(_) => &host::test::GATEWAY,
             Object::Opaque(..) => &host::OPAQUE,
         }
     }
@@ -111,6 +115,7 @@ impl Object {
             | Object::Verifier(_)
             | Object::IpList(_)
             | Object::Schema(_)
+            | Object::Gateway(_)
             | Object::Opaque(..) => None,
         }
     }

@@ -38,8 +38,13 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
         "the process: starts workers, and replaces generations",
     ),
     (
+        "harness",
+        &["config", "gateway", "proxy", "script", "store"],
+        "runs whole gateways for the test files of scripts",
+    ),
+    (
         "cli",
-        &["config", "gateway", "http", "observe", "proxy", "run", "script", "store"],
+        &["config", "gateway", "harness", "http", "observe", "proxy", "run", "script", "store"],
         "commands are the outermost layer",
     ),
     ("main", &[], "calls the command line"),

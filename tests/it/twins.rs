@@ -324,7 +324,8 @@ fn scripts(extension: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(repository("scripts")).expect("the stock scripts");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let own = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
-    own.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+    let names = own.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    names.filter(|name| !name.ends_with("_test")).collect()
 }
 
 fn stock() -> BTreeSet<String> {

@@ -23,6 +23,7 @@ pub mod reply;
 pub mod request;
 pub mod response;
 pub mod schema;
+pub mod test;
 pub mod time;
 pub mod url;
 pub mod uuid;
@@ -53,6 +54,7 @@ pub static MODULES: &[&Module] = &[
     &log::MODULE,
     &env::MODULE,
     &uuid::MODULE,
+    &test::MODULE,
 ];
 
 pub static KINDS: &[&Kind] = &[
@@ -72,6 +74,7 @@ pub static KINDS: &[&Kind] = &[
     &jwt::VERIFIER,
     &ip::KIND,
     &schema::KIND,
+    &test::GATEWAY,
     &OPAQUE,
 ];
 

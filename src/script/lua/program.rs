@@ -14,6 +14,7 @@ use crate::script::{
     limits::{Budget, Limits},
     list::nearest,
     object::Object,
+    trial::{Case, PREFIX},
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -33,6 +34,8 @@ pub struct LuaProgram {
     file: String,
     hooks: Hooks,
     functions: [Option<Function>; Hook::ALL.len()],
+    /// In the order of the file.
+    cases: Vec<(Case, Function)>,
 }
 
 /// What `on_load` left for one place.
@@ -51,7 +54,8 @@ impl LuaProgram {
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
             if is_syntax { ScriptError { fault: Fault::Syntax, ..error } } else { error }
         });
-        let mut program = LuaProgram { vm: vm.clone(), file, hooks: Hooks::default(), functions: Default::default() };
+        let (hooks, functions) = (Hooks::default(), Default::default());
+        let mut program = LuaProgram { vm: vm.clone(), file, hooks, functions, cases: Vec::new() };
         program.find_hooks(returned?)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
@@ -78,6 +82,10 @@ impl LuaProgram {
                 (Some(_), other) => {
                     return Err(self.error(format!("`{name}` must be a function, it is {}", convert::describe(&other))));
                 }
+                (None, Value::Function(function)) if name.starts_with(PREFIX) => {
+                    let line = function.info().line_defined.unwrap_or(0);
+                    self.cases.push((Case { name: name.clone(), line }, function));
+                }
                 (None, Value::Function(function)) => {
                     if let Some(near) = nearest(&name, Hook::ALL.into_iter().map(Hook::name)) {
                         let mut error = self.error(format!("there is no hook `{name}`, did you mean `{near}`?"));
@@ -90,6 +98,7 @@ impl LuaProgram {
                 (None, _) => {}
             }
         }
+        self.cases.sort_by_key(|(case, _)| case.line);
         Ok(())
     }
 
@@ -110,9 +119,19 @@ impl LuaProgram {
         running: &Rc<Running>,
         args: MultiValue,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
-        let Some(function) = &self.functions[hook as usize] else {
-            return Ok(Ok(Value::Nil));
-        };
+        match &self.functions[hook as usize] {
+            Some(function) => self.run_function(Some(hook), function, running, args).await,
+            None => Ok(Ok(Value::Nil)),
+        }
+    }
+
+    async fn run_function(
+        &self,
+        hook: Option<Hook>,
+        function: &Function,
+        running: &Rc<Running>,
+        args: MultiValue,
+    ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let _release = Release { running, shared: &self.vm.shared };
         let result = drive::run(&self.vm, running, function, args).await;
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
@@ -123,7 +142,7 @@ impl LuaProgram {
             Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
-            Err(failure) => Err(failed(&self.vm, running, Some(hook), failure)),
+            Err(failure) => Err(failed(&self.vm, running, hook, failure)),
         }
     }
 
@@ -225,6 +244,21 @@ impl LuaProgram {
 impl Program for LuaProgram {
     fn hooks(&self) -> Hooks {
         self.hooks
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        self.cases.iter().map(|(case, _)| case.clone()).collect()
+    }
+
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let Some((_, function)) = self.cases.iter().find(|(case, _)| case.name == name) else {
+                return Err(self.error(format!("there is no case `{name}`")));
+            };
+            let limits = scope.instance.limits.clone();
+            let running = running(&self.vm, Some(scope), Natives::default(), &limits);
+            self.run_function(None, function, &running, MultiValue::new()).await.map(drop)
+        })
     }
 
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {

@@ -339,6 +339,7 @@ impl Running {
             | Object::Verifier(_)
             | Object::IpList(_)
             | Object::Schema(_)
+            | Object::Gateway(_)
             | Object::Opaque(..) => return None,
         })
     }

@@ -4,6 +4,7 @@
 //! in between. What comes out is a [`Decision`] or an error; everything that the script made has gone with the fiber.
 
 use super::{
+    compile,
     convert::Seen,
     fiber::{Answer, Fiber, Step, Wish},
     json::{self, Way},
@@ -16,8 +17,9 @@ use crate::script::{
     error::{Fault, Limit},
     limits::Budget,
     object::Object,
+    trial::{Case, PREFIX},
 };
-use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map};
+use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map, ScriptFuncDef};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use std::{
@@ -65,6 +67,27 @@ impl Compiled {
 impl Program for Compiled {
     fn hooks(&self) -> Hooks {
         self.inner.hooks
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let functions = self.inner.ast.iter_fn_def();
+        let functions = functions.filter(|function| function.params.is_empty() && function.name.starts_with(PREFIX));
+        let line = |function: &ScriptFuncDef| compile::position(function).line().unwrap_or(0);
+        let mut cases: Vec<Case> =
+            functions.map(|function| Case { name: function.name.to_string(), line: line(function) }).collect();
+        cases.sort_by_key(|case| case.line);
+        cases
+    }
+
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let loaded = Rc::new(Loaded { config: Dynamic::UNIT, state: Dynamic::UNIT });
+            let run = self.inner.run(scope, loaded, Instant::now() + LOAD);
+            let name = name.to_owned();
+            drive(&self.inner, run, Hook::OnLoad, move |inner, run| inner.invoke_named(run, None, &name, Vec::new()))
+                .await
+                .map(drop)
+        })
     }
 
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
@@ -224,22 +247,30 @@ impl Inner {
 
     /// Calls the hook's function; runs on the fiber.
     fn invoke(&self, run: &Run, hook: Hook, args: Vec<Dynamic>) -> Result<Returned, ScriptError> {
+        self.invoke_named(run, Some(hook), hook.name(), args)
+    }
+
+    fn invoke_named(
+        &self,
+        run: &Run,
+        hook: Option<Hook>,
+        name: &str,
+        args: Vec<Dynamic>,
+    ) -> Result<Returned, ScriptError> {
+        let count = args.len();
         let options = CallFnOptions::new().eval_ast(self.has_top_level).rewind_scope(true);
         let mut scope = ::rhai::Scope::new();
-        let result =
-            self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, hook.name(), args);
-        let function = || self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len());
+        let result = self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, name, args);
+        let function = || self.ast.shared_lib().get_script_fn(name, count);
         // The first limit counts, whatever the script or Rhai made of it.
         if let Some(limit) = run.budget.hit() {
-            return Err(report::limit(&self.files, (limit, run.memory()), Some(hook), function()));
+            return Err(report::limit(&self.files, (limit, run.memory()), hook, function()));
         }
         match result {
             Ok(value) => Ok(Returned::Value(value.flatten())),
             Err(error) => match thrown_reply(&error) {
                 Some(reply) => Ok(Returned::Thrown(reply)),
-                None => {
-                    Err(report::runtime(&self.files, self.files.main(), *error, Some(hook), function(), &self.names()))
-                }
+                None => Err(report::runtime(&self.files, self.files.main(), *error, hook, function(), &self.names())),
             },
         }
     }

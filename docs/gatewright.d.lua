@@ -98,6 +98,34 @@
 ---@field groups string[] what each group matched; empty for one that took no part
 ---@field named table<string, string> what the groups with names matched, without those that took no part
 
+---@class schema.validate.result
+---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
+---@field message string one line for people, without the value itself
+---@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
+---@class test.plugin.options
+---@field config? any the configuration of the script or plugin
+---@field on_error? string `continue` passes over a script that fails
+---@field before? any[] plugins that run first, written as in `gateway.yaml`
+---@field route? any more entries of the route, such as `paths`
+---@field service? any more entries of the service `backend`, such as `timeout`
+---@field gateway? any more entries of the whole configuration, such as `limits`
+
+---@class gateway.request.request
+---@field method? string GET when it is left out
+---@field path? string with its query; `/` when it is left out
+---@field headers? table<string, string|number|boolean|nil> request headers
+---@field body? string the body
+---@field json? any the body as a value; sets Content-Type
+---@field client? string the address of the client; 127.0.0.1 when it is left out
+
+---@class gateway.answer.answer
+---@field status? integer 200 when it is left out
+---@field headers? table<string, string|number|boolean|nil> response headers
+---@field body? string the body
+---@field json? any the body as a value; sets Content-Type
+---@field delay? string|number the real time that passes before
+---@field fail? boolean true closes the connection instead of an answer
+
 ---The table of hooks that a script returns: `---@type script` above `local M = {}`.
 ---@class script
 ---Once, when a configuration is loaded, for each place that uses the script. An error here refuses the configuration. Returns: Any value; seen later as `ctx.state`.
@@ -106,8 +134,12 @@
 ---@field on_request? fun(req: request, ctx: context): reply?
 ---Instead of a backend. Returns: The reply.
 ---@field handle? fun(req: request, ctx: context): reply
+---For each piece of the request's body on its way to the backend, and once more with nothing at its end. The body is not held: text comes as it arrives, never cut within a character. Returns: Nothing to leave it, or the string that takes its place; an empty one drops it.
+---@field on_request_chunk? fun(chunk: any, ctx: context): string?
 ---When the head of the response is here: from a backend, a reply or an error. Returns: Nothing, or a reply that replaces it.
 ---@field on_response? fun(res: response, ctx: context): reply?
+---The same for the response's body on its way to the client: events, lines, tokens. Returns: Nothing to leave it, or the string that takes its place; an empty one drops it.
+---@field on_response_chunk? fun(chunk: any, ctx: context): string?
 ---When the gateway itself failed. Returns: Nothing, or a reply.
 ---@field on_error? fun(err: failure, ctx: context): reply?
 ---After the last byte. Returns: Nothing.
@@ -236,8 +268,9 @@ function reply.redirect(url, status) end
 ---@param status integer 200 to 599
 ---@param detail string one line for the client
 ---@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param members? any more members of the problem, such as `errors`; none of the gateway's own is replaced
 ---@return reply
-function reply.error(status, detail, headers) end
+function reply.error(status, detail, headers, members) end
 
 ---JSON Web Tokens (RFC 7519). Verification accepts the configured algorithms and keys alone, whatever a token says.
 jwt = {}
@@ -878,6 +911,28 @@ function crypto.hex(bytes) end
 ---@return string?
 function crypto.bytes(hex) end
 
+---Addresses and networks, IPv4 and IPv6.
+ip = {}
+
+---Prepares a list of networks once: make it in `on_load` and keep it in the state. An entry that is no address or network is an error.
+---```lua
+---local office = ip.list({ "192.0.2.0/24", "2001:db8::/32" })
+---```
+---@param networks string[] addresses and networks, such as `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`
+---@return ip_list
+function ip.list(networks) end
+
+---JSON Schema 2020-12: whether documents and parameters are as they should be. Formats are held to; `$ref` stays inside of the schema.
+schema = {}
+
+---Prepares a schema once: make it in `on_load` and keep it in the state. A wrong schema is an error, as is one that refers to a file or an address.
+---```lua
+---local person = schema.compile({ type = "object", required = { "name" } })
+---```
+---@param schema any the schema, or its JSON text
+---@return schema
+function schema.compile(schema) end
+
 ---The time of day in seconds since 1970 (UTC), dates as text, and waiting.
 time = {}
 
@@ -1030,6 +1085,74 @@ function uuid.v4() end
 ---```
 ---@return string
 function uuid.v7() end
+
+---Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still.
+test = {}
+
+---A gateway with this script or plugin on its one route, before the service `backend`.
+---```lua
+---local gw = test.plugin("rate-limit.lua", { config = { limit = 1 } })
+---```
+---@param name string a file beside the test file, or a plugin by its name
+---@param options? test.plugin.options how it is used
+---@return gateway
+function test.plugin(name, options) end
+
+---Fails unless both are the same as JSON; numbers by value, entries of maps in any order.
+---```lua
+---test.equal(res.status, 401)
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.equal(actual, expected, note) end
+
+---Fails when both are the same.
+---```lua
+---test.differs(first.body, second.body)
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.differs(actual, expected, note) end
+
+---Fails unless a text contains the other, or a list the item.
+---```lua
+---test.contains(res.body, "too many")
+---```
+---@param actual any what came
+---@param expected any what must have come
+---@param note? string said when it fails
+function test.contains(actual, expected, note) end
+
+---Fails when the value is false or nothing.
+---```lua
+---test.ok(seen.remaining < 10)
+---```
+---@param actual any what came
+---@param note? string said when it fails
+function test.ok(actual, note) end
+
+---Fails in any case.
+---```lua
+---test.fail("this must not be reached")
+---```
+---@param why string what went wrong
+function test.fail(why) end
+
+---Sets the time of day that `time` and `jwt` see; it is 2026-01-01T00:00:00Z before.
+---```lua
+---test.now(1767225600000)
+---```
+---@param milliseconds integer since 1970
+function test.now(milliseconds) end
+
+---Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`.
+---```lua
+---test.advance("61s")
+---```
+---@param duration string|number how far
+function test.advance(duration) end
 
 ---The request. What hooks change here is what the backend gets.
 ---@class request
@@ -1209,7 +1332,7 @@ end
 ---@field state any What `on_load` returned for this place.
 ---@field identity any Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.
 ---@field vars vars Values shared by all hooks of this exchange, in both languages.
----@field client client Who sent the request: `ip`, `port`, `tls`.
+---@field client client Who sent the request: `ip`, `port`, `tls`, `subject`.
 ---@field deadline_ms number Milliseconds left until the exchange's deadline.
 
 ---Who sent the request.
@@ -1217,6 +1340,7 @@ end
 ---@field ip string The client's address, found behind trusted proxies.
 ---@field port integer The port of the connection.
 ---@field tls boolean Whether the connection is encrypted.
+---@field subject string? The subject of the client's certificate (RFC 4514), such as `CN=till-1,O=Shop`; nothing without one.
 
 ---Values that the hooks of one exchange share: anything that JSON can say. A value that is read is a copy.
 ---@class vars
@@ -1279,6 +1403,78 @@ local verifier = {}
 ---@param token? string in the compact form, without `Bearer`
 ---@return jwt.verify.result
 function verifier:verify(token) end
+end
+
+---A list of networks. Made by `ip.list`.
+---@class ip_list
+do
+local ip_list = {}
+
+---Whether the address is in one of the networks. An IPv4 address that is written in IPv6 (`::ffff:192.0.2.7`) counts as IPv4. What is no address is an error.
+---```lua
+---if ctx.state.office:has(ctx.client.ip) then return end
+---```
+---@param address string such as `ctx.client.ip`
+---@return boolean
+function ip_list:has(address) end
+end
+
+---A schema that is ready to be held against documents. Made by `schema.compile`.
+---@class schema
+do
+local schema = {}
+
+---What is wrong with a value, in no more than so many violations; an empty list when nothing is. Of a document above 64 KiB only the first is told.
+---```lua
+---local violations = ctx.state.person:validate({ name = "Ada" })
+---```
+---@param value any the document
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate(value, most) end
+
+---The same for a JSON text as it is. What is not JSON is a violation, and so is a key that stands twice, since the backend might read the other one.
+---```lua
+---local violations = ctx.state.person:validate_json(req:bytes())
+---```
+---@param text string JSON text, such as a body's bytes
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate_json(text, most) end
+
+---The same for parameters, which are texts: those whose property is a number, a boolean or null in the schema count as that if they read so, those whose property is an array become one.
+---```lua
+---local violations = ctx.state.page:validate_texts({ page = req.query:all("page") })
+---```
+---@param values any by name, a text or a list of texts; as query and headers have them
+---@param most? integer how many are listed; 20 when it is left out
+---@return schema.validate.result[]
+function schema:validate_texts(values, most) end
+---A gateway under test, made by `test.plugin`. It is whole: what it does between request and response is what one that serves does.
+---@class gateway
+---@field received any What upstreams received, first to last: `method`, `url` (`svc://backend/x?y`), `path`, `headers`, `body`, and `json` when it is.
+---@field logs any The lines of the log, first to last: `level`, `message`, `fields` as JSON text, `error` of a script that failed.
+local gateway = {}
+---Sends a request and waits until its `on_log` is over. Gives `status`, `headers`, `body`, and `json` when it is.
+---local res = gw:request({ path = "/users", headers = { ["x-api-key"] = "abc" } })
+---@param request? gateway.request.request `GET /` when it is left out
+---@return any
+function gateway:request(request) end
+---Says what an upstream answers; what was said last counts. The service `backend` answers 200 with `{}` when nothing is said.
+---gw:answer("GET", "svc://users/users/7", { json = { name = "Ada" } })
+---@param method string or `*`
+---@param url string `svc://NAME/path` or `https://…`; `*` at its end stands for any rest
+---@param answer gateway.answer.answer what comes back
+function gateway:answer(method, url, answer) end
+---Says what a command of Redis gives; what was said last counts, and a command of which nothing was said is an error.
+---gw:redis("GET greeting", "hello")
+---@param command string its first words: `GET greeting`; `SCRIPT` for scripts
+---@param reply any what it gives
+function gateway:redis(command, reply) end
+---What a check finds wrong with the configuration or in `on_load`, as text; empty when nothing is.
+---test.contains(gw:problems(), "exclude each other")
+---@return string
+function gateway:problems() end
 end
 
 ---A value of the gateway that is only passed back to its functions.

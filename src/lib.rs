@@ -20,11 +20,13 @@
 //! | [`crypto`] | tokens and digests |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`upstream`] | the HTTP/1.1 client towards targets, and its pool |
+//! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
 //! | [`observe`] | metrics, access log and program log |
 //! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |
 //! | [`gateway`] | a generation: routes, plugins, chains; checked once, prepared on each worker |
 //! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
 //! | [`admin`], [`run`] | the process: watching files, reloading, signals, administration |
+//! | [`harness`] | runs the test files of scripts: a whole gateway in the test's own thread, with upstreams and a clock that it speaks for |
 //! | [`cli`] | commands |
 //!
 //! # The life of an exchange
@@ -34,7 +36,7 @@
 //!   └─ route                                                                     (gateway::router)
 //!       └─ on_request of each plugin: global, service, route                     (proxy::life::answer)
 //!           ├─ handle: a script answers
-//!           └─ forward: target, try, retry                                       (proxy::forward, upstream)
+//!           └─ forward: breaker, target, try, retry                (proxy::forward, proxy::tries, balance, upstream)
 //!       └─ a failure: on_error, then the one place where failures become responses (proxy::failure)
 //!   └─ on_response of each plugin, in reverse order                              (proxy::life::respond)
 //!   └─ body streams to the client; after its last byte the access log and on_log (proxy::record)
@@ -47,7 +49,7 @@
 //!   never leaves its worker, so handles to it are `Rc` and nothing is locked.
 //! - **An exchange sees one generation.** It takes the current one when its head is here and keeps it until its `on_log` has
 //!   ended. Which one is current is one atomic number; every worker has prepared a generation before the number says so.
-//! - **State by lifetime.** Process: `kv`, counters of limits, pools. Generation: routes, programs, what `on_load` returned.
+//! - **State by lifetime.** Process: `kv`, counters of limits, pools, health of targets, breakers. Generation: routes, programs, what `on_load` returned.
 //!   Exchange: everything else. Reloading touches only the second.
 //! - **Bodies stream.** A body is in memory only when a script asked for it, and then within a limit.
 //! - **One list.** What scripts can call stands in [`script::host`] once; both engines, the reference and the editor stubs are made
@@ -62,8 +64,7 @@
 //! - No background task for a request: the upstream connection is driven in the exchange's own task (half the cost of a
 //!   general client).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
-//! - Not there yet, and where they will stand: TLS, HTTP/2 and upgrades in `proxy::listen` and `upstream::connection`; health
-//!   checks and breakers in `proxy::backend`; the dashboard in `admin`.
+//! - Not there yet: the export of traces, which will stand in `observe`; the dashboard, in `admin`.
 //!
 //! # Decisions that differ from the first design
 //!
@@ -75,10 +76,12 @@
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
 pub mod admin;
+pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod gateway;
+pub mod harness;
 pub mod http;
 pub mod memory;
 pub mod observe;

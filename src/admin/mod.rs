@@ -1,8 +1,12 @@
-//! Administration on its own listener: health, readiness, status, reload. The dashboard and metrics will stand here.
+//! Administration on its own listener: health, readiness, status, reload, and what runs ([`Inventory`]). The dashboard will stand here.
 //!
 //! Loopback by default; a token is required of every call when one is set. SECURITY: `Host` must name the listener's own
 //! address or localhost, and an `Origin` must be the listener itself, so that a web page in the operator's browser can't
 //! reach it (DNS rebinding, cross-site requests).
+
+mod inventory;
+
+pub use inventory::Inventory;
 
 use crate::{
     config::Admin,
@@ -43,6 +47,7 @@ struct State {
     token: Option<String>,
     status: watch::Receiver<Status>,
     reload: Reload,
+    inventory: Inventory,
     metrics: Arc<Metrics>,
 }
 
@@ -51,12 +56,13 @@ pub async fn listen(
     admin: &Admin,
     status: watch::Receiver<Status>,
     reload: Reload,
+    inventory: Inventory,
     metrics: Arc<Metrics>,
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(admin.address).await?;
     let address = listener.local_addr()?;
     let token = admin.token.as_ref().map(|token| token.0.clone());
-    let state = Arc::new(State { token, status, reload, metrics });
+    let state = Arc::new(State { token, status, reload, inventory, metrics });
     let answering = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let state = state.clone();
@@ -97,7 +103,10 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
         (_, "/metrics" | "/api/v1/status" | "/api/v1/reload") => {
             reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" }))
         }
-        (_, path) => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
+        (method, path) => match state.inventory.answer(method, path) {
+            Some((status, value)) => reply(status, value),
+            None => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
+        },
     }
 }
 

@@ -8,6 +8,7 @@ mod new;
 mod routes;
 mod run;
 mod stubs;
+mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -58,6 +59,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<routes::RoutesCommand>,
     },
+    /// Run the test files of scripts, `…_test.lua` and `…_test.rhai`
+    Test(test::Test),
     /// Write the beginning of a script or plugin
     New {
         #[command(subcommand)]
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Dev { config } => run::run(&config, true, true),
         Command::Check { config, format } => check::check(&config, format),
         Command::Routes { config, command } => routes::routes(&config, command),
+        Command::Test(options) => test::test(&options),
         Command::New { what } => new::new(what),
         Command::Eject { name, lang, config } => eject::eject(&name, lang, config.as_deref()),
         Command::Stubs { kind } => stubs::stubs(kind),

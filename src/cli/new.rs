@@ -1,4 +1,6 @@
-//! `new script|plugin NAME`: a small, commented beginning that works as it is.
+//! `new script|plugin NAME`: a small, commented beginning that works as it is, with a test that passes.
+//!
+//! Nothing is overwritten: when one of the files is there already, none is written.
 
 use super::eject::{Lang, plugins_dir};
 use anyhow::{Context, bail};
@@ -26,13 +28,18 @@ pub struct Named {
     config: Option<PathBuf>,
 }
 
-const SCRIPT: [(Lang, &str, &str); 2] = [
-    (Lang::Lua, "lua", include_str!("templates/script.lua")),
-    (Lang::Rhai, "rhai", include_str!("templates/script.rhai")),
+/// For each language the ending of a file's name and its text; the test beside it follows.
+const SCRIPT: [(Lang, &str, &str); 4] = [
+    (Lang::Lua, ".lua", include_str!("templates/script.lua")),
+    (Lang::Rhai, ".rhai", include_str!("templates/script.rhai")),
+    (Lang::Lua, "_test.lua", include_str!("templates/script_test.lua")),
+    (Lang::Rhai, "_test.rhai", include_str!("templates/script_test.rhai")),
 ];
-const MAIN: [(Lang, &str, &str); 2] = [
+const MAIN: [(Lang, &str, &str); 4] = [
     (Lang::Lua, "main.lua", include_str!("templates/main.lua")),
     (Lang::Rhai, "main.rhai", include_str!("templates/main.rhai")),
+    (Lang::Lua, "main_test.lua", include_str!("templates/main_test.lua")),
+    (Lang::Rhai, "main_test.rhai", include_str!("templates/main_test.rhai")),
 ];
 
 pub fn new(what: New) -> anyhow::Result<ExitCode> {
@@ -57,7 +64,7 @@ pub fn new(what: New) -> anyhow::Result<ExitCode> {
 
 fn script(named: &Named) -> Vec<(PathBuf, &'static str)> {
     let of_language = SCRIPT.into_iter().filter(|(lang, ..)| *lang == named.lang);
-    of_language.map(|(_, extension, text)| (PathBuf::from(format!("{}.{extension}", named.name)), text)).collect()
+    of_language.map(|(_, ending, text)| (PathBuf::from(format!("{}{ending}", named.name)), text)).collect()
 }
 
 fn plugin(named: &Named) -> anyhow::Result<Vec<(PathBuf, &'static str)>> {

@@ -13,7 +13,22 @@ pub(super) fn check(config: &Config, diagnostics: &mut Diagnostics) {
     let routes = config.routes.iter().map(|route| &route.name);
     distinct("routes", routes, diagnostics);
     listeners(config, diagnostics);
+    entrances(config, diagnostics);
     same_match(&config.routes, diagnostics);
+}
+
+/// What a listener needs from elsewhere in the file.
+fn entrances(config: &Config, diagnostics: &mut Diagnostics) {
+    for listener in &config.listeners {
+        let Some(span) = &listener.span else { continue };
+        if listener.https_redirect && !config.listeners.iter().any(|l| l.tls.is_some()) {
+            diagnostics.error(span, "`https_redirect` has nowhere to send requests: no listener has `tls`");
+        }
+        if listener.proxy_protocol && config.trusted_proxies.is_empty() {
+            let message = "`proxy_protocol` lets nobody in: `trusted_proxies` is empty";
+            diagnostics.push(Diagnostic::error(span, message).help("list the addresses of the balancer there"));
+        }
+    }
 }
 
 fn distinct<'c>(what: &str, names: impl Iterator<Item = &'c Spanned<String>>, diagnostics: &mut Diagnostics) {

@@ -16,7 +16,7 @@ use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
 use super::upstream;
-use super::{Command, Config, Dev, PluginsDir, Route, Secret, keys, limits};
+use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, keys, limits};
 
 /// What decoders must know of the file around them.
 pub(super) struct File<'f> {
@@ -29,7 +29,7 @@ pub(super) struct File<'f> {
 pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Config> {
     let table = Table::open(root, &keys::FILE, diagnostics)?;
     let file = File { directory, guesses_regex: is_before_kong_3(&table) };
-    let listeners = listener::listeners(table.get("listen"), diagnostics);
+    let listeners = listener::listeners(table.get("listen"), directory, diagnostics);
     let (services, routes) = services_and_routes(&table, &file, diagnostics);
     let mut config = Config {
         admin: listener::admin(table.get("admin"), &listeners, diagnostics),
@@ -41,6 +41,7 @@ pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostic
         trusted_proxies: trusted_proxies(&table, diagnostics),
         identity_headers: identity_headers(&table, diagnostics),
         limits: limits::limits(table.get("limits"), diagnostics),
+        compression: compression::compression(table.get("compression"), diagnostics),
         services,
         routes,
         plugins: Vec::new(),
@@ -97,6 +98,9 @@ fn services_and_routes(
             routes.push(written);
         }
     }
+    for written in &mut routes {
+        place_split(written, &services, diagnostics);
+    }
     (services, named_apart(routes))
 }
 
@@ -115,6 +119,23 @@ fn find_service(written: &mut Written, services: &[Service], diagnostics: &mut D
             let names = services.iter().map(|service| &service.name);
             diagnostics.push(Diagnostic::undefined("service", wanted, names));
         }
+    }
+}
+
+fn place_split(written: &mut Written, services: &[Service], diagnostics: &mut Diagnostics) {
+    let Some(traffic) = &mut written.route.traffic else { return };
+    for (wanted, weight) in &written.split {
+        match services.iter().position(|service| service.name.value == wanted.value) {
+            Some(index) => traffic.split.push((index, *weight)),
+            None => {
+                let names = services.iter().map(|service| &service.name);
+                diagnostics.push(Diagnostic::undefined("service", wanted, names));
+            }
+        }
+    }
+    // Its deadline and `Host` rule are those of the first, until one is chosen.
+    if written.route.service.is_none() {
+        written.route.service = traffic.split.first().map(|(index, _)| *index);
     }
 }
 

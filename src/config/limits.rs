@@ -15,6 +15,10 @@ pub struct Limits {
     pub max_header_count: usize,
     /// A body that a script reads, in bytes; bodies that stream have no limit. Default 8 MiB.
     pub max_body_size: usize,
+    /// Open connections of clients, in the process. Default 50,000.
+    pub max_connections: usize,
+    /// Open connections of one client's address. Default none: many clients may stand behind one.
+    pub max_connections_per_ip: Option<usize>,
     /// Processor time of one hook. Default 50 ms.
     pub script_cpu: Duration,
     /// Memory of one script VM, in bytes. Default 64 MiB.
@@ -27,6 +31,8 @@ impl Default for Limits {
             max_header_bytes: 64 * 1024,
             max_header_count: 100,
             max_body_size: 8 * 1024 * 1024,
+            max_connections: 50_000,
+            max_connections_per_ip: None,
             script_cpu: Duration::from_millis(50),
             script_memory: 64 * 1024 * 1024,
         }
@@ -62,6 +68,14 @@ pub(super) fn limits(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Limi
     if let Some(count) = count.and_then(|count| usize::try_from(count).ok()) {
         limits.max_header_count = count;
     }
+    let mut connections = |key| {
+        let count = table.integer(key, 1..=10_000_000, diagnostics);
+        count.and_then(|count| usize::try_from(count).ok())
+    };
+    if let Some(count) = connections("max_connections") {
+        limits.max_connections = count;
+    }
+    limits.max_connections_per_ip = connections("max_connections_per_ip");
     if let Some(cpu) = table.duration("script_cpu", diagnostics) {
         limits.script_cpu = cpu;
     }

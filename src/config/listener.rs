@@ -5,12 +5,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
 use super::node::Node;
 use super::source::{Span, Spanned};
 use super::table::{Table, list, mismatch, string};
+use super::tls::{self, Tls};
 
 const PROXY_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9080;
@@ -19,10 +21,27 @@ const ADMIN_PORT: u16 = 9080;
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Which one of those with the same address it is, from 0: several may take a free port.
+    pub nth: usize,
     /// What the `listeners` of a route call it.
     pub name: Option<Spanned<String>>,
+    /// Absent for plain text.
+    pub tls: Option<Tls>,
+    /// Whether every request is sent to the listener with TLS.
+    pub https_redirect: bool,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Absent for the listener that is there when none is written.
     pub span: Option<Span>,
+}
+
+/// What a listener is known by over generations: its address as it is written, and [`Listener::nth`].
+pub type ListenerKey = (SocketAddr, usize);
+
+impl Listener {
+    pub fn key(&self) -> ListenerKey {
+        (self.address, self.nth)
+    }
 }
 
 /// The admin listener.
@@ -57,9 +76,9 @@ fn local(port: u16) -> SocketAddr {
 }
 
 /// Decodes `listen`: an address, a mapping, or a list of either; 127.0.0.1:8080 when absent.
-pub(super) fn listeners(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Vec<Listener> {
+pub(super) fn listeners(node: Option<&Node>, directory: &Path, diagnostics: &mut Diagnostics) -> Vec<Listener> {
     let Some(node) = node else {
-        return vec![Listener { address: local(PROXY_PORT), name: None, span: None }];
+        return vec![plain(local(PROXY_PORT), None)];
     };
     let items = match node.as_list() {
         Some([]) => {
@@ -69,26 +88,44 @@ pub(super) fn listeners(node: Option<&Node>, diagnostics: &mut Diagnostics) -> V
         Some(items) => items,
         None => std::slice::from_ref(node),
     };
-    let listeners: Vec<_> = items.iter().filter_map(|item| listener(item, diagnostics)).collect();
+    let mut listeners: Vec<_> = items.iter().filter_map(|item| listener(item, directory, diagnostics)).collect();
+    for index in 0..listeners.len() {
+        let (earlier, rest) = listeners.split_at_mut(index);
+        rest[0].nth = earlier.iter().filter(|l| l.address == rest[0].address).count();
+    }
     check_distinct(&listeners, diagnostics);
     listeners
 }
 
-fn listener(node: &Node, diagnostics: &mut Diagnostics) -> Option<Listener> {
-    let (address, name) = if node.as_map().is_some() {
-        let table = Table::open(node, &keys::LISTENER, diagnostics)?;
-        let name = table.name("name", diagnostics);
-        let Some(text) = table.string("address", diagnostics) else {
-            if table.get("address").is_none() {
-                table.missing("a listener needs an `address`", diagnostics);
-            }
-            return None;
-        };
-        (text, name)
-    } else {
-        (text(node, "an address such as `127.0.0.1:8080`", diagnostics)?, None)
+fn plain(address: SocketAddr, span: Option<Span>) -> Listener {
+    Listener { address, nth: 0, name: None, tls: None, https_redirect: false, proxy_protocol: false, span }
+}
+
+fn listener(node: &Node, directory: &Path, diagnostics: &mut Diagnostics) -> Option<Listener> {
+    if node.as_map().is_none() {
+        let text = text(node, "an address such as `127.0.0.1:8080`", diagnostics)?;
+        return Some(plain(socket_address(&text, PROXY_PORT, diagnostics)?, Some(text.span)));
+    }
+    let table = Table::open(node, &keys::LISTENER, diagnostics)?;
+    let name = table.name("name", diagnostics);
+    let Some(text) = table.string("address", diagnostics) else {
+        if table.get("address").is_none() {
+            table.missing("a listener needs an `address`", diagnostics);
+        }
+        return None;
     };
-    Some(Listener { address: socket_address(&address, PROXY_PORT, diagnostics)?, name, span: Some(address.span) })
+    let tls = match table.get("tls") {
+        None => None,
+        // SECURITY: plain text must not stand in for what can't be read.
+        Some(node) => Some(tls::tls(node, directory, diagnostics)?),
+    };
+    let https_redirect = table.boolean("https_redirect", diagnostics).unwrap_or_default();
+    if https_redirect && let Some(tls) = &tls {
+        diagnostics.error(&tls.span, "`https_redirect` is for a listener without `tls`");
+    }
+    let proxy_protocol = table.boolean("proxy_protocol", diagnostics).unwrap_or_default();
+    let address = socket_address(&text, PROXY_PORT, diagnostics)?;
+    Some(Listener { name, tls, https_redirect, proxy_protocol, ..plain(address, Some(text.span)) })
 }
 
 fn text(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {

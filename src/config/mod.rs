@@ -7,9 +7,11 @@
 
 mod access_log;
 mod check;
+mod compression;
 mod diagnostic;
 mod expand;
 mod file;
+mod health;
 pub mod keys;
 mod limits;
 mod listener;
@@ -26,9 +28,12 @@ mod service;
 mod source;
 mod table;
 mod target;
+mod tls;
 mod toml;
+mod traffic;
 pub mod units;
 mod upstream;
+mod upstream_tls;
 mod yaml;
 
 #[cfg(test)]
@@ -40,9 +45,11 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use access_log::{AccessLog, AccessLogTo, FIELDS as ACCESS_LOG_FIELDS};
+pub use compression::{Coding, Compression};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+pub use health::{ActiveCheck, Algorithm, CircuitBreaker, HashOn, PassiveCheck, Probe, RetryOn};
 pub use limits::Limits;
-pub use listener::{Admin, Listener, Secret, Workers};
+pub use listener::{Admin, Listener, ListenerKey, Secret, Workers};
 pub use load::{Loaded, NotFound, find, load, load_source};
 pub use matching::{HostPattern, ValueMatch};
 pub use node::{Entry, Map, Node, Value};
@@ -52,7 +59,10 @@ pub use render::Style;
 pub use route::Route;
 pub use service::Service;
 pub use source::{Source, Span, Spanned};
-pub use target::{Scheme, Target};
+pub use target::{Protocol, Scheme, Target};
+pub use tls::{CertificateFiles, ClientAuth, Tls, TlsVersion};
+pub use traffic::{Fault, Fixed, HeaderChanges, Part, Template, Traffic};
+pub use upstream_tls::UpstreamTls;
 
 use file::File;
 
@@ -70,6 +80,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub identity_headers: Vec<HeaderName>,
     pub limits: Limits,
+    /// Absent when answers are sent as they are.
+    pub compression: Option<Compression>,
     /// Disabled ones included: routes refer to services by position.
     pub services: Vec<Service>,
     /// All of them, those of services in the order of the services, then those at the top; without those of disabled

@@ -13,6 +13,7 @@ use super::plugin_use::{PluginUse, plugins, reference};
 use super::source::{Span, Spanned};
 use super::table::{Table, mismatch, string};
 use super::target::Scheme;
+use super::traffic::{self, Traffic};
 
 /// A route. All conditions must hold; in each list one must; an empty list holds for every request.
 #[derive(Clone, Debug)]
@@ -39,9 +40,17 @@ pub struct Route {
     /// Kong's: between two regex paths the higher matches first. Default 0.
     pub regex_priority: i64,
     pub plugins: Vec<PluginUse>,
+    pub traffic: Option<Box<Traffic>>,
     pub span: Span,
     /// Kong's, by which others may refer to it.
     pub(super) id: Option<String>,
+}
+
+impl Route {
+    /// Whether it needs neither a service nor a script.
+    pub fn answers_itself(&self) -> bool {
+        self.traffic.as_ref().is_some_and(|traffic| traffic.answer.is_some())
+    }
 }
 
 /// A route whose service is known only by name yet.
@@ -49,6 +58,8 @@ pub(super) struct Written {
     pub route: Route,
     /// What it says in the list at the top.
     pub service: Option<Spanned<String>>,
+    /// The services that it is split between.
+    pub split: Vec<(Spanned<String>, u32)>,
     /// Absent when it is to be the service's.
     pub preserve_host: Option<bool>,
     /// Whether the name is the user's.
@@ -71,11 +82,13 @@ pub(super) fn route(
         let message = "`path_handling` has no effect: paths are joined as `v0` does";
         diagnostics.warning(&node.span, message);
     }
+    let paths = paths(&table, file, diagnostics);
+    let traffic = traffic::traffic(&table, &paths, diagnostics);
     let route = Route {
         name: name.clone().unwrap_or(fallback),
         service: None,
         hosts: hosts(&table, diagnostics),
-        paths: paths(&table, file, diagnostics),
+        paths,
         methods: methods(&table, diagnostics),
         headers: headers(&table, diagnostics),
         query: query(&table, diagnostics),
@@ -86,6 +99,7 @@ pub(super) fn route(
         priority: priority(&table, "priority", diagnostics),
         regex_priority: priority(&table, "regex_priority", diagnostics),
         plugins: plugins(table.get("plugins"), file.directory, diagnostics),
+        traffic: traffic.traffic,
         span: node.span.clone(),
         id: table.string("id", diagnostics).map(|id| id.value),
     };
@@ -93,6 +107,7 @@ pub(super) fn route(
     Some(Written {
         route,
         service: table.get("service").and_then(|node| reference(node, diagnostics)),
+        split: traffic.split,
         preserve_host,
         named: name.is_some(),
     })

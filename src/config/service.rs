@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::File;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::health::{self, ActiveCheck, Algorithm, CircuitBreaker, PassiveCheck, RetryOn};
 use super::keys;
 use super::node::Node;
 use super::plugin_use::{PluginUse, plugins};
 use super::source::{Span, Spanned};
 use super::table::{Table, mismatch};
-use super::target::{self, Scheme, Target};
+use super::target::{self, Protocol, Scheme, Target};
 use super::upstream::Upstreams;
+use super::upstream_tls::{UpstreamTls, upstream_tls};
 
 /// A backend.
 #[derive(Clone, Debug)]
@@ -19,6 +21,10 @@ pub struct Service {
     pub name: Spanned<String>,
     /// At least one, unless an error was reported; weights may be 0, not all of them.
     pub targets: Vec<Target>,
+    /// Whether its targets speak HTTP/2; whether they speak TLS is theirs.
+    pub http2: bool,
+    /// For targets with `https`.
+    pub tls: UpstreamTls,
     /// For the whole exchange with the service, retries included. Default 60 s.
     pub timeout: Duration,
     /// Until a connection is made. Default 5 s: Kong's 60 s only delays the next try.
@@ -29,6 +35,16 @@ pub struct Service {
     pub write_timeout: Duration,
     /// Further tries. Default 0, where Kong has 5: a retry is a choice (Envoy's default).
     pub retries: u32,
+    pub retry_on: RetryOn,
+    pub algorithm: Algorithm,
+    /// How long a target that has come back is given less than its share; absent: not at all.
+    pub slow_start: Option<Duration>,
+    /// Absent: the gateway does not look by itself.
+    pub active_check: Option<ActiveCheck>,
+    /// Absent: switched off.
+    pub passive_check: Option<PassiveCheck>,
+    /// Absent: switched off.
+    pub circuit_breaker: Option<CircuitBreaker>,
     pub preserve_host: bool,
     /// False when its routes are not to be served.
     pub enabled: bool,
@@ -73,8 +89,32 @@ pub(super) fn service(
     let write_timeout = duration("write_timeout", DEFAULT_TIMEOUT);
     // 32767 is Kong's limit.
     let retries = table.integer("retries", 0..=32_767, diagnostics);
+    let protocol = protocol(&table, diagnostics);
+    let targets = targets(&table, protocol.as_ref(), upstreams, diagnostics);
+    let tls = upstream_tls(&table, file.directory, diagnostics);
+    if let Some(span) = table.key_span("tls")
+        && !targets.is_empty()
+        && targets.iter().all(|target| target.scheme == Scheme::Http)
+    {
+        diagnostics.warning(span, "`tls` has no effect: no target of this service has https");
+    }
+    let kong = table.string("host", &mut Diagnostics::default()).and_then(|host| upstreams.get(&host));
+    let kong = kong.map(|upstream| &upstream.policy);
+    let (mut active_check, mut passive_check) = health::health(table.get("health"), diagnostics);
+    if let (None, Some(kong)) = (table.get("health"), kong) {
+        (active_check, passive_check) = (kong.active.clone(), Some(kong.passive.clone()));
+    }
+    let algorithm = health::algorithm(&table, diagnostics).or_else(|| kong.map(|kong| kong.algorithm.clone()));
     Some(Service {
-        targets: targets(&table, upstreams, diagnostics),
+        active_check,
+        passive_check,
+        algorithm: algorithm.unwrap_or_default(),
+        slow_start: table.duration("slow_start", diagnostics),
+        circuit_breaker: health::circuit_breaker(table.get("circuit_breaker"), diagnostics),
+        retry_on: health::retry_on(&table, diagnostics),
+        targets,
+        http2: protocol.is_some_and(|protocol| protocol.is_http2()),
+        tls,
         name,
         timeout,
         connect_timeout,
@@ -90,7 +130,12 @@ pub(super) fn service(
 }
 
 /// The targets of a service, from whichever of `url`, `targets` and `host` it has.
-fn targets(table: &Table<'_>, upstreams: &Upstreams, diagnostics: &mut Diagnostics) -> Vec<Target> {
+fn targets(
+    table: &Table<'_>,
+    protocol: Option<&Spanned<Protocol>>,
+    upstreams: &Upstreams,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Target> {
     let ways: Vec<_> = ["url", "targets", "host"].into_iter().filter(|key| table.get(key).is_some()).collect();
     if let [first, second, ..] = ways[..]
         && let Some(span) = table.key_span(second)
@@ -99,19 +144,29 @@ fn targets(table: &Table<'_>, upstreams: &Upstreams, diagnostics: &mut Diagnosti
         diagnostics.error(span, message);
         return Vec::new();
     }
-    let scheme = scheme(table, diagnostics);
     let port = port(table, diagnostics);
     let base = base_path(table, diagnostics);
-    match ways.first() {
+    let targets: Vec<Target> = match ways.first() {
         Some(&"url") => from_url(table, &base, diagnostics).into_iter().collect(),
         Some(&"targets") => from_targets(table, &base, diagnostics),
-        Some(_) => from_host(table, scheme, port, &base, upstreams, diagnostics),
+        Some(_) => {
+            let scheme = protocol.map_or(Scheme::Http, |protocol| protocol.scheme());
+            from_host(table, scheme, port, &base, upstreams, diagnostics)
+        }
         None => {
             let message = "a service needs a `url` or `targets`";
             table.missing(message, diagnostics);
             Vec::new()
         }
+    };
+    if let Some(protocol) = protocol
+        && let Some(target) = targets.iter().find(|target| target.scheme != protocol.scheme())
+    {
+        let (has, wants) = (target.scheme.as_str(), protocol.scheme().as_str());
+        let message = format!("the URL has {has}, and the `protocol` of its service needs {wants}");
+        diagnostics.push(Diagnostic::error(&target.span, message).related(&protocol.span, "this one"));
     }
+    targets
 }
 
 fn from_url(table: &Table<'_>, base: &str, diagnostics: &mut Diagnostics) -> Option<Target> {
@@ -123,6 +178,7 @@ fn from_url(table: &Table<'_>, base: &str, diagnostics: &mut Diagnostics) -> Opt
         port: url.port,
         path: format!("{}{base}", url.path),
         weight: 1,
+        backup: false,
         span: text.span,
     })
 }
@@ -169,6 +225,7 @@ fn from_host(
             port: port.unwrap_or(scheme.default_port()),
             path: base.to_owned(),
             weight: 1,
+            backup: false,
             span: host.span,
         }],
         Ok(_) => {
@@ -185,20 +242,13 @@ fn from_host(
     }
 }
 
-fn scheme(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Scheme {
-    let Some(node) = table.get("protocol") else {
-        return Scheme::Http;
-    };
-    match node.as_str() {
-        Some("http") => {}
-        Some("https") => {
-            let message = "TLS to backends is not there yet: requests for this one fail with 502";
-            diagnostics.warning(&node.span, message);
-            return Scheme::Https;
-        }
-        _ => mismatch(node, "`http` or `https`", diagnostics),
+fn protocol(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Protocol>> {
+    let node = table.get("protocol")?;
+    let protocol = node.as_str().and_then(Protocol::parse);
+    if protocol.is_none() {
+        mismatch(node, Protocol::EXPECTED, diagnostics);
     }
-    Scheme::Http
+    Some(Spanned::new(protocol?, node.span.clone()))
 }
 
 fn port(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<u16> {
@@ -218,6 +268,10 @@ fn base_path(table: &Table<'_>, diagnostics: &mut Diagnostics) -> String {
 }
 
 fn check_weights(targets: &[Target], span: &Span, diagnostics: &mut Diagnostics) {
+    let mut of_use = targets.iter().filter(|target| target.weight > 0).peekable();
+    if of_use.peek().is_some() && of_use.all(|target| target.backup) {
+        diagnostics.error(span, "every target is a backup: one that is used first is missing");
+    }
     if !targets.is_empty() && targets.iter().all(|target| target.weight == 0) {
         diagnostics.error(span, "every target has weight 0: none would ever be chosen");
     }

@@ -33,6 +33,43 @@ impl Scheme {
     }
 }
 
+/// What a service speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Http,
+    Https,
+    /// HTTP/2 with prior knowledge (RFC 9113 §3.3); Kong's `grpc` too.
+    H2c,
+    /// HTTP/2 over TLS; Kong's `grpcs` too.
+    H2,
+}
+
+impl Protocol {
+    pub(super) const EXPECTED: &'static str = "`http`, `https`, `h2c`, `h2`, `grpc` or `grpcs`";
+
+    pub(super) fn parse(name: &str) -> Option<Protocol> {
+        Some(match name {
+            "http" => Protocol::Http,
+            "https" => Protocol::Https,
+            "h2c" | "grpc" => Protocol::H2c,
+            "h2" | "grpcs" => Protocol::H2,
+            _ => return None,
+        })
+    }
+
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Protocol::Http | Protocol::H2c => Scheme::Http,
+            Protocol::Https | Protocol::H2 => Scheme::Https,
+        }
+    }
+
+    pub fn is_http2(self) -> bool {
+        matches!(self, Protocol::H2c | Protocol::H2)
+    }
+}
+
 /// One address of a service.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -45,10 +82,17 @@ pub struct Target {
     pub path: String,
     /// Its share of the requests; never chosen when 0.
     pub weight: u32,
+    /// Used only while no other target is up.
+    pub backup: bool,
     pub span: Span,
 }
 
 impl Target {
+    /// `host:port`, IPv6 in brackets: what names it among the targets of its service.
+    pub fn address(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.port)
+    }
+
     /// For the `Host` header: the port only when it isn't the scheme's own, IPv6 in brackets.
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
@@ -186,13 +230,7 @@ pub(super) fn base_path(path: &str) -> Result<String, &'static str> {
 /// Decodes a URL, reporting what is wrong with it.
 pub(super) fn url(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Url> {
     match Url::parse(text) {
-        Ok(url) => {
-            if url.scheme == Scheme::Https {
-                let message = "TLS to backends is not there yet: requests for this one fail with 502";
-                diagnostics.warning(&text.span, message);
-            }
-            Some(url)
-        }
+        Ok(url) => Some(url),
         Err(NotAUrl { why, fix }) => {
             let message = format!("{} is not the URL of a backend: {why}", text.quoted());
             let mut diagnostic = Diagnostic::error(&text.span, message);
@@ -234,6 +272,7 @@ fn target(node: &Node, base: &str, diagnostics: &mut Diagnostics) -> Option<Targ
         port: url.port,
         path: format!("{}{base}", url.path),
         weight,
+        backup: table.boolean("backup", diagnostics).unwrap_or(false),
         span: text.span,
     })
 }

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::health::{self, Kong};
 use super::keys;
 use super::node::Node;
 use super::plugin_use::reference;
@@ -18,6 +19,7 @@ const DEFAULT_WEIGHT: u32 = 100;
 pub(super) struct Upstream {
     pub name: Spanned<String>,
     pub targets: Vec<Target>,
+    pub policy: Kong,
 }
 
 /// By name, in lower case: hosts are compared so.
@@ -65,12 +67,7 @@ pub(super) fn upstreams(file: &Table<'_>, diagnostics: &mut Diagnostics) -> Upst
 
 fn upstream(node: &Node, diagnostics: &mut Diagnostics) -> Option<Upstream> {
     let table = Table::open(node, &keys::UPSTREAM, diagnostics)?;
-    if let Some(algorithm) = table.string("algorithm", diagnostics)
-        && algorithm.value != "round-robin"
-    {
-        let message = format!("{} has no effect: targets take turns by weight", algorithm.quoted());
-        diagnostics.warning(&algorithm.span, message);
-    }
+    let policy = health::kong(&table, diagnostics);
     let mut targets = Vec::new();
     if let Some(items) = table.get("targets").and_then(|node| list(node, diagnostics)) {
         for item in items {
@@ -83,7 +80,7 @@ fn upstream(node: &Node, diagnostics: &mut Diagnostics) -> Option<Upstream> {
     if name.is_none() && table.get("name").is_none() {
         table.missing("an upstream needs a `name`", diagnostics);
     }
-    Some(Upstream { name: name?, targets })
+    Some(Upstream { name: name?, targets, policy })
 }
 
 fn owned_target(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Target, Spanned<String>)> {
@@ -106,9 +103,15 @@ fn host_target(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<Targe
         return None;
     };
     match target::host_and_port(&text, DEFAULT_PORT) {
-        Ok((host, port)) => {
-            Some(Target { scheme: Scheme::Http, host, port, path: String::new(), weight, span: text.span })
-        }
+        Ok((host, port)) => Some(Target {
+            scheme: Scheme::Http,
+            host,
+            port,
+            path: String::new(),
+            weight,
+            backup: false,
+            span: text.span,
+        }),
         Err(why) => {
             let message = format!("{} is not `host:port`: {why}", text.quoted());
             diagnostics.error(&text.span, message);

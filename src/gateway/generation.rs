@@ -8,6 +8,7 @@ use super::{
     files::{Files, fingerprint},
     plugins::{Catalog, Plugin},
     router::Router,
+    upstream_tls::upstream_tls,
 };
 use crate::{
     config::{
@@ -15,6 +16,7 @@ use crate::{
         manifest::{Kind, Manifest},
     },
     script::{Language, Modules, scope::Permissions},
+    upstream::Tls,
 };
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +26,8 @@ use std::{
 pub struct Generation {
     pub number: u64,
     pub config: Config,
+    /// How each listener speaks TLS, in their order; none for plain text.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     pub router: Router,
     /// Every place that uses a script.
     pub places: Vec<Place>,
@@ -32,6 +36,8 @@ pub struct Generation {
     /// The global plugins, for requests that match no route.
     pub unrouted: Vec<usize>,
     pub plugins_dir: Arc<Path>,
+    /// For each service, what its targets with TLS use.
+    pub upstream_tls: Vec<Option<Tls>>,
     pub files: Arc<Files>,
 }
 
@@ -149,7 +155,15 @@ fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
 /// Reads and checks the configuration and all plugins it names. `had_plugins_dir`: the generation before had a
 /// plugin folder, so one that is missing now is an error and not "no plugins".
 pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
-    let loaded = config::load(path, &|name| std::env::var(name).ok());
+    build_loaded(path, config::load(path, &|name| std::env::var(name).ok()), number, had_plugins_dir)
+}
+
+/// As [`build`], from a text that stands in no file.
+pub fn build_source(source: &Arc<Source>) -> Built {
+    build_loaded(source.path(), config::load_source(source, &|name| std::env::var(name).ok()), 1, false)
+}
+
+fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_dir: bool) -> Built {
     let mut diagnostics = loaded.diagnostics;
     let files = Arc::new(Files::default());
     let mut watch = Watch { files: loaded.files, plugins_dir: path.with_file_name("plugins") };
@@ -157,6 +171,7 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         return Built { generation: None, diagnostics, watch, files };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
+    let tls = super::tls::configurations(&config.listeners, &files, &mut diagnostics);
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
@@ -171,13 +186,14 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
         let own = places.add(&format!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
         let service = route.service.map_or(&[][..], |service| &of_services[service]);
         let chain = narrow(&narrow(&global, service), &own);
-        if route.service.is_none() && !chain.iter().any(|used| used.place.is_some()) {
+        if route.service.is_none() && !route.answers_itself() && !chain.iter().any(|used| used.place.is_some()) {
             let message = format!("route `{}`: nothing answers it", route.name.value);
             let help = "put it below a service, or give it a script with `handle`";
             diagnostics.push(Diagnostic::error(&route.span, message).help(help));
         }
         chains.push(chain.iter().filter_map(|used| used.place).collect());
     }
+    let upstream_tls = upstream_tls(&config.services, &files, &mut diagnostics);
     let unrouted = global.iter().filter_map(|used| used.place).collect();
     if diagnostics.has_errors() {
         return Built { generation: None, diagnostics, watch, files };
@@ -185,7 +201,19 @@ pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
-    let generation = Generation { number, config, router, places, chains, unrouted, plugins_dir, files: files.clone() };
+    let files_read = files.clone();
+    let generation = Generation {
+        number,
+        config,
+        tls,
+        router,
+        places,
+        chains,
+        unrouted,
+        plugins_dir,
+        upstream_tls,
+        files: files_read,
+    };
     Built { generation: Some(generation), diagnostics, watch, files }
 }
 
@@ -266,7 +294,9 @@ impl Places {
         match self.files.read(path) {
             Ok(source) => {
                 let name = plugin_use.span.text().trim_matches(['"', '\'']).to_owned();
-                let manifest = Arc::new(Manifest::of_script(&source, &name, diagnostics));
+                // A plugin's file may be used as a script: what it calls itself is the file's name, not the path.
+                let own = path.file_stem().map_or(name.clone().into(), |stem| stem.to_string_lossy());
+                let manifest = Arc::new(Manifest::of_script(&source, &own, diagnostics));
                 let folder = path.parent().map(Path::to_owned);
                 Some(Plugin { name, language, source, manifest, folder, stock: false })
             }

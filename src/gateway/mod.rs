@@ -8,3 +8,5 @@ pub mod generation;
 pub mod plugins;
 pub mod prepared;
 pub mod router;
+pub mod tls;
+pub mod upstream_tls;

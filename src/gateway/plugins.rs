@@ -39,7 +39,19 @@ macro_rules! stock {
 }
 
 /// The scripts of `scripts/`, in both languages.
-pub const STOCK: &[(&str, [&str; 2])] = stock!["cors", "jwt-auth", "rate-limit", "request-id", "transform"];
+pub const STOCK: &[(&str, [&str; 2])] = stock![
+    "basic-auth",
+    "cors",
+    "ip-restriction",
+    "jwt-auth",
+    "key-auth",
+    "rate-limit",
+    "request-id",
+    "request-size-limit",
+    "request-validation",
+    "response-headers",
+    "transform",
+];
 
 /// A stock plugin's source in one language.
 pub fn stock_source(name: &str, language: Language) -> Option<&'static str> {

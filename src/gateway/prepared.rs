@@ -38,7 +38,9 @@ pub struct Plugin {
 pub struct Chain {
     pub on_request: Vec<Rc<Plugin>>,
     pub handle: Option<Rc<Plugin>>,
+    pub on_request_chunk: Rc<[Rc<Plugin>]>,
     pub on_response: Vec<Rc<Plugin>>,
+    pub on_response_chunk: Rc<[Rc<Plugin>]>,
     pub on_error: Vec<Rc<Plugin>>,
     pub on_log: Vec<Rc<Plugin>>,
 }
@@ -50,6 +52,8 @@ impl Chain {
             on_request: with(Hook::OnRequest).collect(),
             handle: with(Hook::Handle).next(),
             on_response: with(Hook::OnResponse).rev().collect(),
+            on_request_chunk: with(Hook::OnRequestChunk).collect(),
+            on_response_chunk: with(Hook::OnResponseChunk).rev().collect(),
             on_error: with(Hook::OnError).collect(),
             on_log: with(Hook::OnLog).collect(),
         }
@@ -83,7 +87,7 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
 /// A route without a service needs a script with `handle`.
 fn check_answered(generation: &Generation, chains: &[Rc<Chain>], diagnostics: &mut Diagnostics) {
     for (route, chain) in generation.router.routes().iter().zip(chains) {
-        if route.service.is_none() && chain.handle.is_none() {
+        if route.service.is_none() && !route.answers_itself() && chain.handle.is_none() {
             let message =
                 format!("route `{}`: none of its scripts has `handle`, so nothing answers it", route.name.value);
             let help = "put it below a service, or give a script of it a `handle(req, ctx)`";

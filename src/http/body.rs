@@ -2,20 +2,20 @@
 //!
 //! One type serves both directions, so that a script can read a body and put it back. Most exchanges carry `Empty` or
 //! `Full` and cost no allocation; only a body that is still arriving from a target is boxed. Purposefully not `Send`:
-//! an exchange never leaves its worker. Trailers are dropped (RFC 9110 §6.5.1 allows it), so that a field can't enter
-//! a message after the head was policed.
+//! an exchange never leaves its worker. A client's trailers are dropped (RFC 9110 §6.5.1 allows it) unless its head announced
+//! them; a field must not enter a message after the head was policed.
 
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::Fault;
+use super::{Fault, trailers};
 
 /// A body that streams from somewhere else, such as a target.
 pub type Streamed = Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Unpin>;
@@ -30,8 +30,16 @@ pub enum Body {
     Full(Bytes),
     /// A request body still arriving from the client.
     Incoming(Incoming),
+    /// The same, with trailers to come.
+    Trailed(Box<Trailed>),
     /// A body still arriving from elsewhere.
     Streamed(Streamed),
+}
+
+/// A client's body whose trailers are forwarded, after something was taken out of them.
+pub struct Trailed {
+    incoming: Incoming,
+    strip: Box<dyn Fn(&mut HeaderMap)>,
 }
 
 /// Why a body could not be read to its end.
@@ -49,6 +57,9 @@ pub enum BodyError {
     /// The target stopped sending for too long, or the exchange's deadline passed.
     #[error("reading the response body: {0}")]
     UpstreamTimeout(#[source] Box<dyn Error + Send + Sync>),
+    /// A script that changes the body as it streams failed.
+    #[error("{0}")]
+    Script(String),
 }
 
 impl BodyError {
@@ -58,6 +69,7 @@ impl BodyError {
             BodyError::TooLarge { of, .. } => *of,
             BodyError::Client(_) => Fault::Client,
             BodyError::Upstream(_) | BodyError::UpstreamTimeout(_) => Fault::Upstream,
+            BodyError::Script(_) => Fault::Gateway,
         }
     }
 
@@ -71,6 +83,7 @@ impl BodyError {
             BodyError::Client(_) => StatusCode::BAD_REQUEST,
             BodyError::Upstream(_) => StatusCode::BAD_GATEWAY,
             BodyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            BodyError::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -85,6 +98,14 @@ impl Body {
     /// The client's request body; `Empty` at once when the head announced none.
     pub fn incoming(body: Incoming) -> Body {
         if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) }
+    }
+
+    /// The client's request body with its trailers, of which `strip` removes what the head may not have either.
+    pub fn trailed(incoming: Incoming, strip: impl Fn(&mut HeaderMap) + 'static) -> Body {
+        match incoming.is_end_stream() {
+            true => Body::Empty,
+            false => Body::Trailed(Box::new(Trailed { incoming, strip: Box::new(strip) })),
+        }
     }
 
     /// The number of bytes, when it is known.
@@ -109,7 +130,7 @@ impl Body {
             // A short answer of a target comes whole, and is held to the limit like a long one.
             Body::Full(bytes) if bytes.len() > limit => return Err(BodyError::TooLarge { limit, of: Fault::Upstream }),
             Body::Full(bytes) => return Ok(std::mem::take(bytes)),
-            Body::Incoming(_) => Fault::Client,
+            Body::Incoming(_) | Body::Trailed(_) => Fault::Client,
             Body::Streamed(_) => Fault::Upstream,
         };
         let too_large = || BodyError::TooLarge { limit, of };
@@ -159,6 +180,18 @@ impl HttpBody for Body {
                     None => return Poll::Ready(None),
                 }
             },
+            Body::Trailed(trailed) => {
+                let Trailed { incoming, strip } = &mut **trailed;
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| {
+                    let mut frame = frame.map_err(BodyError::Client)?;
+                    if let Some(fields) = frame.trailers_mut() {
+                        trailers::police(fields);
+                        strip(fields);
+                    }
+                    Ok(frame)
+                }))
+            }
             Body::Streamed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -168,6 +201,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
             Body::Incoming(incoming) => incoming.is_end_stream(),
+            Body::Trailed(trailed) => trailed.incoming.is_end_stream(),
             Body::Streamed(body) => body.is_end_stream(),
         }
     }
@@ -177,6 +211,7 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Incoming(incoming) => incoming.size_hint(),
+            Body::Trailed(trailed) => trailed.incoming.size_hint(),
             Body::Streamed(body) => body.size_hint(),
         }
     }
@@ -205,7 +240,7 @@ impl std::fmt::Debug for Body {
         match self {
             Body::Empty => f.write_str("Empty"),
             Body::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
-            Body::Incoming(_) => write!(f, "Incoming({:?} bytes)", self.len()),
+            Body::Incoming(_) | Body::Trailed(_) => write!(f, "Incoming({:?} bytes)", self.len()),
             Body::Streamed(_) => write!(f, "Streamed({:?} bytes)", self.len()),
         }
     }

@@ -28,10 +28,16 @@ const STALE: [HeaderName; 10] = [
 /// `Last-Modified` stays: it is a weak validator (RFC 9110 §8.8.2) of a resource, not of bytes, and a transformation of
 /// an unchanged resource is unchanged.
 pub fn replaced(headers: &mut HeaderMap, length: usize) {
+    changing(headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
+/// Makes the headers fit a body that is changed while it streams, and whose length nobody knows yet.
+pub fn changing(headers: &mut HeaderMap) {
     for name in &STALE {
         headers.remove(name);
     }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.remove(CONTENT_LENGTH);
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //! connection (framing, `Connection`) is written by that connection's own encoder.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, HeaderValue, TE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 
 use super::identity::strip_where;
+use super::trailers;
 
 /// Fields that a `Connection` field may not take away.
 ///
@@ -33,30 +34,54 @@ const END_TO_END: [&str; 15] = [
 
 /// Removes the hop-by-hop fields of a request.
 ///
-/// `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
+/// `Trailer` stays, as far as what it names may be one: it is not of this connection (RFC 9110 §6.6.2). `TE: trailers` stays when it was sent, since gRPC servers insist on seeing it. `Expect` goes: reading the body makes
 /// the client side answer `100 Continue`, and the target is not asked again (RFC 9110 §10.1.1).
 pub fn strip_request(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || matches!(name, "expect" | "proxy-authorization");
     if !any(headers, unwanted) {
         return;
     }
-    let trailers = headers.get_all(TE).iter().any(|value| {
+    let te = headers.get_all(TE).iter().any(|value| {
         tokens(value).any(|token| {
             let coding = token.split(';').next().unwrap_or(token);
             coding.trim().eq_ignore_ascii_case("trailers")
         })
     });
+    let announced = trailers::announced(headers);
     strip(headers, unwanted);
-    if trailers {
+    if let Some(names) = announced {
+        headers.insert(TRAILER, names);
+    }
+    if te {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// The protocol that a request asks to switch to, when it may: `Upgrade` and a `Connection` that names it (RFC 9110 §7.8).
+/// To be asked before [`strip_request`] takes both away.
+///
+/// SECURITY: no other version of HTTP and no TLS: what follows would be requests that nobody checks ("h2c smuggling").
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(UPGRADE).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let named =
+        headers.get_all(CONNECTION).iter().any(|value| tokens(value).any(|t| t.eq_ignore_ascii_case("upgrade")));
+    let forbidden = |token: &str| {
+        let name = token.split('/').next().unwrap_or(token).trim();
+        ["h2c", "h2", "http", "tls"].iter().any(|other| other.eq_ignore_ascii_case(name))
+    };
+    (named && tokens(value).next().is_some() && !tokens(value).any(forbidden)).then(|| value.clone())
 }
 
 /// Removes the hop-by-hop fields of a response.
 pub fn strip_response(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || name == "proxy-authenticate";
     if any(headers, unwanted) {
+        let announced = trailers::announced(headers);
         strip(headers, unwanted);
+        if let Some(names) = announced {
+            headers.insert(TRAILER, names);
+        }
     }
 }
 
@@ -158,6 +183,23 @@ mod tests {
             names(&headers),
             ["authorization", "content-length", "cookie", "forwarded", "host", "x-forwarded-for"]
         );
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_both_fields_and_never_to_http() {
+        for (connection, upgrades, expected) in [
+            ("keep-alive, Upgrade", "websocket", Some("websocket")),
+            ("keep-alive", "websocket", None),
+            ("upgrade", "", None),
+            ("upgrade, http2-settings", "h2c", None),
+            ("upgrade", "websocket, H2C", None),
+            ("upgrade", "HTTP/2.0", None),
+            ("upgrade", "TLS/1.2", None),
+        ] {
+            let headers = map(&[("connection", connection), ("upgrade", upgrades)]);
+            let found = upgrade(&headers);
+            assert_eq!(found.as_ref().and_then(|value| value.to_str().ok()), expected, "{connection}: {upgrades}");
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ pub mod content;
 pub mod cookies;
 pub mod encoding;
 pub mod forwarded;
+pub mod h2;
 pub mod hop;
 pub mod identity;
 pub mod path;
 pub mod police;
 pub mod query;
 pub mod trace;
+pub mod trailers;
 
 pub use body::{Body, BodyError};
 pub use path::{BadPath, NormalPath};

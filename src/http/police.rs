@@ -60,6 +60,20 @@ pub fn check_size(head: &Parts, limit: usize) -> Result<(), Refusal> {
     }
 }
 
+/// Holds the number of header lines to a limit; for HTTP/1.1 hyper has done so.
+///
+/// # Errors
+/// 431 (RFC 6585 §5).
+pub fn check_count(head: &Parts, limit: usize) -> Result<(), Refusal> {
+    match head.headers.len() > limit {
+        true => Err(Refusal {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            reason: "the request has too many header fields",
+        }),
+        false => Ok(()),
+    }
+}
+
 /// Whether the connection must close after the response, which then says `Connection: close`.
 ///
 /// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
@@ -104,7 +118,13 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
         }
     }
     let Some(host) = host else {
-        return if head.version == Version::HTTP_11 { Err(Refusal::bad("no host header")) } else { Ok(()) };
+        return match target {
+            _ if head.version == Version::HTTP_11 => Err(Refusal::bad("no host header")),
+            // RFC 9113 §8.3.1: `:authority` stands for it.
+            None if head.version == Version::HTTP_2 => Err(Refusal::bad("neither an authority nor a host header")),
+            Some(target) if !is_host(target.as_str().as_bytes()) => Err(Refusal::bad("the authority is not a host")),
+            _ => Ok(()),
+        };
     };
     let host = host.as_bytes();
     if host.is_empty() {
@@ -264,6 +284,12 @@ mod tests {
         assert_eq!(verdict("GET", "/", Version::HTTP_11, &two), "400 more than one host header");
         assert_eq!(verdict("GET", "/", Version::HTTP_11, &[]), "400 no host header");
         assert_eq!(verdict("GET", "/", Version::HTTP_10, &[]), "fine");
+        assert_eq!(verdict("GET", "http://a/", Version::HTTP_2, &[]), "fine");
+        assert_eq!(verdict("GET", "http://a/", Version::HTTP_2, &[("host", "a")]), "fine");
+        let other = verdict("GET", "http://a/", Version::HTTP_2, &[("host", "b")]);
+        assert_eq!(other, "400 the host header does not match the request target");
+        assert_eq!(verdict("GET", "/", Version::HTTP_2, &[]), "400 neither an authority nor a host header");
+        assert_eq!(verdict("GET", "http://a,b/", Version::HTTP_2, &[]), "400 the authority is not a host");
     }
 
     #[test]

@@ -1,20 +1,29 @@
-//! Services as a worker uses them: origins to connect to, and whose turn it is.
+//! Services as a worker uses them: targets to connect to, and the rules of the service for choosing, trying again and giving up.
 //!
-//! Smooth weighted round robin (nginx): over a cycle each target is chosen by its weight, spread evenly. Each worker counts
-//! for itself. Health, breakers and other balancing algorithms will decide here which targets may be chosen.
+//! The rules are the generation's; what is known of targets and breakers is the process's, looked up when the generation is made
+//! ready on this worker. One [`Attempt`] is one request to one target: it counts as in flight until its body has ended.
 
 use crate::{
-    config::{Config, Service, Target},
+    balance::{Cause, Clock, Member, Permit, Picker, Registry, ServiceState, Standing, TargetState, backoff::Retry},
+    config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
+    gateway::generation::Generation,
+    http::{Body, BodyError, Fault, cookies},
     observe::metrics::{Meters, ServiceMeter},
-    upstream::{Origin, Phase, Timeouts, UpstreamError},
+    script::Exchange,
+    upstream::{Kind, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
-    cell::Cell,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+use super::failure::Failure;
 
 pub struct Backend {
     pub name: Arc<str>,
@@ -24,19 +33,23 @@ pub struct Backend {
     connect: Duration,
     read: Duration,
     write: Duration,
-    targets: Vec<Seat>,
+    retry_on: RetryOn,
+    passive: Option<PassiveCheck>,
+    breaker: Option<CircuitBreaker>,
+    state: Arc<ServiceState>,
+    picker: Picker,
+    /// In the order of the picker's members.
+    seats: Vec<Seat>,
     pub meter: Arc<ServiceMeter>,
 }
 
-/// A target and its standing in the round.
+/// Where a target is.
 pub struct Seat {
     pub origin: Arc<Origin>,
     /// `host:port`.
     pub name: Arc<str>,
     /// Goes before the request's path; empty, or without a slash at its end.
     pub path: String,
-    weight: i64,
-    current: Cell<i64>,
 }
 
 /// All services of a generation.
@@ -46,9 +59,12 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(config: &Config, meters: &Meters) -> Backends {
-        let services = config.services.iter().zip(&meters.services);
-        let all: Vec<Backend> = services.map(|(service, meter)| Backend::new(service, meter.clone())).collect();
+    pub fn new(generation: &Generation, registry: &Registry, meters: &Meters) -> Backends {
+        let services = generation.config.services.iter().zip(&generation.upstream_tls).zip(&meters.services);
+        let one = |((service, tls), meter): ((&Service, &Option<Tls>), &Arc<ServiceMeter>)| {
+            Backend::new(service, tls.as_ref(), registry, meter.clone())
+        };
+        let all: Vec<Backend> = services.map(one).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
         Backends { all, by_name }
     }
@@ -63,7 +79,16 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service, meter: Arc<ServiceMeter>) -> Backend {
+    fn new(service: &Service, tls: Option<&Tls>, registry: &Registry, meter: Arc<ServiceMeter>) -> Backend {
+        let state = registry.service(&service.name.value);
+        let (mut seats, mut members) = (Vec::new(), Vec::new());
+        for target in &service.targets {
+            if let Some(seat) = Seat::new(service, target, tls) {
+                let address = target.address();
+                members.push(Member::new(state.target(&address), &address, target.weight, target.backup));
+                seats.push(seat);
+            }
+        }
         Backend {
             name: Arc::from(service.name.value.as_str()),
             timeout: service.timeout,
@@ -72,37 +97,96 @@ impl Backend {
             connect: service.connect_timeout,
             read: service.read_timeout,
             write: service.write_timeout,
-            targets: service.targets.iter().filter_map(Seat::new).collect(),
+            retry_on: service.retry_on.clone(),
+            passive: service.passive_check.clone(),
+            breaker: service.circuit_breaker.clone(),
+            picker: Picker::new(service.algorithm.clone(), service.slow_start, state.clock, members),
+            state,
+            seats,
             meter,
         }
     }
 
-    /// The next target; the least tried one when all in `tried` were.
-    pub fn choose(&self, tried: &[usize]) -> Option<usize> {
-        if let [_] = self.targets[..] {
-            return Some(0);
+    /// The leave to ask this service at all.
+    pub fn admit(&self, started: Instant) -> Result<Permit<'_>, Failure> {
+        if let Some(breaker) = &self.breaker
+            && breaker.max_concurrent > 0
+            && self.in_flight() >= breaker.max_concurrent
+        {
+            return Err(Failure::Overloaded(self.name.to_string()));
         }
-        let fresh = |index: &usize| tried.len() >= self.targets.len() || !tried.contains(index);
-        let total: i64 = self.targets.iter().map(|seat| seat.weight).sum();
-        let mut best: Option<usize> = None;
-        for (index, seat) in self.targets.iter().enumerate() {
-            seat.current.set(seat.current.get() + seat.weight);
-            let leads = best.is_none_or(|best| seat.current.get() > self.targets[best].current.get());
-            if seat.weight > 0 && leads && fresh(&index) {
-                best = Some(index);
-            }
+        let admitted = self.state.breaker.admit(self.breaker.as_ref(), self.state.clock, started);
+        admitted.map_err(|refused| Failure::BreakerOpen { service: self.name.to_string(), after: refused.after })
+    }
+
+    /// The next target, another one than those in `tried` if possible.
+    pub fn choose(&self, tried: &[usize], key: Option<u64>) -> Result<usize, Failure> {
+        self.picker.pick(tried, key).ok_or_else(|| self.no_target())
+    }
+
+    /// None of its targets can be asked: when the next one may be tried.
+    pub fn no_target(&self) -> Failure {
+        let now = self.state.clock.now();
+        let ends = self.picker.members().iter().filter_map(|member| member.state.ejected_until());
+        let after = ends.min().map_or(1_000, |end| end.saturating_sub(now));
+        Failure::NoTarget { service: self.name.to_string(), after: Duration::from_millis(after) }
+    }
+
+    /// What the target is chosen by, where it is by something of the request.
+    pub fn key(&self, exchange: &Exchange, headers: &HeaderMap) -> Option<u64> {
+        let Algorithm::Hash(on) = self.picker.algorithm() else { return None };
+        let hash = crate::balance::hash;
+        match on {
+            HashOn::Ip => Some(match exchange.client.ip {
+                std::net::IpAddr::V4(ip) => hash(&ip.octets()),
+                std::net::IpAddr::V6(ip) => hash(&ip.octets()),
+            }),
+            HashOn::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
+            HashOn::Cookie(name) => cookies::cookie(headers, name).map(|value| hash(value.as_bytes())),
+            HashOn::Path => Some(hash(exchange.request.borrow().path().as_bytes())),
         }
-        let chosen = &self.targets[best?].current;
-        chosen.set(chosen.get() - total);
-        best
+    }
+
+    /// Begins one request to a target.
+    pub fn attempt(&self, index: usize) -> Attempt<'_> {
+        let target = &self.picker.members()[index].state;
+        Attempt { backend: self, target, trial: target.begin() }
     }
 
     /// Whether a try that failed is repeated; `retries` ones have been. A target that could not be connected to is passed over in
     /// any case, as in Caddy: nothing was sent.
     pub fn may_retry(&self, error: &UpstreamError, method: &Method, retries: usize) -> bool {
-        let unreached = matches!(error.phase, Phase::Resolve | Phase::Connect);
-        let allowed = if unreached { self.targets.len().saturating_sub(1) } else { 0 };
-        retries < allowed.max(self.retries as usize) && error.may_retry(method)
+        let unreached = is_unreached(error);
+        let allowed = if unreached { self.seats.len().saturating_sub(1) } else { 0 };
+        let wanted = unreached || self.retry_on.reset;
+        wanted && retries < allowed.max(self.retries as usize) && error.may_retry(method)
+    }
+
+    /// Whether an answer is asked for again; `replayable`: the request's body is still here.
+    pub fn may_ask_again(&self, status: StatusCode, method: &Method, replayable: bool, retries: usize) -> bool {
+        self.retry_on.statuses.contains(&status.as_u16())
+            && retries < self.retries as usize
+            && replayable
+            && is_idempotent(method)
+    }
+
+    /// A place in the budget of retries; none when it is spent.
+    pub fn begin_retry(&self) -> Option<Retry<'_>> {
+        Retry::begin(&self.state.retrying, self.in_flight())
+    }
+
+    pub fn random(&self) -> u64 {
+        self.picker.random()
+    }
+
+    /// Whether all its targets have been tried, and it has several.
+    pub fn has_tried_all(&self, tried: &[usize], last: usize) -> bool {
+        self.seats.len() > 1 && (0..self.seats.len()).all(|index| index == last || tried.contains(&index))
+    }
+
+    /// Whether it has more targets than were tried.
+    pub fn has_more(&self, tried: usize) -> bool {
+        tried < self.seats.len()
     }
 
     /// Counts a try that began then and ended now; gives how long it took.
@@ -117,65 +201,151 @@ impl Backend {
     }
 
     pub fn seat(&self, index: usize) -> &Seat {
-        &self.targets[index]
+        &self.seats[index]
+    }
+
+    pub fn read_timeout(&self) -> Duration {
+        self.read
     }
 
     pub fn timeouts(&self, deadline: Instant) -> Timeouts {
         Timeouts { connect: self.connect, read: self.read, write: self.write, deadline: Some(deadline.into()) }
     }
+
+    fn in_flight(&self) -> u32 {
+        self.picker.members().iter().map(|member| member.state.in_flight()).sum()
+    }
+
+    /// Whether one more target may be ejected for `cause`. A service's only target never is: the breaker is there for that. Those that
+    /// can't be reached are no loss, so their share is not looked at.
+    fn may_eject(&self, cause: Cause, policy: &PassiveCheck) -> bool {
+        let members = self.picker.members();
+        if members.len() < 2 {
+            return false;
+        }
+        let ejected = members.iter().filter(|member| member.state.standing() == Standing::Ejected).count();
+        cause == Cause::Unreached || ejected == 0 || (ejected + 1) * 100 <= members.len() * policy.max_ejected as usize
+    }
 }
 
 impl Seat {
-    /// None for what can't be connected to yet (TLS); the configuration has warned.
-    fn new(target: &Target) -> Option<Seat> {
-        let plain = target.scheme == crate::config::Scheme::Http;
-        let origin = Origin::new(&target.host, target.port).ok().filter(|_| plain)?;
-        Some(Seat {
-            origin: Arc::new(origin),
-            name: format!("{}:{}", target.host, target.port).into(),
-            path: target.path.clone(),
-            weight: i64::from(target.weight),
-            current: Cell::new(0),
+    /// None for what can't be connected to; the configuration is checked, so that there is none.
+    fn new(service: &Service, target: &Target, tls: Option<&Tls>) -> Option<Seat> {
+        let mut origin = Origin::new(&target.host, target.port).ok()?;
+        if target.scheme == Scheme::Https {
+            origin = origin.with_tls(tls?.clone()).ok()?;
+        }
+        if service.http2 {
+            origin = origin.with_http2();
+        }
+        Some(Seat { origin: Arc::new(origin), name: target.address().into(), path: target.path.clone() })
+    }
+}
+
+/// One request to one target, in flight.
+pub struct Attempt<'b> {
+    backend: &'b Backend,
+    target: &'b Arc<TargetState>,
+    /// It decides whether an ejection ends.
+    trial: bool,
+}
+
+impl Attempt<'_> {
+    /// Judges an answer.
+    pub fn answered(&self, status: StatusCode, at: Instant) {
+        let clock = self.backend.state.clock;
+        let failing = |policy: &PassiveCheck| policy.statuses.contains(&status.as_u16());
+        // Nearly all answers are below.
+        if status.as_u16() >= 400 && self.backend.passive.as_ref().is_some_and(failing) {
+            self.failed_by(Cause::Status, clock, at);
+        } else {
+            self.target.succeeded(self.trial, || clock.at(at));
+        }
+    }
+
+    /// Judges a failure; the client's own say nothing about the target.
+    pub fn failed(&self, error: &UpstreamError, at: Instant) {
+        if error.fault() == Fault::Upstream {
+            let cause = match &error.kind {
+                _ if is_unreached(error) => Cause::Unreached,
+                Kind::Timeout => Cause::Timeout,
+                _ => Cause::Broken,
+            };
+            self.failed_by(cause, self.backend.state.clock, at);
+        }
+    }
+
+    fn failed_by(&self, cause: Cause, clock: Clock, at: Instant) {
+        let policy = self.backend.passive.as_ref();
+        let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
+        if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
+            let service = &*self.backend.name;
+            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often in a row");
+        }
+    }
+
+    /// The answer, which keeps the target busy until its body has ended.
+    pub fn follow(self, response: Response<Body>) -> Response<Body> {
+        response.map(|body| match body {
+            Body::Streamed(inner) => {
+                let busy = Busy { target: self.target.clone() };
+                // It ends with the body, and not here.
+                std::mem::forget(self);
+                Body::Streamed(Box::new(Followed { inner, busy }))
+            }
+            body => body,
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.target.end(self.trial);
+    }
+}
 
-    fn backend(weights: &[i64]) -> Backend {
-        let seat = |(port, weight): (usize, &i64)| Seat {
-            origin: Arc::new(Origin::new("127.0.0.1", 9000 + port as u16).expect("an origin")),
-            name: Arc::from(""),
-            path: String::new(),
-            weight: *weight,
-            current: Cell::new(0),
-        };
-        Backend {
-            name: "users".into(),
-            timeout: Duration::from_secs(1),
-            retries: 0,
-            preserve_host: false,
-            connect: Duration::from_secs(1),
-            read: Duration::from_secs(1),
-            write: Duration::from_secs(1),
-            targets: weights.iter().enumerate().map(seat).collect(),
-            meter: Arc::default(),
+struct Busy {
+    target: Arc<TargetState>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Its head was a success already: no trial any more.
+        self.target.end(false);
+    }
+}
+
+/// The body of an answer, and the target that is busy with it.
+struct Followed {
+    inner: crate::http::body::Streamed,
+    busy: Busy,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && error.fault() == Fault::Upstream
+        {
+            // Counted only: the next failure that is seen with its service decides.
+            self.busy.target.failed(Cause::Broken, false, None, 0, || false);
         }
+        polled
     }
 
-    #[test]
-    fn weights_are_kept_and_spread() {
-        let backend = backend(&[5, 1, 1, 0]);
-        let chosen: Vec<usize> = (0..7).filter_map(|_| backend.choose(&[])).collect();
-        assert_eq!(chosen, [0, 0, 1, 0, 2, 0, 0]);
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
     }
 
-    #[test]
-    fn a_retry_goes_to_another_target_first() {
-        let backend = backend(&[1, 1]);
-        let first = backend.choose(&[]).expect("a target");
-        assert_eq!(backend.choose(&[first]), Some(1 - first));
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
+}
+
+/// Whether no connection could be made: nothing was sent.
+pub fn is_unreached(error: &UpstreamError) -> bool {
+    matches!(error.phase, Phase::Resolve | Phase::Connect)
 }

@@ -9,7 +9,7 @@ use crate::{
     upstream::{Kind, UpstreamError},
 };
 use http::{HeaderValue, StatusCode, header};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -25,8 +25,14 @@ pub enum Failure {
     /// A route without a service, and this script's `handle` returned nothing.
     #[error("`handle` of {0} returned nothing, and the route has no service: is a `return` missing?")]
     NoAnswer(Arc<str>),
-    #[error("the service `{0}` has no target")]
-    NoTarget(String),
+    /// None of its targets is up, or none could be connected to.
+    #[error("the service `{service}` has no target that is up")]
+    NoTarget { service: String, after: Duration },
+    #[error("the circuit breaker of the service `{service}` is open")]
+    BreakerOpen { service: String, after: Duration },
+    /// `max_concurrent`.
+    #[error("the service `{0}` has as many requests as it may have")]
+    Overloaded(String),
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
@@ -41,7 +47,9 @@ impl Failure {
             Failure::NoRoute { .. } => "no_route",
             Failure::NoService(_) => "no_service",
             Failure::NoAnswer(_) => "no_answer",
-            Failure::NoTarget(_) => "no_target",
+            Failure::NoTarget { .. } => "no_target",
+            Failure::BreakerOpen { .. } => "breaker",
+            Failure::Overloaded(_) => "overloaded",
             Failure::Upstream(error) => error.word(),
             Failure::Script(error) => match &error.fault {
                 script::error::Fault::Limit(_) => "script_limit",
@@ -58,7 +66,9 @@ impl Failure {
             Failure::Head(refusal) => refusal.status,
             Failure::NoRoute { .. } => StatusCode::NOT_FOUND,
             Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Failure::NoTarget(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Failure::Upstream(error) => error.status(),
         }
     }
@@ -67,7 +77,7 @@ impl Failure {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
             Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => Fault::Gateway,
-            Failure::NoTarget(_) => Fault::Upstream,
+            Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => Fault::Upstream,
             Failure::Upstream(error) => error.fault(),
         }
     }
@@ -79,7 +89,9 @@ impl Failure {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => self.to_string(),
             Failure::NoService(_) | Failure::NoAnswer(_) => "this route is not configured to answer".into(),
-            Failure::NoTarget(_) => "the service has no target that can answer".into(),
+            Failure::NoTarget { .. } => "the service has no target that can answer".into(),
+            Failure::BreakerOpen { .. } => "the service is left alone for a moment: it failed too often".into(),
+            Failure::Overloaded(_) => "the service has too many requests at the moment".into(),
             Failure::Script(_) => "a script of this route failed".into(),
             Failure::Upstream(error) => match error.fault() {
                 Fault::Client => "the request body could not be read".into(),
@@ -98,11 +110,30 @@ impl Failure {
             Failure::Script(error) if open => excerpt(error),
             _ => self.detail(),
         };
-        let reply = Reply::problem(self.status(), detail);
+        let mut reply = Reply::problem(self.status(), detail);
+        if let Some(after) = self.retry_after() {
+            reply = reply.header(header::RETRY_AFTER, HeaderValue::from(after));
+        }
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => reply.header(header::ALLOW, HeaderValue::from_static(Refusal::ALLOW)),
             _ => reply,
         }
+    }
+
+    /// When the client may come back, in whole seconds and at least one (RFC 9110 §10.2.3).
+    fn retry_after(&self) -> Option<u64> {
+        let after = match self {
+            Failure::NoTarget { after, .. } | Failure::BreakerOpen { after, .. } => *after,
+            Failure::Overloaded(_) => Duration::from_secs(1),
+            Failure::Path(_)
+            | Failure::Head(_)
+            | Failure::NoRoute { .. }
+            | Failure::NoService(_)
+            | Failure::NoAnswer(_)
+            | Failure::Upstream(_)
+            | Failure::Script(_) => return None,
+        };
+        Some(after.as_millis().div_ceil(1_000).max(1) as u64)
     }
 
     /// What `on_error` sees.

@@ -1,11 +1,12 @@
 //! Forwarding: an exchange's request to a target of its service, and the head of the response back.
 //!
 //! What a script asked for (another service, path, query or method) has been written into the exchange; here it becomes the
-//! request that leaves. A try that failed is repeated only where the failure says that it may be, at another target first.
+//! request that leaves. Which target it goes to, and whether it goes again, is decided in [`tries`].
 
 use super::{
     backend::{Backend, Backends},
     failure::Failure,
+    tries::{self, Answered, Outgoing},
 };
 use crate::{
     http::{NormalPath, hop, path},
@@ -13,10 +14,11 @@ use crate::{
         Exchange,
         exchange::{From, Response, Slot},
     },
-    upstream::{Pool, Request},
+    upstream::{Pool, Upgrade},
 };
 use http::{HeaderMap, header};
-use std::{borrow::Cow, time::Instant};
+use hyper::upgrade::OnUpgrade;
+use std::{borrow::Cow, time::Duration};
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -44,15 +46,43 @@ impl<'a> Plan<'a> {
     }
 }
 
-pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>) -> Result<Response, Failure> {
+/// A client's request to switch protocols, until the response is known.
+pub struct Switching {
+    pub client: OnUpgrade,
+    pub target: Upgrade,
+    /// How long the tunnel may be silent: the service's read timeout.
+    pub idle: Duration,
+}
+
+impl Switching {
+    /// Of a request that may and can switch; its fields are taken off by `hop` afterwards.
+    pub fn of(head: &mut http::request::Parts) -> Option<Switching> {
+        let protocol = hop::upgrade(&head.headers)?;
+        let client = head.extensions.remove::<OnUpgrade>()?;
+        Some(Switching { client, target: Upgrade { protocol, switched: None }, idle: Duration::MAX })
+    }
+}
+
+pub async fn forward(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers).await;
+    let answered = send(pool, exchange, plan, &headers, switching).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
 
-async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &HeaderMap) -> Result<Response, Failure> {
+async fn send(
+    pool: &Pool,
+    exchange: &Exchange,
+    plan: &Plan<'_>,
+    headers: &HeaderMap,
+    switching: Option<&mut Switching>,
+) -> Result<Response, Failure> {
     let (method, matched, mut body) = {
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
@@ -62,41 +92,22 @@ async fn send(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, headers: &Heade
         .get(header::HOST)
         .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
         .cloned();
-    let timeouts = plan.backend.timeouts(exchange.deadline.get());
-    let mut tried = Vec::new();
-    loop {
-        let Some(index) = plan.backend.choose(&tried) else {
-            return Err(Failure::NoTarget(plan.backend.name.to_string()));
-        };
-        let seat = plan.backend.seat(index);
-        let begun = Instant::now();
-        let sent = {
-            let target = target(exchange, &matched, plan.strip, &seat.path);
-            let request = Request {
-                origin: &seat.origin,
-                method: &method,
-                target: &target,
-                host: host.as_ref(),
-                headers,
-                body: &mut body,
-            };
-            pool.send(request, &timeouts).await
-        };
-        let (sent, took) = plan.backend.counted(begun, sent);
-        exchange.account.tried(&plan.backend.name, &seat.name, took);
-        match sent {
-            Ok(response) => return Ok(received(exchange, response)),
-            Err(error) if plan.backend.may_retry(&error, &method, tried.len()) && in_time(exchange) => {
-                tracing::debug!(id = exchange.id.as_str(), %error, "trying again");
-                tried.push(index);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn in_time(exchange: &Exchange) -> bool {
-    exchange.deadline.get() > Instant::now()
+    let upgrade = switching.map(|switching| {
+        switching.idle = plan.backend.read_timeout();
+        &mut switching.target
+    });
+    let outgoing = Outgoing {
+        method: &method,
+        headers,
+        host: host.as_ref(),
+        started: exchange.started,
+        deadline: exchange.deadline.get(),
+        account: Some(&exchange.account),
+        key: plan.backend.key(exchange, headers),
+    };
+    let target = |base: &str| target(exchange, &matched, plan.strip, base);
+    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;
+    Ok(received(exchange, answered))
 }
 
 /// The path and query to ask for: the target's own path, then what is left of the request's, joined as Kong does.
@@ -123,14 +134,14 @@ fn target<'m>(exchange: &Exchange, matched: &'m NormalPath, strip: usize, base: 
     target.into_owned().into()
 }
 
-fn received(exchange: &Exchange, response: http::Response<crate::http::Body>) -> Response {
-    let (mut head, body) = response.into_parts();
+fn received(exchange: &Exchange, answered: Answered) -> Response {
+    let (mut head, body) = answered.response.into_parts();
     hop::strip_response(&mut head.headers);
     Response {
         status: head.status,
         headers: head.headers,
         body: Slot::Stream(body),
         from: From::Upstream,
-        latency: exchange.started.elapsed(),
+        latency: answered.at.saturating_duration_since(exchange.started),
     }
 }

@@ -5,24 +5,29 @@
 //! when the client goes away the future is dropped, and with it the upstream call and the script.
 
 use super::{
+    chunks,
+    compression::compress,
     failure::Failure,
-    forward::{Plan, forward},
+    forward::{Plan, Switching, forward},
+    grpc,
     record::{self, Record, Sent},
+    traffic,
     worker::{Ready, Worker},
 };
 use crate::{
-    config::{OnError, Scheme},
+    config::{ListenerKey, OnError, Scheme},
     gateway::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, forwarded, hop, police, trace::Trace},
+    http::{Body, NormalPath, content, forwarded, h2, hop, police, trace::Trace},
     script::{
         Account, Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
     },
 };
-use http::{HeaderValue, Method, Version, header, request::Parts};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{
     borrow::Cow,
@@ -35,6 +40,11 @@ use std::{
 pub struct Connection {
     pub client: forwarded::Connection,
     pub port: u16,
+    pub tls: bool,
+    /// Of the client's certificate, when it showed one (RFC 4514).
+    pub subject: Option<Rc<str>>,
+    /// The listener that every request is sent to, by `https_redirect`.
+    pub redirect: Option<ListenerKey>,
     /// The name of the listener that accepted it; empty when it has none.
     pub listener: Rc<str>,
 }
@@ -48,8 +58,18 @@ pub async fn serve(
     request: hyper::Request<Incoming>,
 ) -> http::Response<Sent> {
     let ready = worker.ready();
-    let close = police::must_close(request.headers());
-    let (exchange, refused) = accept(&worker, &ready, &connection, request);
+    // HTTP/2 frames its messages itself: there is nothing to read differently, and no `Connection` field.
+    let http1 = request.version() < Version::HTTP_2;
+    let close = http1 && police::must_close(request.headers());
+    let (mut head, body) = request.into_parts();
+    let mut switching = Switching::of(&mut head);
+    let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
+    let record = Record::new(&worker, &ready, &exchange);
+    if let (None, Some(listener)) = (&refused, connection.redirect) {
+        let reply = to_https(&worker, &exchange, listener);
+        exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
+        return send(&exchange, &ready.prepared.unrouted, &ready, record, close);
+    }
     let found = match refused {
         None => route(&ready, &connection, &exchange),
         Some(failure) => Err(failure),
@@ -60,7 +80,7 @@ pub async fn serve(
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let answered = match found {
-        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found).await,
+        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found, switching.as_mut()).await,
         Err(failure) => Err(failure),
     };
     let response = match answered {
@@ -72,7 +92,13 @@ pub async fn serve(
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
     }
-    let sent = send(&exchange, &chain, record, close);
+    let mut sent = send(&exchange, &chain, &ready, record, close);
+    if http1 {
+        grpc::announce_trailers(sent.headers_mut());
+    }
+    if let Some(switching) = switching {
+        switch(&worker, switching, &mut sent);
+    }
     if chain.on_log.is_empty() {
         // Nobody looks at them any more.
         worker.pool.recycle(std::mem::take(&mut exchange.request.borrow_mut().headers));
@@ -84,13 +110,15 @@ pub async fn serve(
 /// any case, so that a refusal is logged and answered like everything else.
 fn accept(
     worker: &Worker,
-    ready: &Ready,
+    ready: &Rc<Ready>,
     connection: &Connection,
-    request: hyper::Request<Incoming>,
+    mut head: Parts,
+    body: Incoming,
 ) -> (Rc<Exchange>, Option<Failure>) {
-    let (mut head, body) = request.into_parts();
     let config = &ready.prepared.generation.config;
-    let policed = police::check(&head).and_then(|()| police::check_size(&head, config.limits.max_header_bytes));
+    let policed = police::check(&head)
+        .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
+        .and_then(|()| police::check_count(&head, config.limits.max_header_count));
     let refused = policed.err().map(Failure::Head);
     let (target, bad_path) = match NormalPath::parse(&head.uri) {
         Ok(target) => (Some(target), None),
@@ -100,23 +128,39 @@ fn accept(
     let ip = connection.client.client(&head.headers, trusted);
     let id = worker.ids.take_or_make(&head.headers);
     let host = host(&head);
+    if head.version == Version::HTTP_2 {
+        h2::as_http1(&mut head.headers, &host);
+    }
     hop::strip_request(&mut head.headers);
+    let body = match head.headers.contains_key(header::TRAILER) {
+        true => {
+            let ready = ready.clone();
+            Body::trailed(body, move |fields| {
+                ready.identity.strip(fields);
+            })
+        }
+        false => Body::incoming(body),
+    };
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
     head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
     let trace = Trace::enter(&mut head.headers, || worker.ids.random());
-    let body = Body::incoming(body);
     let received = body.len().unwrap_or(0);
     let started = Instant::now();
     let exchange = Exchange {
         id,
         started,
         deadline: Cell::new(started + DEFAULT_DEADLINE),
-        client: exchange::Client { ip, port: connection.port, tls: false },
+        client: exchange::Client {
+            ip,
+            port: connection.port,
+            tls: connection.tls,
+            subject: connection.subject.clone(),
+        },
         route: RefCell::default(),
         request: RefCell::new(exchange::Request {
             method: head.method,
-            scheme: "http",
+            scheme: if connection.tls { "https" } else { "http" },
             host,
             target: target.unwrap_or_else(NormalPath::root),
             path_set: None,
@@ -153,13 +197,30 @@ fn host(head: &Parts) -> HeaderValue {
     of_target.or_else(|| head.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// 308 keeps the method (RFC 9110 §15.4.9). Without a host there is nowhere to go.
+fn to_https(worker: &Worker, exchange: &Exchange, listener: ListenerKey) -> Reply {
+    let request = exchange.request.borrow();
+    let host = without_port(request.host());
+    if host.is_empty() {
+        return Reply::problem(StatusCode::BAD_REQUEST, "no host header");
+    }
+    let port = match worker.ports.borrow().get(&listener) {
+        Some(443) | None => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    match HeaderValue::try_from(format!("https://{host}{port}{}", request.target.as_str())) {
+        Ok(location) => Reply::empty(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, location),
+        Err(_) => Reply::problem(StatusCode::BAD_REQUEST, "the request can't be sent to https"),
+    }
+}
+
 fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
     let generation = &ready.prepared.generation;
     let request = &mut *exchange.request.borrow_mut();
     let lower = lower_case(request.host());
     let subject = Subject {
         listener: &connection.listener,
-        scheme: Scheme::Http,
+        scheme: if connection.tls { Scheme::Https } else { Scheme::Http },
         host: without_port(&lower),
         path: request.path(),
         query: request.query(),
@@ -194,10 +255,11 @@ pub fn without_port(host: &str) -> &str {
 /// `on_request` of each plugin, then the script or the backend that answers.
 async fn answer(
     worker: &Rc<Worker>,
-    ready: &Ready,
+    ready: &Rc<Ready>,
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
+    switching: Option<&mut Switching>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -206,6 +268,12 @@ async fn answer(
         }
     }
     let route = &ready.prepared.generation.router.routes()[found.route];
+    if let Some(rules) = &route.traffic {
+        let name = |index: usize| ready.backends.at(index).name.to_string();
+        if let Some(reply) = traffic::direct(&worker.dice, exchange, rules, found.consumed, name).await? {
+            return Ok(reply_response(exchange, reply, From::Reply));
+        }
+    }
     if let Some(plugin) = &chain.handle {
         match run(ready, Hook::Handle, plugin, exchange).await? {
             Decision::Reply(reply) => return Ok(reply_response(exchange, reply, From::Reply)),
@@ -215,8 +283,13 @@ async fn answer(
             Decision::Continue => {}
         }
     }
+    stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
-    forward(&worker.pool, exchange, &plan).await
+    let mut response = forward(&worker.pool, exchange, &plan, switching).await?;
+    if let Some(rules) = &route.traffic {
+        traffic::change(&rules.response_headers, &mut response.headers);
+    }
+    Ok(response)
 }
 
 /// `on_error` of each plugin; the first reply is the answer, else the failure's own.
@@ -252,14 +325,56 @@ async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Resul
     Ok(())
 }
 
-/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
-async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
-    let scope = Rc::new(Scope {
+/// Puts the plugins that change streams into the bodies' way.
+fn stream_request(ready: &Rc<Ready>, exchange: &Rc<Exchange>, chain: &Chain) {
+    let request = &mut *exchange.request.borrow_mut();
+    if !chain.on_request_chunk.is_empty() {
+        let body = request.body.take();
+        if !body.is_empty() {
+            content::changing(&mut request.headers);
+        }
+        let changed = chunks::through(Hook::OnRequestChunk, &chain.on_request_chunk, ready, exchange, body);
+        request.body = Slot::Stream(changed);
+    }
+    if !chain.on_response_chunk.is_empty() {
+        // Scripts are to see text.
+        request.headers.remove(header::ACCEPT_ENCODING);
+    }
+}
+
+/// One hook on a piece of a body. With `on_error: continue` the piece is left as it is.
+pub async fn run_on_chunk(
+    ready: &Ready,
+    hook: Hook,
+    plugin: &Plugin,
+    exchange: &Rc<Exchange>,
+    chunk: Option<Bytes>,
+) -> Result<Option<Bytes>, Failure> {
+    let scope = scope(ready, hook, plugin, exchange);
+    match plugin.program.chunk(hook, scope, &plugin.state, chunk).await {
+        Ok(changed) => Ok(changed),
+        Err(error) => {
+            log_script(exchange, &error, "a script failed on a body that streams");
+            match plugin.on_error {
+                OnError::Continue => Ok(None),
+                OnError::Refuse => Err(Failure::Script(Box::new(error))),
+            }
+        }
+    }
+}
+
+fn scope(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Rc<Scope> {
+    Rc::new(Scope {
         hook,
         instance: plugin.instance.clone(),
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
-    });
+    })
+}
+
+/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
+async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
+    let scope = scope(ready, hook, plugin, exchange);
     let begun = Instant::now();
     let ended = plugin.program.call(hook, scope, &plugin.state).await;
     record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
@@ -281,12 +396,21 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
         Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
             tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
-        Failure::NoService(_) | Failure::NoAnswer(_) | Failure::NoTarget(_) | Failure::Upstream(_) => {
+        Failure::NoService(_)
+        | Failure::NoAnswer(_)
+        | Failure::NoTarget { .. }
+        | Failure::BreakerOpen { .. }
+        | Failure::Overloaded(_)
+        | Failure::Upstream(_) => {
             let route = exchange.route.borrow();
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
         }
     }
-    failure.reply(worker.open)
+    let reply = failure.reply(worker.open);
+    match grpc::is_call(&exchange.request.borrow().headers) {
+        true => grpc::reply(reply.status, reply.problem.as_deref().unwrap_or_default()),
+        false => reply,
+    }
 }
 
 fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {
@@ -315,18 +439,32 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
 ///
 /// SECURITY: `close` after a request whose framing another party may have read differently.
-fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, mut record: Record, close: bool) -> http::Response<Sent> {
+fn send(
+    exchange: &Rc<Exchange>,
+    chain: &Rc<Chain>,
+    ready: &Rc<Ready>,
+    mut record: Record,
+    close: bool,
+) -> http::Response<Sent> {
     let Some(mut response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
     };
-    let body = response.body.take();
+    let mut body = response.body.take();
     let mut headers = std::mem::take(&mut response.headers);
     headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
     // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
     hop::strip_response(&mut headers);
     if exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
+    }
+    if !chain.on_response_chunk.is_empty() && !body.is_empty() {
+        content::changing(&mut headers);
+        body = chunks::through(Hook::OnResponseChunk, &chain.on_response_chunk, ready, exchange, body);
+    }
+    if let Some(policy) = &ready.prepared.generation.config.compression {
+        let request = exchange.request.borrow();
+        body = compress(policy, &request.method, &request.headers, response.status, &mut headers, body);
     }
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -336,6 +474,19 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, mut record: Record, close: b
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent
+}
+
+/// Opens the tunnel behind a 101 of the target; any other answer, a script's included, leaves the connection as it is.
+fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<Sent>) {
+    let Switching { client, target, idle } = switching;
+    if sent.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(switched) = target.switched
+    {
+        let headers = sent.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, target.protocol);
+        tokio::task::spawn_local(super::tunnel::run(worker.clone(), client, switched, idle));
+    }
 }
 
 /// After the last byte: `on_log` of each plugin. Nothing that happens here reaches the client.

@@ -1,31 +1,33 @@
-//! Sockets: bound once for each worker, connections accepted and handed to hyper.
+//! Sockets: bound once for each worker, connections accepted.
 //!
+//! What becomes of a connection is in [`connection`], what the current generation says about its listener in [`entrance`].
 //! `SO_REUSEPORT` lets every worker have its own queue of connections. Since it would also let a second gateway bind the same
 //! port and take half of the traffic, the address is first bound without it.
 
-use super::{head_timer::HeadTimer, life, worker};
-use crate::http::forwarded;
+pub mod admission;
+mod announced;
+mod connection;
+mod entrance;
+mod protocols;
+mod replay;
+mod subject;
+
+use super::worker;
+use crate::config::ListenerKey;
+use connection::Arrived;
+use entrance::Entrance;
 use futures_util::FutureExt;
-use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
+    cell::RefCell,
     collections::HashMap,
-    future::{Future, poll_fn},
     io,
     net::{SocketAddr, TcpListener},
-    pin::pin,
     rc::Rc,
-    task::Poll,
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 
-/// A client that has not sent its head by then is cut off; hyper's default, and nginx' and Envoy's order of magnitude.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections still open this long after draining began are closed.
 const DRAIN: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 4096;
@@ -63,13 +65,15 @@ struct Accepting {
 }
 
 impl Listeners {
-    pub fn open(&mut self, worker: &Rc<worker::Worker>, socket: TcpListener, name: Option<String>) {
-        let name: Rc<str> = Rc::from(name.unwrap_or_default());
+    pub fn open(&mut self, worker: &Rc<worker::Worker>, socket: TcpListener, key: ListenerKey) {
+        // A reload that came right behind has taken it out again.
+        let Some(entrance) = Entrance::of(&worker.ready().prepared.generation, key) else { return };
         let Ok(address) = socket.local_addr() else { return };
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
                 let (until, closed) = oneshot::channel();
-                let door = Door { worker: worker.clone(), listener, address, name };
+                worker.ports.borrow_mut().insert(key, address.port());
+                let door = Door { worker: worker.clone(), listener, address, key, entrance: RefCell::new(entrance) };
                 self.open.insert(address, Accepting { until, task: tokio::task::spawn_local(accept(door, closed)) });
             }
             Err(error) => tracing::error!(%address, %error, "can't listen"),
@@ -96,18 +100,33 @@ struct Door {
     worker: Rc<worker::Worker>,
     listener: tokio::net::TcpListener,
     address: SocketAddr,
-    name: Rc<str>,
+    key: ListenerKey,
+    /// Of the generation that was current when the last connection came.
+    entrance: RefCell<Rc<Entrance>>,
 }
 
 impl Door {
     fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let connection = Rc::new(life::Connection {
-            client: forwarded::Connection::new(peer, self.address, &http::uri::Scheme::HTTP),
-            port: peer.port(),
-            listener: self.name.clone(),
-        });
-        tokio::task::spawn_local(serve(self.worker.clone(), connection, stream));
+        let entrance = self.entrance();
+        let Some(admitted) = self.worker.shared.admission.enter(entrance.max_connections) else {
+            tracing::debug!(%peer, "closed a connection: `max_connections` are open");
+            return;
+        };
+        let arrived = Arrived { worker: self.worker.clone(), entrance, admitted, peer, local: self.address };
+        tokio::task::spawn_local(connection::serve(arrived, stream));
+    }
+
+    /// A listener that the current generation has no more keeps what it was to the end of its queue.
+    fn entrance(&self) -> Rc<Entrance> {
+        let ready = self.worker.ready();
+        let generation = &ready.prepared.generation;
+        if self.entrance.borrow().generation != generation.number
+            && let Some(entrance) = Entrance::of(generation, self.key)
+        {
+            self.entrance.replace(entrance);
+        }
+        self.entrance.borrow().clone()
     }
 }
 
@@ -134,51 +153,6 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
             Some(Err(_)) | None => break,
         }
     }
-}
-
-/// Serves a connection until it ends; when the process drains, until the exchange at hand has ended.
-async fn serve(worker: Rc<worker::Worker>, connection: Rc<life::Connection>, stream: TcpStream) {
-    worker.connections.set(worker.connections.get() + 1);
-    worker.shared.metrics.connections.add(1);
-    let limits = worker.ready().prepared.generation.config.limits.clone();
-    let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
-    let serving = hyper::server::conn::http1::Builder::new()
-        .timer(HeadTimer::default())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(limits.max_header_bytes.max(8192))
-        .max_headers(limits.max_header_count)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = pin!(serving);
-    let ended = tokio::select! {
-        biased;
-        ended = &mut serving => ended,
-        () = drain_began(worker.shared.drain.clone()) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-    worker.connections.set(worker.connections.get() - 1);
-    worker.shared.metrics.connections.add(-1);
-}
-
-/// Waits until the process drains, beside a connection that wakes all the time.
-///
-/// Purposefully not `wait_for` alone, which locks and queues anew at each wake: the first one leaves the task's waker
-/// with the channel, the later ones only compare a number.
-async fn drain_began(mut drain: watch::Receiver<bool>) {
-    let told = drain.clone();
-    let mut began = pin!(drain.wait_for(|draining| *draining));
-    let mut ask = true;
-    poll_fn(|cx| {
-        if !std::mem::take(&mut ask) && !told.has_changed().unwrap_or(true) {
-            return Poll::Pending;
-        }
-        began.as_mut().poll(cx).map(drop)
-    })
-    .await
 }
 
 /// Waits until all connections have ended, at most [`DRAIN`].

@@ -1,25 +1,31 @@
 //! The request path: workers, sockets, the life of an exchange, forwarding.
 //!
 //! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
-//! process starts workers and hands them generations. Upgrades, TLS and HTTP/2 will stand in `listen`, health and
-//! breakers in `backend`.
+//! process starts workers and hands them generations. Sockets, TLS and both HTTPs stand in `listen`.
 
+pub mod alone;
 pub mod backend;
+mod chunks;
+mod compression;
 pub mod failure;
 mod forward;
+mod grpc;
 mod head_timer;
 mod ids;
 mod life;
 pub mod listen;
 pub mod outbound;
 mod record;
+mod traffic;
+mod tries;
+mod tunnel;
 mod worker;
 
 pub use life::without_port;
-pub use worker::Shared;
+pub use worker::{Shared, shape};
 
 use crate::{
-    config::Diagnostics,
+    config::{Diagnostics, ListenerKey},
     gateway::{generation::Generation, prepared},
     observe::metrics::Meters,
 };
@@ -90,10 +96,10 @@ impl Workers {
         self.shared.current.store(number, Ordering::Release);
     }
 
-    /// Gives each worker its own socket of one address.
-    pub fn listen(&self, sockets: Vec<TcpListener>, name: Option<&str>) {
+    /// Gives each worker its own socket of one listener.
+    pub fn listen(&self, sockets: Vec<TcpListener>, listener: ListenerKey) {
         for ((worker, _), socket) in self.all.iter().zip(sockets) {
-            let _ = worker.send(Command::Listen { socket, name: name.map(str::to_owned) });
+            let _ = worker.send(Command::Listen { socket, listener });
         }
     }
 

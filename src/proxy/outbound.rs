@@ -3,14 +3,18 @@
 //! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules. Other hosts
 //! must be permitted by the plugin's manifest; redirects are not followed, so a permission can't be stretched.
 
-use super::backend::{Backend, Backends};
+use super::{
+    backend::{Backend, Backends},
+    failure,
+    tries::{self, Outgoing},
+};
 use crate::{
     http::{Body, BodyError, path, trace::TRACEPARENT},
     script::{
-        Scope,
+        Exchange, Scope,
         outbound::{Answer, Call, Failure, Outbound},
     },
-    upstream::{Kind, Pool, Request, UpstreamError},
+    upstream::{Kind, Pool},
 };
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
@@ -39,13 +43,13 @@ impl Outbound for Calls {
                 if let Some(trace) = trace {
                     call.headers.entry(TRACEPARENT).or_insert(trace);
                 }
-                let (pool, backends) = (self.pool.clone(), self.backends.clone());
+                let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;
                     if !is_target(&target) {
                         return Err(Failure::BadUrl);
                     }
-                    to_service(&pool, backend, &target, call, max_body).await
+                    to_service(&pool, backend, &target, call, exchange, max_body).await
                 })
             }
             None => match permitted(scope, &call.url) {
@@ -68,32 +72,24 @@ async fn to_service(
     backend: &Backend,
     target: &str,
     call: Call,
+    exchange: Option<Rc<Exchange>>,
     max_body: usize,
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
-    let timeouts = backend.timeouts(deadline);
     let headers = call.headers;
-    let mut body = Body::full(call.body);
-    let mut tried = Vec::new();
-    let response = loop {
-        let index = backend.choose(&tried).ok_or(Failure::Connect)?;
-        let seat = backend.seat(index);
-        let target = path::join(&seat.path, target);
-        let request = Request {
-            origin: &seat.origin,
-            method: &call.method,
-            target: &target,
-            host: None,
-            headers: &headers,
-            body: &mut body,
-        };
-        let begun = Instant::now();
-        match backend.counted(begun, pool.send(request, &timeouts).await).0 {
-            Ok(response) => break response,
-            Err(error) if backend.may_retry(&error, &call.method, tried.len()) => tried.push(index),
-            Err(error) => return Err(failure(&error)),
-        }
+    let outgoing = Outgoing {
+        method: &call.method,
+        headers: &headers,
+        host: None,
+        started: Instant::now(),
+        deadline,
+        key: exchange.and_then(|exchange| backend.key(&exchange, &headers)),
+        account: None,
     };
+    let mut body = Body::full(call.body);
+    let joined = |base: &str| path::join(base, target).into();
+    let sent = tries::send(pool, backend, &outgoing, &mut body, None, joined).await;
+    let response = sent.map_err(|error| failure(&error))?.response;
     let (head, body) = response.into_parts();
     answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
 }
@@ -106,10 +102,14 @@ fn is_target(target: &str) -> bool {
     target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !path.split('/').any(dots)
 }
 
-fn failure(error: &UpstreamError) -> Failure {
+fn failure(error: &failure::Failure) -> Failure {
+    let failure::Failure::Upstream(error) = error else {
+        // No target, or the breaker is open: nothing was sent.
+        return Failure::Connect;
+    };
     match &error.kind {
         Kind::Timeout => Failure::Timeout,
-        Kind::Unresolved(_) | Kind::Refused(_) => Failure::Connect,
+        Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_) => Failure::Connect,
         Kind::Reset(_)
         | Kind::Closed
         | Kind::BadResponse(_)
@@ -123,7 +123,7 @@ fn unreadable(error: BodyError) -> Failure {
     match error {
         BodyError::TooLarge { .. } => Failure::TooLarge,
         BodyError::UpstreamTimeout(_) => Failure::Timeout,
-        BodyError::Client(_) | BodyError::Upstream(_) => Failure::Protocol,
+        BodyError::Client(_) | BodyError::Upstream(_) | BodyError::Script(_) => Failure::Protocol,
     }
 }
 
@@ -135,7 +135,7 @@ async fn answer(status: u16, mut headers: HeaderMap, body: bytes::Bytes, max_bod
 }
 
 /// SECURITY: a script reaches only hosts that its manifest names.
-fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
+pub fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
     let url = reqwest::Url::parse(url).map_err(|_| Failure::BadUrl)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Failure::BadUrl);

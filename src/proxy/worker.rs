@@ -4,9 +4,10 @@
 //! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
 //! store. An exchange keeps the [`Ready`] it began with.
 
-use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls};
+use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls, traffic::Dice};
 use crate::{
-    config::Diagnostics,
+    balance::Registry,
+    config::{Diagnostics, ListenerKey},
     gateway::{
         generation::Generation,
         prepared::{self, Prepared, prepare},
@@ -14,7 +15,7 @@ use crate::{
     http::identity::IdentityHeaders,
     observe::{
         access::AccessLog,
-        metrics::{Meters, Metrics},
+        metrics::{Meters, Metrics, RouteShape, Shape},
     },
     script::{Services, outbound::Outbound},
     store::{RedisOptions, Stores, WorkerStore},
@@ -22,6 +23,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     net::TcpListener,
     rc::Rc,
     sync::{
@@ -37,7 +39,7 @@ pub enum Command {
     /// Compile and load; nothing is switched yet.
     Prepare { generation: Arc<Generation>, meters: Arc<Meters>, reply: oneshot::Sender<Result<(), Diagnostics>> },
     /// Accept connections here from now on.
-    Listen { socket: TcpListener, name: Option<String> },
+    Listen { socket: TcpListener, listener: ListenerKey },
     /// Close the listener with this address.
     Unlisten(std::net::SocketAddr),
 }
@@ -47,16 +49,20 @@ pub struct Shared {
     /// The number of the generation that new exchanges run in.
     pub current: AtomicU64,
     pub stores: Arc<Stores>,
+    /// What is known of services and targets.
+    pub registry: Arc<Registry>,
     pub access_log: Option<AccessLog>,
     pub metrics: Arc<Metrics>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
+    pub admission: Arc<listen::admission::Admission>,
     /// True once the process drains.
     pub drain: watch::Receiver<bool>,
 }
 
 pub struct Worker {
     pub pool: Pool,
+    pub dice: Dice,
     pub ids: Ids,
     pub access_log: Option<AccessLog>,
     pub open: bool,
@@ -70,6 +76,8 @@ pub struct Worker {
     store: RefCell<Option<WorkerStore>>,
     client: Rc<OnceCell<reqwest::Client>>,
     pub connections: Cell<usize>,
+    /// Where listeners are bound, for what leads from one to another.
+    pub ports: RefCell<HashMap<ListenerKey, u16>>,
 }
 
 /// A generation ready to serve on this worker.
@@ -82,6 +90,45 @@ pub struct Ready {
 }
 
 impl Worker {
+    fn new(
+        pool: Pool,
+        shared: Arc<Shared>,
+        first: bool,
+        ready: Ready,
+        store: WorkerStore,
+        client: Rc<OnceCell<reqwest::Client>>,
+    ) -> Worker {
+        Worker {
+            pool,
+            dice: Dice::default(),
+            ids: Ids::new(),
+            access_log: shared.access_log.clone(),
+            open: shared.open,
+            first,
+            number: Cell::new(ready.prepared.generation.number),
+            ready: RefCell::new(Rc::new(ready)),
+            waiting: RefCell::default(),
+            store: RefCell::new(Some(store)),
+            client,
+            connections: Cell::new(0),
+            ports: RefCell::default(),
+            shared,
+        }
+    }
+
+    /// A worker without a thread, sockets and commands: for the tests of scripts.
+    pub async fn alone(
+        generation: Arc<Generation>,
+        shared: Arc<Shared>,
+        furnish: impl FnOnce(Services) -> Services,
+    ) -> Result<Worker, Diagnostics> {
+        let pool = Pool::new(PoolLimits::default());
+        let client = Rc::new(OnceCell::new());
+        let meters = shared.metrics.prepare(&shape(&generation));
+        let (ready, store) = make_ready(generation, meters, &pool, &client, &shared, true, None, furnish).await?;
+        Ok(Worker::new(pool, shared, true, ready, store, client))
+    }
+
     /// The generation for an exchange that begins now.
     pub fn ready(&self) -> Rc<Ready> {
         let current = self.shared.current.load(Ordering::Acquire);
@@ -126,7 +173,7 @@ pub fn run(
         let pool = Pool::new(PoolLimits::default());
         let client = Rc::new(OnceCell::new());
         let first = index == 0;
-        let made = make_ready(generation, meters, &pool, &client, &shared, first, None).await;
+        let made = make_ready(generation, meters, &pool, &client, &shared, first, None, |it| it).await;
         let (ready, store) = match made {
             Ok(made) => made,
             Err(diagnostics) => {
@@ -138,20 +185,7 @@ pub fn run(
         if let Some(redis) = store.redis() {
             redis.first_attempt().await;
         }
-        let worker = Rc::new(Worker {
-            pool,
-            ids: Ids::new(),
-            access_log: shared.access_log.clone(),
-            open: shared.open,
-            first,
-            number: Cell::new(ready.prepared.generation.number),
-            ready: RefCell::new(Rc::new(ready)),
-            waiting: RefCell::default(),
-            store: RefCell::new(Some(store)),
-            client,
-            connections: Cell::new(0),
-            shared,
-        });
+        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, client));
         if started.send(Ok(())).is_err() {
             return;
         }
@@ -177,6 +211,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
                 &worker.shared,
                 worker.first,
                 store.as_ref(),
+                |it| it,
             )
             .await;
             let result = made.map(|(ready, next)| {
@@ -188,7 +223,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
             }
             let _ = reply.send(result);
         }
-        Command::Listen { socket, name } => listeners.open(worker, socket, name),
+        Command::Listen { socket, listener } => listeners.open(worker, socket, listener),
         Command::Unlisten(address) => listeners.close(address).await,
     }
 }
@@ -201,6 +236,7 @@ async fn make_ready(
     shared: &Shared,
     first: bool,
     store: Option<&WorkerStore>,
+    furnish: impl FnOnce(Services) -> Services,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {
     let url = generation.config.redis.as_ref().map(|url| url.value.0.as_str());
     let connect = || match store {
@@ -211,19 +247,21 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation.config, &meters));
+    let backends = Rc::new(Backends::new(&generation, &shared.registry, &meters));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),
         max_body: generation.config.limits.max_body_size,
         client: client.clone(),
     });
-    let services = Rc::new(Services {
+    let services = furnish(Services {
         store: scripts,
         outbound,
         first_worker: first,
         caches: crate::script::cache::Caches::for_worker(),
+        trial: None,
     });
+    let services = Rc::new(services);
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(generation.identity_headers());
@@ -248,4 +286,19 @@ pub async fn exchange(
     request: hyper::Request<hyper::body::Incoming>,
 ) -> Result<http::Response<super::record::Sent>, std::convert::Infallible> {
     Ok(life::serve(worker, connection, request).await)
+}
+
+/// What of a generation has metrics of its own.
+pub fn shape(generation: &Generation) -> Shape<'_> {
+    let scripts = |places: &[usize]| places.iter().map(|at| (*at, &*generation.places[*at].name)).collect();
+    let routes = generation.router.routes().iter().zip(&generation.chains).map(|(route, places)| RouteShape {
+        name: &route.name.value,
+        service: generation.config.service_of(route).map_or("", |service| &service.name.value),
+        scripts: scripts(places),
+    });
+    let unrouted = RouteShape { name: "", service: "", scripts: scripts(&generation.unrouted) };
+    Shape {
+        routes: routes.chain([unrouted]).collect(),
+        services: generation.config.services.iter().map(|service| &*service.name.value).collect(),
+    }
 }

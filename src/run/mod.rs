@@ -3,17 +3,18 @@
 //! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
-mod watch;
+pub mod watch;
 
 use crate::{
     admin,
-    config::{AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Listener, Style, Workers as Count},
+    balance::{Registry, check::Checks},
+    config::{AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Listener, ListenerKey, Style, Workers as Count},
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
-        metrics::{Metrics, RouteShape, Shape},
+        metrics::Metrics,
     },
-    proxy::{Shared, Workers, listen},
+    proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
 };
 use std::{
@@ -68,8 +69,8 @@ pub struct Gateway {
     options: Options,
     workers: Workers,
     current: Arc<Generation>,
-    /// Addresses as the configuration writes them, and where their sockets are bound.
-    listening: BTreeMap<SocketAddr, SocketAddr>,
+    /// The listeners, and where their sockets are bound.
+    listening: BTreeMap<ListenerKey, SocketAddr>,
     /// Counts up with every attempt.
     number: u64,
     watch: Watch,
@@ -77,6 +78,10 @@ pub struct Gateway {
     status: cell::Sender<admin::Status>,
     metrics: Arc<Metrics>,
     access_log: Option<AccessLog>,
+    registry: Arc<Registry>,
+    /// For whoever lists what runs.
+    shown: cell::Sender<Arc<Generation>>,
+    checks: Checks,
 }
 
 impl Gateway {
@@ -90,15 +95,18 @@ impl Gateway {
             return Err(RunError::Config(built.diagnostics));
         };
         let generation = Arc::new(generation);
+        let registry = Arc::new(Registry::new());
         let metrics = Arc::new(Metrics::new());
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
+            registry: registry.clone(),
             access_log: access_log.clone(),
             metrics: metrics.clone(),
             open: options.dev,
+            admission: Arc::default(),
             drain,
         });
         let count = match generation.config.workers {
@@ -115,6 +123,7 @@ impl Gateway {
         let watch = watch();
         let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
+        let shown = cell::Sender::new(generation.clone());
         let mut gateway = Gateway {
             options,
             workers,
@@ -126,7 +135,11 @@ impl Gateway {
             status,
             metrics,
             access_log,
+            registry,
+            shown,
+            checks: Checks::new(),
         };
+        gateway.checks.follow(&gateway.current.config, &gateway.registry);
         gateway.listen(sockets);
         Ok(gateway)
     }
@@ -141,7 +154,7 @@ impl Gateway {
         listeners
             .map(|l| {
                 (
-                    self.listening.get(&l.address).copied().unwrap_or(l.address),
+                    self.listening.get(&l.key()).copied().unwrap_or(l.address),
                     l.name.as_ref().map(|name| name.value.clone()),
                 )
             })
@@ -151,8 +164,8 @@ impl Gateway {
     fn listen(&mut self, sockets: Vec<(Listener, Vec<TcpListener>)>) {
         for (listener, sockets) in sockets {
             let bound = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
-            self.listening.insert(listener.address, bound);
-            self.workers.listen(sockets, listener.name.as_ref().map(|name| name.value.as_str()));
+            self.listening.insert(listener.key(), bound);
+            self.workers.listen(sockets, listener.key());
         }
     }
 
@@ -162,7 +175,7 @@ impl Gateway {
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
-                admin::listen(admin, self.status.subscribe(), ask.clone(), self.metrics.clone())
+                admin::listen(admin, self.status.subscribe(), ask.clone(), self.inventory(), self.metrics.clone())
                     .await
                     .map_err(|why| RunError::Bind { address: admin.address, why })?,
             ),
@@ -209,6 +222,10 @@ impl Gateway {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
+    }
+
+    fn inventory(&self) -> admin::Inventory {
+        admin::Inventory { registry: self.registry.clone(), current: self.shown.subscribe() }
     }
 
     async fn reload_if_changed(&mut self) {
@@ -277,13 +294,15 @@ impl Gateway {
         self.workers.switch(generation.number);
         self.metrics.switch(meters, generation.number);
         self.listen(sockets);
-        let gone: Vec<SocketAddr> =
-            self.listening.keys().filter(|address| !new.iter().any(|l| l.address == **address)).copied().collect();
-        for address in gone {
-            if let Some(bound) = self.listening.remove(&address) {
+        let gone: Vec<ListenerKey> =
+            self.listening.keys().filter(|key| !new.iter().any(|l| l.key() == **key)).copied().collect();
+        for key in gone {
+            if let Some(bound) = self.listening.remove(&key) {
                 self.workers.unlisten(bound);
             }
         }
+        self.checks.follow(&generation.config, &self.registry);
+        self.shown.send_replace(generation.clone());
         self.current = generation;
         Ok(warnings)
     }
@@ -292,10 +311,10 @@ impl Gateway {
 /// Sockets for the listeners that are not bound yet.
 fn bind(
     listeners: &[Listener],
-    bound: &BTreeMap<SocketAddr, SocketAddr>,
+    bound: &BTreeMap<ListenerKey, SocketAddr>,
     count: usize,
 ) -> Result<Vec<(Listener, Vec<TcpListener>)>, RunError> {
-    let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.address));
+    let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.key()));
     new.map(|listener| match listen::bind(listener.address, count) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
         Err(why) => Err(RunError::Bind { address: listener.address, why }),
@@ -315,21 +334,6 @@ fn refused(error: &RunError, listeners: &[Listener]) -> Diagnostics {
         None => return crate::gateway::prepared::internal(error.to_string()),
     }
     diagnostics
-}
-
-/// What of a generation has metrics of its own.
-fn shape(generation: &Generation) -> Shape<'_> {
-    let scripts = |places: &[usize]| places.iter().map(|at| (*at, &*generation.places[*at].name)).collect();
-    let routes = generation.router.routes().iter().zip(&generation.chains).map(|(route, places)| RouteShape {
-        name: &route.name.value,
-        service: generation.config.service_of(route).map_or("", |service| &service.name.value),
-        scripts: scripts(places),
-    });
-    let unrouted = RouteShape { name: "", service: "", scripts: scripts(&generation.unrouted) };
-    Shape {
-        routes: routes.chain([unrouted]).collect(),
-        services: generation.config.services.iter().map(|service| &*service.name.value).collect(),
-    }
 }
 
 fn access_log(log: &Log, dev: bool, lost: Arc<AtomicU64>) -> Result<Option<AccessLog>, RunError> {

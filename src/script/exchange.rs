@@ -70,6 +70,8 @@ pub struct Client {
     pub ip: IpAddr,
     pub port: u16,
     pub tls: bool,
+    /// Of the client's certificate (RFC 4514), when it showed one that is valid.
+    pub subject: Option<Rc<str>>,
 }
 
 pub struct Request {

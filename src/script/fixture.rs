@@ -46,7 +46,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
         id: "test-id".into(),
         started: now,
         deadline: Cell::new(now + Duration::from_secs(5)),
-        client: Client { ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), port: 4711, tls: false },
+        client: Client { ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), port: 4711, tls: false, subject: None },
         route: RefCell::new("users".into()),
         request: RefCell::new(Request {
             method: Method::GET,
@@ -110,7 +110,7 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
 
 /// A worker's services, with the embedded store alone.
 pub fn services(outbound: Rc<dyn Outbound>) -> Services {
-    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker() }
+    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker(), trial: None }
 }
 
 fn store() -> WorkerStore {

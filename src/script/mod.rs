@@ -26,6 +26,7 @@ pub mod reference;
 pub mod reply;
 pub mod rhai;
 pub mod scope;
+pub mod trial;
 pub mod value;
 
 pub use account::Account;
@@ -35,6 +36,7 @@ pub use reply::Reply;
 pub use scope::{Instance, Scope, Services};
 pub use value::Value;
 
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use std::{any::Any, path::PathBuf, rc::Rc, sync::Arc};
 
@@ -44,14 +46,24 @@ pub enum Hook {
     OnLoad,
     OnRequest,
     Handle,
+    OnRequestChunk,
     OnResponse,
+    OnResponseChunk,
     OnError,
     OnLog,
 }
 
 impl Hook {
-    pub const ALL: [Hook; 6] =
-        [Hook::OnLoad, Hook::OnRequest, Hook::Handle, Hook::OnResponse, Hook::OnError, Hook::OnLog];
+    pub const ALL: [Hook; 8] = [
+        Hook::OnLoad,
+        Hook::OnRequest,
+        Hook::Handle,
+        Hook::OnRequestChunk,
+        Hook::OnResponse,
+        Hook::OnResponseChunk,
+        Hook::OnError,
+        Hook::OnLog,
+    ];
 
     /// The name of the function in the script.
     pub const fn name(self) -> &'static str {
@@ -59,7 +71,9 @@ impl Hook {
             Hook::OnLoad => "on_load",
             Hook::OnRequest => "on_request",
             Hook::Handle => "handle",
+            Hook::OnRequestChunk => "on_request_chunk",
             Hook::OnResponse => "on_response",
+            Hook::OnResponseChunk => "on_response_chunk",
             Hook::OnError => "on_error",
             Hook::OnLog => "on_log",
         }
@@ -71,6 +85,7 @@ impl Hook {
             Hook::OnLoad => &["config"],
             Hook::OnRequest | Hook::Handle => &["req", "ctx"],
             Hook::OnResponse => &["res", "ctx"],
+            Hook::OnRequestChunk | Hook::OnResponseChunk => &["chunk", "ctx"],
             Hook::OnError => &["err", "ctx"],
             Hook::OnLog => &["ctx"],
         }
@@ -96,6 +111,9 @@ impl Hooks {
         self.0 == 0
     }
 }
+
+/// How a hook on a piece of a body is put right; its head has left, so there is no replying any more.
+pub(crate) const NO_CHUNK: &str = "return nothing, or the string that takes the chunk's place";
 
 /// What a hook decided.
 #[derive(Debug)]
@@ -151,6 +169,12 @@ pub trait Program {
     /// A script without `on_load` has an empty state.
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>>;
 
+    /// Its functions named `test_…`, in their order: the cases of a test file.
+    fn cases(&self) -> Vec<trial::Case>;
+
+    /// Runs a case of a test file to its end, as `on_load` would run.
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>>;
+
     /// Runs one hook of an exchange to its end. Dropping the future cancels the script.
     fn call<'a>(
         &'a self,
@@ -158,6 +182,15 @@ pub trait Program {
         scope: Rc<Scope>,
         state: &'a State,
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>>;
+
+    /// Runs a hook on a piece of a body, or at its end on none. Gives what takes its place; `None`: it stays.
+    fn chunk<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+        chunk: Option<Bytes>,
+    ) -> LocalBoxFuture<'a, Result<Option<Bytes>, ScriptError>>;
 }
 
 /// An engine made for one worker and one generation.

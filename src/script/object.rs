@@ -9,6 +9,7 @@ use super::{
     host,
     list::{Kind, Type},
     outbound::{Answer, SharedAnswer},
+    trial::Tried,
     value::{Args, Value},
 };
 use crate::crypto::jwt::Verifier;
@@ -33,6 +34,10 @@ pub enum Object {
     /// `err` of `on_error`.
     Error(Rc<Failed>),
     Verifier(Rc<Verifier>),
+    IpList(Rc<host::ip::IpList>),
+    Schema(Rc<host::schema::Schema>),
+    /// What `test.plugin` gives.
+    Gateway(Rc<dyn Tried>),
     /// A host value without members, such as a key: only host functions look inside.
     Opaque(&'static str, Rc<dyn Any>),
 }
@@ -85,6 +90,9 @@ impl Object {
             Object::Reply(_) => &host::reply::KIND,
             Object::Error(_) => &host::context::ERROR,
             Object::Verifier(_) => &host::jwt::VERIFIER,
+            Object::IpList(_) => &host::ip::KIND,
+            Object::Schema(_) => &host::schema::KIND,
+            Object::Gateway(_) => &host::test::GATEWAY,
             Object::Opaque(..) => &host::OPAQUE,
         }
     }
@@ -105,6 +113,9 @@ impl Object {
             | Object::Reply(_)
             | Object::Error(_)
             | Object::Verifier(_)
+            | Object::IpList(_)
+            | Object::Schema(_)
+            | Object::Gateway(_)
             | Object::Opaque(..) => None,
         }
     }

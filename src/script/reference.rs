@@ -28,6 +28,14 @@ fn hook_doc(hook: Hook) -> (&'static str, &'static str) {
             "When the head of the response is here: from a backend, a reply or an error.",
             "Nothing, or a reply that replaces it.",
         ),
+        Hook::OnRequestChunk => (
+            "For each piece of the request's body on its way to the backend, and once more with nothing at its end. The body is not held: text comes as it arrives, never cut within a character.",
+            "Nothing to leave it, or the string that takes its place; an empty one drops it.",
+        ),
+        Hook::OnResponseChunk => (
+            "The same for the response's body on its way to the client: events, lines, tokens.",
+            "Nothing to leave it, or the string that takes its place; an empty one drops it.",
+        ),
         Hook::OnError => ("When the gateway itself failed.", "Nothing, or a reply."),
         Hook::OnLog => ("After the last byte.", "Nothing."),
     }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
 
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -13,6 +14,8 @@ pub struct Reply {
     pub body: Bytes,
     /// The detail of a problem+json, when the reply is one: its body is written when the id is known.
     pub problem: Option<String>,
+    /// More members of the problem (RFC 9457 §3.2), after those that every problem has.
+    pub members: Map<String, Value>,
 }
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -22,13 +25,13 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-strea
 
 impl Reply {
     pub fn empty(status: StatusCode) -> Reply {
-        Reply { status, headers: HeaderMap::new(), body: Bytes::new(), problem: None }
+        Reply { status, headers: HeaderMap::new(), body: Bytes::new(), problem: None, members: Map::new() }
     }
 
     pub fn with_body(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, content_type);
-        Reply { status, headers, body, problem: None }
+        Reply { status, headers, body, problem: None, members: Map::new() }
     }
 
     /// A problem (RFC 9457): `type` is about:blank, so `title` is the status' reason phrase.
@@ -47,9 +50,14 @@ impl Reply {
             None => self.body.clone(),
             Some(detail) => {
                 let title = self.status.canonical_reason().unwrap_or("Error");
-                let problem = serde_json::json!({
+                let mut problem = serde_json::json!({
                     "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail, "request_id": id,
                 });
+                if let Some(problem) = problem.as_object_mut() {
+                    for (name, value) in &self.members {
+                        problem.entry(name).or_insert_with(|| value.clone());
+                    }
+                }
                 Bytes::from(problem.to_string())
             }
         }

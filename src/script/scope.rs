@@ -3,9 +3,13 @@
 //! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
 //! gateway, so permissions are checked against it.
 
-use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound};
+use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
 use crate::store::WorkerStore;
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// One place that uses a script: a plugin named by a route, a service or globally, or a route script.
 #[derive(Debug)]
@@ -36,6 +40,18 @@ pub struct Services {
     /// `log` in `on_load` speaks on one worker only, though each runs it.
     pub first_worker: bool,
     pub caches: Caches,
+    /// Set while `gatewright test` tries the scripts.
+    pub trial: Option<Rc<dyn Trial>>,
+}
+
+impl Services {
+    /// The time of day, as far as scripts are concerned.
+    pub fn since_1970(&self) -> Duration {
+        match &self.trial {
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Some(trial) => trial.now(),
+        }
+    }
 }
 
 pub struct Scope {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -22,18 +23,26 @@ pub(super) struct UpstreamBody {
     decoder: BodyDecoder,
     /// Bytes that came with the head.
     first: Bytes,
+    /// Fields that came behind the body.
+    trailers: Option<HeaderMap>,
     reusable: bool,
 }
 
 impl UpstreamBody {
     pub fn new(exchange: Exchange, decoder: BodyDecoder, first: Bytes, reusable: bool) -> UpstreamBody {
-        UpstreamBody { exchange: Some(exchange), decoder, first, reusable }
+        UpstreamBody { exchange: Some(exchange), decoder, first, trailers: None, reusable }
+    }
+
+    /// One that is here already, with its trailers.
+    pub fn whole(decoder: BodyDecoder, first: Bytes, trailers: Option<HeaderMap>) -> UpstreamBody {
+        UpstreamBody { exchange: None, decoder, first, trailers, reusable: false }
     }
 
     /// The next bytes; none of them at the end.
     fn poll_data(
         exchange: &mut Exchange,
         decoder: &mut BodyDecoder,
+        trailers: &mut Option<HeaderMap>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Bytes, Ended), (Phase, Kind)>> {
         // A request body that breaks off now leaves the response as it is: the target decided to answer without it.
@@ -61,6 +70,7 @@ impl UpstreamBody {
                 .decode(&mut exchange.connection.input)
                 .map_err(|error| (Phase::Body, Kind::BadResponse(error)))?;
             if decoded.ended {
+                *trailers = decoded.trailers;
                 return Poll::Ready(Ok((decoded.data, Ended::Whole)));
             }
             if !decoded.data.is_empty() {
@@ -88,9 +98,9 @@ impl Body for UpstreamBody {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(exchange) = &mut this.exchange else {
-            return Poll::Ready(None);
+            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(fields))));
         };
-        let (data, ended) = match UpstreamBody::poll_data(exchange, &mut this.decoder, cx) {
+        let (data, ended) = match UpstreamBody::poll_data(exchange, &mut this.decoder, &mut this.trailers, cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(found)) => found,
             Poll::Ready(Err((phase, kind))) => {
@@ -105,13 +115,13 @@ impl Body for UpstreamBody {
             exchange.finish(this.reusable && ended == Ended::Whole);
         }
         if data.is_empty() {
-            return Poll::Ready(None);
+            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(fields))));
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_none() && self.first.is_empty()
+        self.exchange.is_none() && self.first.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,15 +1,19 @@
 //! The chunked coding (RFC 9112 §7.1), read strictly and written plainly.
 //!
-//! A pure machine over bytes: where the input is split makes no difference. Extensions and trailers are checked, counted
-//! and dropped (§7.1.1 and §7.1.2 allow both). Bare line feeds, spaces around sizes and oversized numbers are refused,
+//! A pure machine over bytes: where the input is split makes no difference. Extensions are checked, counted and dropped
+//! (§7.1.1), trailers are checked, counted and kept (§7.1.2). Bare line feeds, spaces around sizes and oversized numbers are refused,
 //! since parsers that disagree about them are how a response gets split in two.
 
 use std::io::Write;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// How many bytes of extensions and trailers a body may carry, all chunks together; hyper's limit.
 const MAX_OVERHEAD: usize = 16 * 1024;
+
+/// How many trailer fields a body may carry.
+const MAX_TRAILERS: usize = 64;
 
 /// What [`ChunkedDecoder::decode`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub enum BadChunk {
     DataEnd(u8),
     #[error("malformed trailer, at byte {0:#04x}")]
     Trailer(u8),
+    #[error("malformed trailers, or more than {MAX_TRAILERS}")]
+    Trailers,
     #[error("more than {MAX_OVERHEAD} bytes of chunk extensions and trailers")]
     Overhead,
 }
@@ -42,6 +48,8 @@ pub enum BadChunk {
 #[derive(Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
+    /// The trailer section, as it came.
+    trailers: Vec<u8>,
     overhead: usize,
 }
 
@@ -83,12 +91,40 @@ impl ChunkedDecoder {
                     self.state = if left == 0 { State::DataReturn } else { State::Data(left) };
                     return Ok(Piece::Data(input.split_to(here).freeze()));
                 }
-                state => self.state = self.step(state, input[used])?,
+                state => {
+                    self.state = self.step(state, input[used])?;
+                    if matches!(self.state, State::TrailerName | State::TrailerValue | State::TrailerLineFeed)
+                        || matches!(state, State::TrailerLineFeed)
+                    {
+                        self.trailers.push(input[used]);
+                    }
+                }
             }
             used += 1;
         }
         input.clear();
         Ok(Piece::More)
+    }
+
+    /// The trailer fields of a body that has ended.
+    ///
+    /// # Errors
+    /// There are more of them than a head may have fields.
+    pub fn take_trailers(&mut self) -> Result<Option<HeaderMap>, BadChunk> {
+        if self.trailers.is_empty() {
+            return Ok(None);
+        }
+        let mut section = std::mem::take(&mut self.trailers);
+        section.extend_from_slice(b"\r\n");
+        let mut lines = [httparse::EMPTY_HEADER; MAX_TRAILERS];
+        let parsed = httparse::parse_headers(&section, &mut lines).map_err(|_| BadChunk::Trailers)?;
+        let httparse::Status::Complete((_, lines)) = parsed else { return Err(BadChunk::Trailers) };
+        let mut fields = HeaderMap::with_capacity(lines.len());
+        for line in lines {
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| BadChunk::Trailers)?;
+            fields.append(name, HeaderValue::from_bytes(line.value).map_err(|_| BadChunk::Trailers)?);
+        }
+        Ok(Some(fields))
     }
 
     /// The state after one byte of framing.
@@ -172,6 +208,18 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Both of these.
 pub const CHUNK_END_AND_LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
+/// Writes the last chunk with trailer fields.
+pub fn write_trailers(out: &mut Vec<u8>, fields: &HeaderMap) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in fields {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
 
 /// Writes the line that stands before a chunk of `size` bytes. A chunk of 0 bytes would end the body: never ask for one.
 pub fn write_size(out: &mut Vec<u8>, size: usize) {

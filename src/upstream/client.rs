@@ -9,17 +9,18 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
-use super::connection::Connection;
+use super::connection::{Connection, Io};
 use super::error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 use super::framing::{BodyDecoder, Decoded, RequestFraming, keeps_alive};
 use super::head::{HeadReader, ResponseHead, write_request};
 use super::sender::{SendError, Sender, WaitsFor};
-use super::{Origin, Pool, Timeouts};
+use super::{Origin, Pool, Timeouts, http2};
 use crate::http::Body;
 
 /// No honest server sends more interim responses than this.
@@ -36,8 +37,26 @@ pub struct Request<'r> {
     pub host: Option<&'r HeaderValue>,
     /// Without hop-by-hop fields. `Host`, `Content-Length` and `Transfer-Encoding` are ignored and written anew.
     pub headers: &'r HeaderMap,
+    /// What to switch to. Only HTTP/1.1 can.
+    pub upgrade: Option<&'r mut Upgrade>,
     /// Taken when its bytes are; left in place, or put back, when a failure came before that.
     pub body: &'r mut Body,
+}
+
+/// A request to switch protocols (RFC 9110 §7.8), and what came of it.
+#[derive(Debug)]
+pub struct Upgrade {
+    pub protocol: HeaderValue,
+    /// There once the target has answered 101.
+    pub switched: Option<Switched>,
+}
+
+/// The connection to a target that has switched protocols. It is never used for HTTP again.
+#[derive(Debug)]
+pub struct Switched {
+    pub io: Io,
+    /// What came behind the 101.
+    pub first: Bytes,
 }
 
 /// An exchange in progress: what the wait for the head hands on to the response body.
@@ -85,7 +104,10 @@ impl Pool {
     /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
     /// connection.
     pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
-        let Request { origin, method, target, host, headers, body } = request;
+        if request.origin.is_http2() {
+            return Box::pin(http2::send(self, request, timeouts)).await;
+        }
+        let Request { origin, method, target, host, headers, mut upgrade, body } = request;
         let mut now = Instant::now();
         let mut connection = match self.take(origin, now) {
             Some(connection) => connection,
@@ -99,7 +121,8 @@ impl Pool {
         let mut head = std::mem::take(&mut connection.spare);
         head.clear();
         let host = host.unwrap_or(origin.host_header());
-        if let Err(reason) = write_request(&mut head, method, target, headers, host, framing) {
+        let protocol = upgrade.as_ref().map(|upgrade| &upgrade.protocol);
+        if let Err(reason) = write_request(&mut head, method, target, headers, host, framing, protocol) {
             return Err(UpstreamError {
                 origin: origin.clone(),
                 phase: Phase::Write,
@@ -112,7 +135,7 @@ impl Pool {
             Body::Empty => Body::Empty,
             // Both share the bytes, so the caller's stays whole.
             Body::Full(bytes) => Body::Full(bytes.clone()),
-            Body::Incoming(_) | Body::Streamed(_) => std::mem::take(body),
+            Body::Incoming(_) | Body::Trailed(_) | Body::Streamed(_) => std::mem::take(body),
         };
         let mut exchange = Exchange {
             pool: self.clone(),
@@ -126,7 +149,10 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let (phase, kind) = match exchange.answer(method).await {
+            let (phase, kind) = match exchange.answer(method, upgrade.is_some()).await {
+                Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Ok(exchange.switch(answer.head, upgrade.as_deref_mut()));
+                }
                 Ok(answer) => return Ok(exchange.respond(answer)),
                 Err(failure) => failure,
             };
@@ -148,16 +174,16 @@ impl Pool {
 
 impl Exchange {
     /// Waits for the head of the final response, and finds where its body ends.
-    async fn answer(&mut self, method: &Method) -> Result<Answer, (Phase, Kind)> {
+    async fn answer(&mut self, method: &Method, may_switch: bool) -> Result<Answer, (Phase, Kind)> {
         let bad = |error| (Phase::Head, Kind::BadResponse(error));
-        let head = self.head(method).await?;
+        let head = self.head(method, may_switch).await?;
         let mut decoder = BodyDecoder::of(method, &head).map_err(bad)?;
         let first = decoder.decode(&mut self.connection.input).map_err(bad)?;
         Ok(Answer { head, decoder, first })
     }
 
     /// Waits for the head of the final response, sending meanwhile.
-    async fn head(&mut self, method: &Method) -> Result<ResponseHead, (Phase, Kind)> {
+    async fn head(&mut self, method: &Method, may_switch: bool) -> Result<ResponseHead, (Phase, Kind)> {
         let mut reader = HeadReader::into_map(self.pool.spare_map());
         let mut interim = 0;
         let mut first = true;
@@ -170,7 +196,11 @@ impl Exchange {
                 let head =
                     reader.read(&mut self.connection.input).map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
                 if let Some(head) = head {
-                    if !head.status.is_informational() {
+                    // A 101 to a request that is still being sent switches in the middle of it.
+                    let switches = may_switch
+                        && head.status == StatusCode::SWITCHING_PROTOCOLS
+                        && matches!(self.sending, Sending::Done);
+                    if switches || !head.status.is_informational() {
                         return Poll::Ready(Ok(head));
                     }
                     interim += 1;
@@ -255,16 +285,37 @@ impl Exchange {
     fn respond(self, answer: Answer) -> Response<Body> {
         let Answer { head, decoder, first } = answer;
         let reusable = keeps_alive(&head);
-        let body = if first.ended {
-            self.finish(reusable);
-            Body::full(first.data)
-        } else {
-            let body = UpstreamBody::new(self, decoder, first.data, reusable);
-            Body::Streamed(Box::new(body))
+        let body = match first {
+            Decoded { data, ended: true, trailers: None } => {
+                self.finish(reusable);
+                Body::full(data)
+            }
+            Decoded { data, ended: true, trailers } => {
+                self.finish(reusable);
+                Body::Streamed(Box::new(UpstreamBody::whole(decoder, data, trailers)))
+            }
+            Decoded { data, ended: false, .. } => {
+                Body::Streamed(Box::new(UpstreamBody::new(self, decoder, data, reusable)))
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
+        response
+    }
+
+    /// Hands the connection over to the new protocol.
+    fn switch(self, head: ResponseHead, upgrade: Option<&mut Upgrade>) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        if let Some(upgrade) = upgrade {
+            if let Some(protocol) = response.headers().get(UPGRADE) {
+                upgrade.protocol = protocol.clone();
+            }
+            let Connection { io, input, .. } = self.connection;
+            upgrade.switched = Some(Switched { io, first: input.freeze() });
+        }
         response
     }
 
@@ -307,7 +358,6 @@ impl Exchange {
 }
 
 fn check_interim(head: &ResponseHead, method: &Method, count: usize) -> Result<(), BadResponse> {
-    // The gateway never asks for an upgrade; when it does, this is where it is granted.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(BadResponse::Switching);
     }

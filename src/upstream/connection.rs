@@ -5,21 +5,23 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::client::TlsStream;
 
 /// How much is read at once while a head is awaited, and while a body streams.
 const READ_HEAD: usize = 8 * 1024;
 const READ_BODY: usize = 64 * 1024;
 
-/// The transport. TLS becomes a second variant here, and its negotiated h2 another client beside this one.
+/// The transport.
 #[derive(Debug)]
 pub enum Io {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 #[derive(Debug)]
@@ -41,13 +43,19 @@ impl Connection {
 
     /// Whether an idle connection is open and silent. Bytes that nobody asked for, such as the rest of a response that
     /// was longer than it said, condemn it as much as a close.
-    pub fn is_quiet(&self) -> bool {
-        match &self.io {
+    pub fn is_quiet(&mut self) -> bool {
+        match &mut self.io {
             // Usually no system call: tokio knows that nothing came since the last read.
             Io::Tcp(stream) => matches!(
                 stream.try_read(&mut [0; 1]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock
             ),
+            // What rustls keeps to itself, such as the session tickets of TLS 1.3 (RFC 8446 §4.6.1), is taken in and no
+            // data; anything else that can be read, an alert or an end included, is ready.
+            Io::Tls(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut [0; 1])).is_pending()
+            }
         }
     }
 
@@ -69,6 +77,7 @@ impl Connection {
         // uninitialised memory.
         match &mut self.io {
             Io::Tcp(stream) => pin!(stream.read_buf(&mut self.input)).poll(cx),
+            Io::Tls(stream) => pin!(stream.read_buf(&mut self.input)).poll(cx),
         }
     }
 
@@ -86,10 +95,56 @@ impl Connection {
 impl Io {
     /// Writes from the slices in order, as much as the socket takes.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Io::Tcp(stream) = self;
-        match slices {
-            [one] => Pin::new(stream).poll_write(cx, one),
-            many => Pin::new(stream).poll_write_vectored(cx, many),
+        match (self, slices) {
+            (Io::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Io::Tcp(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
+            (Io::Tls(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
+        }
+    }
+
+    /// Ready once nothing that was written is held back: rustls may have taken more than the socket did.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Tcp(_) => Poll::Ready(Ok(())),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Io::poll_write(self.get_mut(), cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Io::poll_write(self.get_mut(), cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Io::poll_flush(self.get_mut(), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -46,6 +46,9 @@ pub enum Kind {
     /// No connection could be made.
     #[error("{0}")]
     Refused(#[source] io::Error),
+    /// The TLS handshake failed, as with a certificate that is not believed.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
     /// The connection broke.
     #[error("{0}")]
     Reset(#[source] io::Error),
@@ -99,7 +102,7 @@ impl UpstreamError {
     pub fn word(&self) -> &'static str {
         match &self.kind {
             Kind::Timeout => "timeout",
-            Kind::Unresolved(_) | Kind::Refused(_) => "connect",
+            Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_) => "connect",
             Kind::Reset(_) | Kind::Closed => "reset",
             Kind::BadResponse(_) => "bad_response",
             Kind::Client(_) | Kind::ClientStalled => "client",
@@ -113,6 +116,7 @@ impl UpstreamError {
             Kind::Timeout
             | Kind::Unresolved(_)
             | Kind::Refused(_)
+            | Kind::Tls(_)
             | Kind::Reset(_)
             | Kind::Closed
             | Kind::BadResponse(_) => Fault::Upstream,
@@ -126,9 +130,12 @@ impl UpstreamError {
     pub fn status(&self) -> StatusCode {
         match &self.kind {
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Unresolved(_) | Kind::Refused(_) | Kind::Reset(_) | Kind::Closed | Kind::BadResponse(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Kind::Unresolved(_)
+            | Kind::Refused(_)
+            | Kind::Tls(_)
+            | Kind::Reset(_)
+            | Kind::Closed
+            | Kind::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Kind::Client(error) => error.status(),
             Kind::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Kind::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -145,7 +152,7 @@ impl UpstreamError {
         }
         let unsent = !self.sent;
         match (&self.kind, self.phase) {
-            (Kind::Unresolved(_) | Kind::Refused(_), _) => true,
+            (Kind::Unresolved(_) | Kind::Refused(_) | Kind::Tls(_), _) => true,
             (Kind::Timeout, Phase::Resolve | Phase::Connect) => true,
             (Kind::Timeout, Phase::Write | Phase::Head | Phase::Body) => false,
             (
@@ -164,6 +171,7 @@ impl From<UpstreamError> for BodyError {
             Kind::Timeout => BodyError::UpstreamTimeout(Box::new(error)),
             Kind::Unresolved(_)
             | Kind::Refused(_)
+            | Kind::Tls(_)
             | Kind::Reset(_)
             | Kind::Closed
             | Kind::BadResponse(_)

@@ -5,12 +5,12 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::chunked::{ChunkedDecoder, Piece};
 use super::error::BadResponse;
 use super::head::ResponseHead;
-use crate::http::Body;
+use crate::http::{Body, trailers};
 
 /// How a request announces its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Decoded {
     /// All bytes of the body that were at hand; may be empty.
     pub data: Bytes,
     pub ended: bool,
+    /// Fields that came behind a chunked body, policed.
+    pub trailers: Option<HeaderMap>,
 }
 
 impl BodyDecoder {
@@ -78,10 +80,10 @@ impl BodyDecoder {
             BodyDecoder::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= here as u64;
-                Ok(Decoded { data: input.split_to(here).freeze(), ended: *left == 0 })
+                Ok(Decoded { data: input.split_to(here).freeze(), ended: *left == 0, trailers: None })
             }
             BodyDecoder::Chunked(decoder) => decode_chunks(decoder, input),
-            BodyDecoder::UntilClose => Ok(Decoded { data: input.split().freeze(), ended: false }),
+            BodyDecoder::UntilClose => Ok(Decoded { data: input.split().freeze(), ended: false, trailers: None }),
         }
     }
 
@@ -111,7 +113,11 @@ fn decode_chunks(decoder: &mut ChunkedDecoder, input: &mut BytesMut) -> Result<D
         }
     };
     let data = if joined.is_empty() { first } else { joined.freeze() };
-    Ok(Decoded { data, ended })
+    let mut trailers = if ended { decoder.take_trailers().map_err(BadResponse::Chunk)? } else { None };
+    if let Some(fields) = &mut trailers {
+        trailers::police(fields);
+    }
+    Ok(Decoded { data, ended, trailers: trailers.filter(|fields| !fields.is_empty()) })
 }
 
 /// One number of digits only, once. RFC 9110 §8.6 would let a repeated equal one pass.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::error::BadResponse;
@@ -113,6 +113,7 @@ pub fn write_request(
     headers: &HeaderMap,
     host: &HeaderValue,
     framing: RequestFraming,
+    upgrade: Option<&HeaderValue>,
 ) -> Result<(), &'static str> {
     // SECURITY: a space or line end here would start a second request of the caller's making.
     if target.is_empty() || !target.bytes().all(|byte| matches!(byte, 0x21..=0x7e | 0x80..)) {
@@ -128,6 +129,10 @@ pub fn write_request(
         if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != CONNECTION {
             write_field(out, name, value);
         }
+    }
+    if let Some(protocol) = upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        write_field(out, &UPGRADE, protocol);
     }
     match framing {
         RequestFraming::None => {}
@@ -226,13 +231,14 @@ mod tests {
         let host = HeaderValue::from_static("users:9001");
         let mut out = Vec::new();
         let framing = RequestFraming::Length(3);
-        write_request(&mut out, &Method::POST, "/a?b", &headers, &host, framing).unwrap();
+        write_request(&mut out, &Method::POST, "/a?b", &headers, &host, framing, None).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /a?b HTTP/1.1\r\nhost: users:9001\r\naccept: */*\r\ncontent-length: 3\r\n\r\n"
         );
         for target in ["", "/a b", "/a\r\nX: y", "/\0"] {
-            let written = write_request(&mut Vec::new(), &Method::GET, target, &headers, &host, RequestFraming::None);
+            let none = RequestFraming::None;
+            let written = write_request(&mut Vec::new(), &Method::GET, target, &headers, &host, none, None);
             let expected = "the request target holds a space or control character";
             assert_eq!(written, Err(expected), "{target:?}");
         }

@@ -1,11 +1,11 @@
-//! The HTTP/1.1 client towards targets, driven inside the task of the exchange that uses it.
+//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2 by hyper.
 //!
 //! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
 //! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`chunked`] are pure
-//! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker. This folder
-//! knows nothing of services, balancing or retries elsewhere; it does not speak TLS or HTTP/2 yet (see
-//! `connection::Io`), and it refuses to switch protocols.
+//! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker; [`http2`] shares
+//! its own between exchanges. This folder
+//! knows nothing of services, balancing or retries elsewhere.
 
 mod body;
 mod chunked;
@@ -14,15 +14,19 @@ mod connection;
 mod error;
 mod framing;
 mod head;
+mod http2;
+mod http2_body;
 mod origin;
 mod pool;
 mod sender;
+mod tls;
 
-pub use client::Request;
+pub use client::{Request, Switched, Upgrade};
 pub use connection::Timer;
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use origin::{BadOrigin, Origin};
 pub use pool::{Pool, PoolLimits};
+pub use tls::{BadTls, SystemRoots, Tls, TlsSettings};
 
 use std::time::Duration;
 

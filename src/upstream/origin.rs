@@ -1,4 +1,4 @@
-//! Where connections lead: scheme, host and port (an origin, RFC 9110 §4.3.1), and the key of the pool.
+//! Where connections lead, and how: host and port (an origin, RFC 9110 §4.3.1), TLS, version; the key of the pool.
 //!
 //! Parsed once, when the configuration is checked, and shared by the workers.
 
@@ -6,7 +6,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
+use rustls::pki_types::ServerName;
+
+use super::Tls;
 
 /// The origin of a target.
 #[derive(Clone, Debug)]
@@ -16,23 +19,19 @@ pub struct Origin {
     /// The address, when the host is one: nothing to resolve.
     address: Option<SocketAddr>,
     host_header: HeaderValue,
+    tls: Option<(Tls, ServerName<'static>)>,
+    http2: bool,
 }
 
-/// Why a URL does not name an origin that can be connected to.
+/// Why there can be no such origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadOrigin {
-    #[error("`{0}` has no scheme and host, such as http://127.0.0.1:9001")]
-    NotAbsolute(String),
-    #[error("the scheme `{0}` is not supported, only http")]
-    Scheme(String),
     #[error("`{0}` has no usable host")]
     Host(String),
-    #[error("`{0}` carries user information, which has no place in a target")]
-    UserInformation(String),
 }
 
 impl Origin {
-    /// A plain HTTP origin; IPv6 addresses with or without brackets.
+    /// A plain HTTP/1.1 origin; IPv6 addresses with or without brackets.
     pub fn new(host: &str, port: u16) -> Result<Origin, BadOrigin> {
         let bad = || BadOrigin::Host(host.to_owned());
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -52,21 +51,34 @@ impl Origin {
             port,
             address: address.map(|address| SocketAddr::new(address, port)),
             host_header: HeaderValue::from_str(&header).map_err(|_| bad())?,
+            tls: None,
+            http2: false,
         })
     }
 
-    /// The origin of an absolute URL; its path and query are not looked at.
-    pub fn from_uri(uri: &Uri) -> Result<Origin, BadOrigin> {
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(BadOrigin::NotAbsolute(uri.to_string()));
+    /// The same, spoken to over TLS.
+    ///
+    /// # Errors
+    /// The host is not one that a certificate can name.
+    pub fn with_tls(mut self, tls: Tls) -> Result<Origin, BadOrigin> {
+        let bad = |origin: &Origin| BadOrigin::Host(origin.host.to_string());
+        let name = match &tls.server_name {
+            Some(name) => name.clone(),
+            None => {
+                let bare = self.host.trim_matches(['[', ']']).to_owned();
+                ServerName::try_from(bare).map_err(|_| bad(&self))?
+            }
         };
-        if scheme != "http" {
-            return Err(BadOrigin::Scheme(scheme.to_owned()));
-        }
-        if authority.as_str().contains('@') {
-            return Err(BadOrigin::UserInformation(authority.host().to_owned()));
-        }
-        Origin::new(authority.host(), authority.port_u16().unwrap_or(80))
+        self.tls = Some((tls, name));
+        let header = if self.port == 443 { self.host.to_string() } else { format!("{}:{}", self.host, self.port) };
+        self.host_header = HeaderValue::from_str(&header).map_err(|_| bad(&self))?;
+        Ok(self)
+    }
+
+    /// The same, spoken to in HTTP/2: over TLS when it has TLS, else with prior knowledge (RFC 9113 §3.3).
+    pub fn with_http2(mut self) -> Origin {
+        self.http2 = true;
+        self
     }
 
     /// The host: a name in lower case, or an address, IPv6 in brackets.
@@ -82,6 +94,15 @@ impl Origin {
         self.address
     }
 
+    /// The TLS settings, and whom the certificate must name.
+    pub(super) fn tls(&self) -> Option<(&Tls, &ServerName<'static>)> {
+        self.tls.as_ref().map(|(tls, name)| (tls, name))
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
     /// What `Host` says to this origin, without the default port.
     pub fn host_header(&self) -> &HeaderValue {
         &self.host_header
@@ -90,7 +111,8 @@ impl Origin {
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Origin) -> bool {
-        self.port == other.port && self.host == other.host
+        // SECURITY: a connection made with other settings, or none, must never be taken for one of these.
+        self.port == other.port && self.host == other.host && self.http2 == other.http2 && self.tls == other.tls
     }
 }
 
@@ -98,6 +120,7 @@ impl Eq for Origin {}
 
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // What else tells them apart is compared, and need not be hashed for each request.
         self.host.hash(state);
         self.port.hash(state);
     }
@@ -112,29 +135,40 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::{SystemRoots, TlsSettings};
 
     #[test]
-    fn urls_name_origins() {
-        for (url, expected) in [
-            ("http://Users.internal/x", "users.internal:80 host users.internal"),
-            ("http://127.0.0.1:9001", "127.0.0.1:9001 host 127.0.0.1:9001"),
-            ("http://[::1]:9001", "[::1]:9001 host [::1]:9001"),
+    fn hosts_are_names_or_addresses() {
+        for (host, port, expected) in [
+            ("Users.internal", 80, "users.internal:80 host users.internal"),
+            ("127.0.0.1", 9001, "127.0.0.1:9001 host 127.0.0.1:9001"),
+            ("::1", 9001, "[::1]:9001 host [::1]:9001"),
         ] {
-            let origin = Origin::from_uri(&url.parse().unwrap()).unwrap();
+            let origin = Origin::new(host, port).unwrap();
             let header = origin.host_header().to_str().unwrap();
             assert_eq!(format!("{origin} host {header}"), expected);
-        }
-        for (url, expected) in [
-            ("/x", "`/x` has no scheme and host, such as http://127.0.0.1:9001"),
-            ("https://a", "the scheme `https` is not supported, only http"),
-            ("http://u:p@a", "`a` carries user information, which has no place in a target"),
-        ] {
-            let error = Origin::from_uri(&url.parse().unwrap()).unwrap_err();
-            assert_eq!(error.to_string(), expected);
         }
         for host in ["", "a b", "a/b", "[::1"] {
             let error = Origin::new(host, 80).unwrap_err();
             assert_eq!(error.to_string(), format!("`{host}` has no usable host"));
         }
+    }
+
+    #[test]
+    fn other_settings_make_another_origin() {
+        let settings = |name: &str| TlsSettings {
+            ca: None,
+            verify: false,
+            server_name: Some(name.to_owned()),
+            client: None,
+            http2: false,
+        };
+        let plain = || Origin::new("users", 443).unwrap();
+        let over = |name| plain().with_tls(Tls::new(settings(name), &SystemRoots::default()).unwrap()).unwrap();
+        assert_eq!(over("a"), over("a"));
+        assert_ne!(over("a"), over("b"));
+        assert_ne!(over("a"), plain());
+        assert_ne!(plain(), plain().with_http2());
+        assert_eq!(over("a").host_header(), "users");
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Io};
 use super::error::{Kind, Phase, UpstreamError};
+use super::http2::Multiplexer;
 use super::{Origin, Timeouts};
 
 /// How many connections rest, and for how long.
@@ -48,6 +49,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Shared {
     limits: PoolLimits,
+    multiplexer: Multiplexer,
     idle: RefCell<HashMap<Arc<Origin>, Vec<Idle>, ahash::RandomState>>,
     spare_maps: RefCell<Vec<HeaderMap>>,
     /// When a connection was last taken or looked for: near enough to tell how long one has rested, and a look at the clock
@@ -71,6 +73,7 @@ impl Pool {
     pub fn new(limits: PoolLimits) -> Pool {
         let shared = Shared {
             limits,
+            multiplexer: Multiplexer::default(),
             idle: RefCell::default(),
             spare_maps: RefCell::default(),
             clock: Cell::new(Instant::now()),
@@ -85,9 +88,9 @@ impl Pool {
 
     #[cfg(test)]
     pub(super) fn idle_and_quiet(&self) -> usize {
-        let idle = self.shared.idle.borrow();
-        let resting = idle.values().flatten();
-        resting.filter(|idle| idle.connection.is_quiet()).count()
+        let mut idle = self.shared.idle.borrow_mut();
+        let resting = idle.values_mut().flatten();
+        resting.filter_map(|idle| idle.connection.is_quiet().then_some(())).count()
     }
 
     /// Closes connections that are too old or were closed by the target, and forgets origins without any.
@@ -98,8 +101,9 @@ impl Pool {
     pub fn sweep(&self) {
         let now = Instant::now();
         self.shared.clock.set(now);
+        self.shared.multiplexer.sweep(self.shared.limits.idle_timeout, now);
         self.shared.idle.borrow_mut().retain(|_, resting| {
-            resting.retain(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
+            resting.retain_mut(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
             !resting.is_empty()
         });
     }
@@ -112,7 +116,7 @@ impl Pool {
         if resting.is_empty() {
             return None;
         }
-        while let Some(last) = resting.pop() {
+        while let Some(mut last) = resting.pop() {
             if self.has_expired(&last, now) {
                 // All below it are older still.
                 resting.clear();
@@ -143,6 +147,11 @@ impl Pool {
         resting.push(idle);
     }
 
+    /// The connections that speak HTTP/2.
+    pub(super) fn multiplexer(&self) -> &Multiplexer {
+        &self.shared.multiplexer
+    }
+
     /// An empty map for the headers of a response.
     pub(super) fn spare_map(&self) -> HeaderMap {
         self.shared.spare_maps.borrow_mut().pop().unwrap_or_default()
@@ -166,6 +175,11 @@ impl Pool {
     /// A new connection. The addresses of a name are tried in the resolver's order (RFC 6724), each for its part of the
     /// time that is left, so that one silent address doesn't use it all.
     pub(super) async fn connect(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Connection, UpstreamError> {
+        self.open(origin, timeouts).await.map(Connection::new)
+    }
+
+    /// The socket of a new connection, its TLS handshake done.
+    pub(super) async fn open(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Io, UpstreamError> {
         let failed =
             |phase, kind| UpstreamError { origin: origin.clone(), phase, kind, sent: false, body_consumed: false };
         let started = Instant::now();
@@ -196,7 +210,14 @@ impl Pool {
                     // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
                     // say so makes a connection slow, not wrong.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Connection::new(Io::Tcp(stream)));
+                    let Some((tls, name)) = origin.tls() else {
+                        return Ok(Io::Tcp(stream));
+                    };
+                    match timeout_at(limit, tls.connect(name, stream)).await {
+                        Err(_) => last = Kind::Timeout,
+                        Ok(Err(error)) => last = Kind::Tls(error),
+                        Ok(Ok(stream)) => return Ok(Io::Tls(Box::new(stream))),
+                    }
                 }
             }
         }

@@ -10,9 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body as _;
 
-use super::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size};
+use super::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size, write_trailers};
 use super::connection::Io;
 use super::framing::RequestFraming;
 use crate::http::{Body, BodyError};
@@ -48,12 +49,16 @@ pub struct Sender {
     tail: &'static [u8],
     written: usize,
 
+    /// Fields that go behind a chunked body.
+    trailers: Option<HeaderMap>,
     body: Body,
     framing: RequestFraming,
     /// Whether `gathered` holds the end of the request.
     complete: bool,
     /// Whether something was gathered and then given up for more.
     forgotten: bool,
+    /// Whether something was written that TLS may still hold.
+    held_back: bool,
     /// Whether the body has given a byte.
     touched: bool,
     pub sent: bool,
@@ -70,10 +75,12 @@ impl Sender {
             piece: Bytes::new(),
             tail: b"",
             written: 0,
+            trailers: None,
             body,
             framing,
             complete: matches!(framing, RequestFraming::None | RequestFraming::Length(0)),
             forgotten: false,
+            held_back: false,
             touched: false,
             sent: false,
             waits_for: WaitsFor::Nothing,
@@ -88,8 +95,10 @@ impl Sender {
             while !self.complete && self.piece.is_empty() && self.gathered.len() < GATHER {
                 match Pin::new(&mut self.body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        if let Ok(data) = frame.into_data() {
-                            self.gather(data)?;
+                        match frame.into_data() {
+                            Ok(data) => self.gather(data)?,
+                            // They come last; where a length was announced there is no place for them.
+                            Err(frame) => self.trailers = frame.into_trailers().ok(),
                         }
                     }
                     Poll::Ready(Some(Err(error))) => {
@@ -110,8 +119,14 @@ impl Sender {
                     return Poll::Ready(Err(SendError::Socket(error)));
                 }
                 self.written += count;
+                self.held_back = true;
                 self.sent = true;
                 self.progressed = true;
+            }
+            if self.held_back {
+                self.waits_for = WaitsFor::Socket;
+                ready!(io.poll_flush(cx)).map_err(SendError::Socket)?;
+                self.held_back = false;
             }
             if self.complete {
                 self.waits_for = WaitsFor::Nothing;
@@ -131,6 +146,7 @@ impl Sender {
             return false;
         }
         self.written = 0;
+        self.held_back = false;
         self.sent = false;
         true
     }
@@ -200,7 +216,10 @@ impl Sender {
                 if self.written > 0 && self.unwritten() == 0 {
                     self.forget();
                 }
-                self.gathered.extend_from_slice(LAST_CHUNK);
+                match &self.trailers {
+                    Some(fields) => write_trailers(&mut self.gathered, fields),
+                    None => self.gathered.extend_from_slice(LAST_CHUNK),
+                }
             }
             RequestFraming::Chunked => self.tail = CHUNK_END_AND_LAST_CHUNK,
         }

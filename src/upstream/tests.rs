@@ -159,8 +159,15 @@ async fn send_within(
     timeouts: Timeouts,
 ) -> Result<Response<Body>, UpstreamError> {
     let (headers, host) = (HeaderMap::new(), HeaderValue::from_static("t"));
-    let request =
-        Request { origin: &target.origin, method: &method, target: "/x", host: Some(&host), headers: &headers, body };
+    let request = Request {
+        origin: &target.origin,
+        method: &method,
+        target: "/x",
+        host: Some(&host),
+        headers: &headers,
+        upgrade: None,
+        body,
+    };
     pool.send(request, &timeouts).await
 }
 

@@ -5,10 +5,19 @@
 
 mod support;
 
+mod access;
 mod access_log;
 mod architecture;
+mod balancing;
+mod bounds;
+mod breaker;
 mod cli;
+mod compression;
+mod connections;
 mod dashboards;
+mod examples;
+mod health;
+mod http2;
 mod jwt_auth;
 mod limits;
 mod metrics;
@@ -18,6 +27,12 @@ mod rate_limit;
 mod readme;
 mod reload;
 mod routing;
+mod streams;
+mod tls;
 mod traces;
+mod traffic;
 mod transform;
 mod twins;
+mod unit_tests;
+mod upstream_protocols;
+mod validation;

@@ -1,19 +1,40 @@
 //! The sections and their keys, in the order of the reference.
 
-use super::{Section, key, kong, refused, without};
+mod health;
+
+use super::{Section, key, kong};
+pub use health::*;
 
 pub const SECTIONS: &[&Section] = &[
     &FILE,
     &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
     &ADMIN,
     &ACCESS_LOG,
     &LIMITS,
+    &COMPRESSION,
     &SERVICE,
+    &SERVICE_TLS,
     &TARGET,
+    &HEALTH,
+    &PASSIVE,
+    &BREAKER,
     &ROUTE,
+    &REDIRECT,
+    &REPLY,
+    &SPLIT,
+    &HEADER_CHANGES,
+    &FAULT,
     &PLUGIN,
     &UPSTREAM,
     &UPSTREAM_TARGET,
+    &KONG_HEALTH,
+    &KONG_ACTIVE,
+    &KONG_PASSIVE,
+    &KONG_HEALTHY,
+    &KONG_UNHEALTHY,
     &DEV,
     &TRY,
 ];
@@ -33,6 +54,7 @@ pub const FILE: Section = Section {
         key("trusted_proxies", "list of networks", "[]", "whose `X-Forwarded-For` is believed"),
         key("identity_headers", "list of header names", "[x-user-id, x-user-email]", "removed from every request of a client, in any spelling"),
         key("limits", "limits", "", "what a request or script may use"),
+        key("compression", "`on`, `off` or compression", "off", "compress answers for clients that accept it"),
         key("services", "list of services", "[]", "the backends"),
         key("routes", "list of routes", "[]", "routes that name their service, or have none and are answered by a script"),
         key("plugins", "list of plugins", "[]", "plugins on every route, or on the `service` or `route` that they name"),
@@ -51,7 +73,48 @@ pub const LISTENER: Section = Section {
     keys: &[
         key("address", "IP address and port", "", "required; IPv6 as `[::1]:8080`; port 0 takes a free one"),
         key("name", "string", "", "for the `listeners` of a route"),
-        refused("tls", "TLS listeners do not exist yet, and plain text must not stand in for them"),
+        key("tls", "tls", "", "makes it a listener for https, with HTTP/2"),
+        key("https_redirect", "boolean", "false", "answers every request with 308 to the same URL on the first listener with `tls`"),
+        key("proxy_protocol", "boolean", "false", "each connection begins with a PROXY header (v1 or v2), from which the client's address is taken; connections that have none, or don't come from `trusted_proxies`, are closed"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const TLS: Section = Section {
+    name: "tls",
+    at: "listen[].tls",
+    doc: "Certificates are read again when their files change, and no connection ends for it. Paths are relative to this file.",
+    keys: &[
+        key("cert", "file", "", "PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "PEM: the certificate's private key"),
+        key("certificates", "list of certificates", "[]", "several, chosen by the host that the client names; the first is for all others"),
+        key("min_version", "`1.2` or `1.3`", "1.2", "the oldest version that is spoken"),
+        key("client_auth", "client certificates", "", "asks clients for a certificate (mTLS); scripts read `ctx.client.subject`"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CERTIFICATE: Section = Section {
+    name: "a certificate",
+    at: "listen[].tls.certificates[]",
+    doc: "It serves the names that it holds itself; an exact name goes before `*.example.com`.",
+    keys: &[
+        key("cert", "file", "", "required; PEM: the certificate, then those between it and its authority"),
+        key("key", "file", "", "required; PEM: its private key"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const CLIENT_AUTH: Section = Section {
+    name: "client certificates",
+    at: "listen[].tls.client_auth",
+    doc: "Which certificates clients may show.",
+    keys: &[
+        key("ca", "file", "", "required; PEM: the authorities that issue them"),
+        key("mode", "`require` or `optional`", "require", "whether a client without one is turned away; one that is not valid always is"),
     ],
     kong: &[],
 };
@@ -90,8 +153,23 @@ pub const LIMITS: Section = Section {
         key("max_header_bytes", "size", "64KiB", "a request's line and headers together; above: 431"),
         key("max_header_count", "number", "100", "a request's header lines; above: 431"),
         key("max_body_size", "size", "8MiB", "a body that a script reads; bodies that stream are not limited"),
+        key("max_connections", "number", "50000", "open connections of clients, in the whole process; further ones are closed at once"),
+        key("max_connections_per_ip", "number", "", "open connections of one client (of IPv6, of one /64); `trusted_proxies` are not counted; no limit when it is left out"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const COMPRESSION: Section = Section {
+    name: "compression",
+    at: "compression",
+    doc: "Which answers are compressed. Never those that are encoded already, event streams, gRPC, or `no-transform`.",
+    keys: &[
+        key("codings", "list", "[zstd, br, gzip]", "the first that a client likes best is used"),
+        key("min_length", "size", "1KiB", "shorter bodies are sent as they are"),
+        key("types", "list of content types", "text, JSON, XML, JavaScript, SVG", "`text/*` for all below it"),
     ],
     kong: &[],
 };
@@ -105,7 +183,8 @@ pub const SERVICE: Section = Section {
         key("name", "string", "`service-1`, …", "unique"),
         key("url", "URL", "", "`http://host:port/path`; the path goes before the request's"),
         key("targets", "list of targets", "", "instead of `url`: several, by weight"),
-        key("protocol", "`http` or `https`", "http", "with `host`"),
+        key("protocol", "`http`, `https`, `h2c` or `h2`", "http", "`h2c` and `h2` are HTTP/2, plain and over TLS; Kong's `grpc` and `grpcs` are the same two"),
+        key("tls", "TLS", "", "how `https` and `h2` are verified"),
         key("host", "name or address", "", "instead of `url`; may name an upstream"),
         key("port", "number", "80", "with `host`; 443 for https"),
         key("path", "path", "", "goes before the request's path"),
@@ -118,11 +197,29 @@ pub const SERVICE: Section = Section {
         key("enabled", "boolean", "true", "false takes its routes out"),
         key("routes", "list of routes", "[]", "the routes of this service"),
         key("plugins", "list of plugins", "[]", "plugins on all its routes"),
-        without("health", "health checks are not there yet"),
-        without("circuit_breaker", "circuit breakers are not there yet"),
-        without("balance", "targets take turns by weight for now"),
+        key("retry_on", "list", "[connect, reset]", "what is tried again: `reset`, and statuses such as 503; a connection that fails always is"),
+        key("balance", "`round_robin`, `least_requests` or `hash`", "round_robin", "how one of several targets is chosen"),
+        key("hash_on", "`ip`, `path`, `header:NAME` or `cookie:NAME`", "ip", "with `balance: hash`; a request without it takes its turn"),
+        key("slow_start", "duration", "", "how long a target that has come back is given less than its share"),
+        key("health", "health, or `off`", "", "health checks; without them real requests tell which targets are up"),
+        key("circuit_breaker", "circuit breaker, or `off`", "{}", "when the service is left alone for a while"),
     ],
     kong: kong::SERVICE,
+};
+
+#[rustfmt::skip]
+pub const SERVICE_TLS: Section = Section {
+    name: "the TLS of a service",
+    at: "services[].tls",
+    doc: "How connections over TLS to its targets are made. Files are PEM, relative to this one.",
+    keys: &[
+        key("ca", "file", "the system's", "the authorities that certificates are verified by"),
+        key("verify", "boolean", "true", "false takes any certificate, with a warning"),
+        key("server_name", "name", "the target's host", "the name to ask for (SNI) and to verify"),
+        key("client_cert", "file", "", "the certificate chain to show; with `client_key`"),
+        key("client_key", "file", "", "its private key"),
+    ],
+    kong: &[],
 };
 
 #[rustfmt::skip]
@@ -133,6 +230,7 @@ pub const TARGET: Section = Section {
     keys: &[
         key("url", "URL", "", "required: `http://host:port/path`"),
         key("weight", "number", "1", "its share of the requests, 0 to 65535; 0 takes it out"),
+        key("backup", "boolean", "false", "used only while no other target is up"),
     ],
     kong: kong::TARGET,
 };
@@ -157,8 +255,78 @@ pub const ROUTE: Section = Section {
         key("priority", "number", "0", "the higher matches first, before all other rules"),
         key("regex_priority", "number", "0", "between two regex paths the higher matches first"),
         key("plugins", "list of plugins", "[]", "plugins on this route"),
+        key("redirect", "URL, or redirect", "", "answer with a redirect: `https://example.com{path}{query}`"),
+        key("reply", "reply", "", "answer with a fixed response"),
+        key("split", "list of parts", "[]", "share the requests between services, by weight: a canary"),
+        key("rewrite", "path", "", "the path to ask the service for: `/v2{rest}`, `/users/{id}`"),
+        key("request_headers", "header changes", "", "on the request to the service, after the plugins"),
+        key("response_headers", "header changes", "", "on the service's response, before the plugins"),
+        key("fault", "fault", "", "failures made on purpose, for tests"),
     ],
     kong: kong::ROUTE,
+};
+
+#[rustfmt::skip]
+pub const REDIRECT: Section = Section {
+    name: "a redirect",
+    at: "routes[].redirect",
+    doc: "An answer that sends the client elsewhere. `to` may hold `{path}`, `{rest}` (what the route's path left), `{query}`, `{host}` and the path's parameters.",
+    keys: &[
+        key("to", "URL", "", "required; a path, or a URL with its scheme"),
+        key("status", "301, 302, 303, 307 or 308", "308", "308 keeps the method, for ever"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const REPLY: Section = Section {
+    name: "a reply",
+    at: "routes[].reply",
+    doc: "A fixed response.",
+    keys: &[
+        key("status", "number", "200", ""),
+        key("headers", "mapping", "{}", "name: value"),
+        key("body", "string", "", "`text/plain` unless the headers say otherwise"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const SPLIT: Section = Section {
+    name: "a part of a split",
+    at: "routes[].split[]",
+    doc: "One of the services that share a route.",
+    keys: &[
+        key("service", "name", "", "required"),
+        key("weight", "number", "1", "its share of the requests, 0 to 65535"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const HEADER_CHANGES: Section = Section {
+    name: "header changes",
+    at: "routes[].request_headers, routes[].response_headers",
+    doc: "Removed first, then set, then added.",
+    keys: &[
+        key("remove", "list of header names", "[]", ""),
+        key("set", "mapping", "{}", "name: value; takes the place of what is there"),
+        key("add", "mapping", "{}", "name: value; beside what is there"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const FAULT: Section = Section {
+    name: "a fault",
+    at: "routes[].fault",
+    doc: "For tests of clients. At least one of `delay` and `abort`.",
+    keys: &[
+        key("percent", "number", "100", "how many of the requests"),
+        key("delay", "duration", "", "wait before going on"),
+        key("abort", "number", "", "answer with this status, 400 to 599"),
+    ],
+    kong: &[],
 };
 
 #[rustfmt::skip]
@@ -187,6 +355,11 @@ pub const UPSTREAM: Section = Section {
     keys: &[
         key("name", "string", "", "required; what a service's `host` names"),
         key("targets", "list of upstream targets", "[]", ""),
+        key("algorithm", "string", "round-robin", "`round-robin`, `least-connections` or `consistent-hashing`"),
+        key("hash_on", "string", "", "`ip`, `path`, `header` or `cookie`"),
+        key("hash_on_header", "header name", "", "with `hash_on: header`"),
+        key("hash_on_cookie", "name", "", "with `hash_on: cookie`"),
+        key("healthchecks", "health checks of Kong", "", ""),
     ],
     kong: kong::UPSTREAM,
 };

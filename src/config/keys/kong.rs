@@ -6,9 +6,8 @@
 use super::{Key, harmless, refused, without};
 
 const NO_CONSUMERS: &str = "there are no consumers; use a plugin such as `jwt-auth` or `api-key`";
-const NO_HEALTH: &str = "health checks are not there yet";
 const BY_WEIGHT: &str = "targets take turns by weight";
-const NO_UPSTREAM_TLS: &str = "TLS to backends is not there yet";
+const UPSTREAM_TLS: &str = "write `tls: {ca: file.pem, client_cert: …}` for the service";
 const NO_TLS: &str = "TLS is not there yet";
 
 #[rustfmt::skip]
@@ -48,11 +47,11 @@ pub const SERVICE: &[Key] = &[
     harmless("tags"),
     harmless("created_at"),
     harmless("updated_at"),
-    without("ca_certificates", NO_UPSTREAM_TLS),
-    without("client_certificate", NO_UPSTREAM_TLS),
-    without("tls_verify", NO_UPSTREAM_TLS),
-    without("tls_verify_depth", NO_UPSTREAM_TLS),
-    without("tls_sans", NO_UPSTREAM_TLS),
+    without("ca_certificates", UPSTREAM_TLS),
+    without("client_certificate", UPSTREAM_TLS),
+    without("tls_verify", UPSTREAM_TLS),
+    without("tls_verify_depth", UPSTREAM_TLS),
+    without("tls_sans", UPSTREAM_TLS),
 ];
 
 #[rustfmt::skip]
@@ -100,21 +99,15 @@ pub const UPSTREAM: &[Key] = &[
     harmless("created_at"),
     harmless("updated_at"),
     harmless("slots"),
-    // Its default, round-robin, is what happens; others are told apart by the decoder.
-    harmless("algorithm"),
-    harmless("hash_on"),
     harmless("hash_fallback"),
     harmless("hash_on_cookie_path"),
-    without("hash_on_header", BY_WEIGHT),
     without("hash_fallback_header", BY_WEIGHT),
-    without("hash_on_cookie", BY_WEIGHT),
     without("hash_on_query_arg", BY_WEIGHT),
     without("hash_fallback_query_arg", BY_WEIGHT),
     without("hash_on_uri_capture", BY_WEIGHT),
     without("hash_fallback_uri_capture", BY_WEIGHT),
-    without("healthchecks", NO_HEALTH),
     without("host_header", "the `Host` is the target's, or the client's with `preserve_host`"),
-    without("client_certificate", NO_UPSTREAM_TLS),
+    without("client_certificate", UPSTREAM_TLS),
     harmless("use_srv_name"),
     harmless("sticky_sessions_cookie"),
     harmless("sticky_sessions_cookie_path"),

@@ -31,7 +31,7 @@ fn every_key_is_decoded() {
     assert_eq!(format!("{:?}", config.identity_headers), "[\"x-user-id\", \"x-tenant\"]");
     assert_eq!(
         format!("{:?}", config.limits),
-        "Limits { max_header_bytes: 32768, max_header_count: 50, max_body_size: 1000000, script_cpu: 20ms, script_memory: 33554432 }"
+        "Limits { max_header_bytes: 32768, max_header_count: 50, max_body_size: 1000000, max_connections: 50000, max_connections_per_ip: None, script_cpu: 20ms, script_memory: 33554432 }"
     );
 
     let services: Vec<_> = config

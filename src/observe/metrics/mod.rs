@@ -19,7 +19,8 @@ use std::{
 };
 
 /// Hooks that have their own series, by position.
-pub const HOOKS: [&str; 6] = ["on_load", "on_request", "handle", "on_response", "on_error", "on_log"];
+pub const HOOKS: [&str; 8] =
+    ["on_load", "on_request", "handle", "on_request_chunk", "on_response", "on_response_chunk", "on_error", "on_log"];
 /// Why a try at a target failed, as the log calls it.
 pub const ERRORS: [&str; 6] = ["timeout", "connect", "reset", "bad_response", "client", "bad_request"];
 

@@ -79,7 +79,7 @@ pub static KIND: Kind = Kind {
         Property {
             name: "client",
             ty: Type::Object("client"),
-            doc: "Who sent the request: `ip`, `port`, `tls`.",
+            doc: "Who sent the request: `ip`, `port`, `tls`, `subject`.",
             get: |args| super::part(args, Object::Client),
             set: None,
         },
@@ -118,6 +118,16 @@ pub static CLIENT: Kind = Kind {
             ty: Type::Bool,
             doc: "Whether the connection is encrypted.",
             get: |args| Ok(exchange(args)?.client.tls.into()),
+            set: None,
+        },
+        Property {
+            name: "subject",
+            ty: Type::Maybe(&Type::String),
+            doc: "The subject of the client's certificate (RFC 4514), such as `CN=till-1,O=Shop`; nothing without one.",
+            get: |args| {
+                let subject = &exchange(args)?.client.subject;
+                Ok(subject.as_ref().map_or(Value::Nil, |subject| subject.to_string().into()))
+            },
             set: None,
         },
     ],

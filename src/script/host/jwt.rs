@@ -14,10 +14,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::{
-    rc::Rc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::rc::Rc;
 
 const TOKEN: Param = Param::optional("token", Type::String, "in the compact form, without `Bearer`");
 const SECRET: Param = Param::optional("secret", Type::Bytes, "the secret of HS256, HS384 and HS512");
@@ -118,7 +115,7 @@ pub static VERIFIER: Kind = Kind {
         doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`.",
         lua: r#"local got = ctx.state.verifier:verify(token)"#,
         rhai: r#"let got = ctx.state.verifier.verify(token);"#,
-        run: |_, args| verify_by(&args).into(),
+        run: |scope, args| verify_by(scope, &args).into(),
     }],
     index: None,
 };
@@ -148,18 +145,18 @@ fn verify_with(scope: &Scope, args: &Args) -> Result<Value, Raise> {
         return Err(Raise::error("argument 2 (options) is missing"));
     }
     let verifier = scope.services.caches.verifiers.get_or_make(&format!("{options:?}"), || verifier(options))?;
-    Ok(told(&verifier, args.get(0)))
+    Ok(told(scope, &verifier, args.get(0)))
 }
 
-fn verify_by(args: &Args) -> Result<Value, Raise> {
+fn verify_by(scope: &Scope, args: &Args) -> Result<Value, Raise> {
     match args.object()? {
-        Object::Verifier(verifier) => Ok(told(verifier, args.get(1))),
+        Object::Verifier(verifier) => Ok(told(scope, verifier, args.get(1))),
         other => Err(Raise::error(format!("expected a verifier, got {}", other.kind().name))),
     }
 }
 
-fn told(verifier: &Verifier, token: &Value) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+fn told(scope: &Scope, verifier: &Verifier, token: &Value) -> Value {
+    let now = scope.services.since_1970().as_secs();
     let record = |ok: bool, claims: Value, error: Value, message: Value| {
         let entries = [("claims", claims), ("error", error), ("message", message), ("ok", ok.into())];
         Value::Map(entries.map(|(name, value)| (name.to_owned(), value)).into())

@@ -10,6 +10,7 @@ pub mod crypto;
 pub mod env;
 pub mod headers;
 pub mod http;
+pub mod ip;
 pub mod json;
 pub mod jwt;
 pub mod kv;
@@ -21,6 +22,8 @@ pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod schema;
+pub mod test;
 pub mod time;
 pub mod url;
 pub mod uuid;
@@ -44,11 +47,14 @@ pub static MODULES: &[&Module] = &[
     &base64::MODULE,
     &url::MODULE,
     &crypto::MODULE,
+    &ip::MODULE,
+    &schema::MODULE,
     &time::MODULE,
     &regex::MODULE,
     &log::MODULE,
     &env::MODULE,
     &uuid::MODULE,
+    &test::MODULE,
 ];
 
 pub static KINDS: &[&Kind] = &[
@@ -66,6 +72,9 @@ pub static KINDS: &[&Kind] = &[
     &http::RESULT_HEADERS,
     &reply::KIND,
     &jwt::VERIFIER,
+    &ip::KIND,
+    &schema::KIND,
+    &test::GATEWAY,
     &OPAQUE,
 ];
 

@@ -77,7 +77,16 @@ pub static MODULE: Module = Module {
         },
         Function {
             name: "error",
-            params: &[STATUS, Param::required("detail", Type::String, "one line for the client"), HEADERS],
+            params: &[
+                STATUS,
+                Param::required("detail", Type::String, "one line for the client"),
+                HEADERS,
+                Param::optional(
+                    "members",
+                    Type::Json,
+                    "more members of the problem, such as `errors`; none of the gateway's own is replaced",
+                ),
+            ],
             variadic: false,
             returns: Type::Object("reply"),
             doc: "A problem (RFC 9457, `application/problem+json`) with the request id.",
@@ -114,7 +123,12 @@ fn empty(args: &Args) -> Result<Value, Raise> {
 }
 
 fn error(args: &Args) -> Result<Value, Raise> {
-    finish(Reply::problem(status(args.int(0)?)?, args.str(1)?), args.get(2))
+    let mut problem = Reply::problem(status(args.int(0)?)?, args.str(1)?);
+    if let Value::Json(text) = args.get(3) {
+        problem.members =
+            serde_json::from_slice(text).map_err(|_| Raise::error("a problem's members are an object"))?;
+    }
+    finish(problem, args.get(2))
 }
 
 fn redirect(args: &Args) -> Result<Value, Raise> {

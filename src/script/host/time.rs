@@ -7,7 +7,7 @@ use crate::script::{
     list::{Function, Module, Outcome, Param, Type},
     value::Args,
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use time::{
     OffsetDateTime,
     format_description::{parse_strftime_owned, well_known::Rfc3339},
@@ -26,7 +26,7 @@ pub static MODULE: Module = Module {
             doc: "The time in seconds, with a fraction.",
             lua: "local started = time.now()",
             rhai: "let started = time::now();",
-            run: |_, _| Value::from(since_1970().as_secs_f64()).into(),
+            run: |scope, _| Value::from(scope.services.since_1970().as_secs_f64()).into(),
         },
         Function {
             name: "now_ms",
@@ -36,7 +36,9 @@ pub static MODULE: Module = Module {
             doc: "The time in whole milliseconds.",
             lua: "local started = time.now_ms()",
             rhai: "let started = time::now_ms();",
-            run: |_, _| Value::from(i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX)).into(),
+            run: |scope, _| {
+                Value::from(i64::try_from(scope.services.since_1970().as_millis()).unwrap_or(i64::MAX)).into()
+            },
         },
         Function {
             name: "format",
@@ -74,6 +76,11 @@ pub static MODULE: Module = Module {
             lua: r#"time.sleep("100ms")"#,
             rhai: r#"time::sleep("100ms");"#,
             run: |scope, args| match sleep(scope, &args) {
+                Ok(duration) if scope.services.trial.is_some() => {
+                    // A test's clock stands still until it is moved: sleeping moves it.
+                    scope.services.trial.iter().for_each(|trial| trial.advance(duration));
+                    Outcome::Done(Ok(Value::Nil))
+                }
                 Ok(duration) => Outcome::wait(async move {
                     tokio::time::sleep(duration).await;
                     Ok(Value::Nil)
@@ -83,10 +90,6 @@ pub static MODULE: Module = Module {
         },
     ],
 };
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
 
 fn format(args: &Args) -> Result<Value, Raise> {
     let seconds = args.f64(0)?;

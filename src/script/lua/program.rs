@@ -9,12 +9,14 @@ use super::{
     vm::{Shared, Vm},
 };
 use crate::script::{
-    Decision, Hook, Hooks, Modules, Program, Scope, ScriptError, Source, State,
+    Decision, Hook, Hooks, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
     object::Object,
+    trial::{Case, PREFIX},
 };
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use mlua::{Function, MultiValue, Value};
 use std::{
@@ -32,6 +34,8 @@ pub struct LuaProgram {
     file: String,
     hooks: Hooks,
     functions: [Option<Function>; Hook::ALL.len()],
+    /// In the order of the file.
+    cases: Vec<(Case, Function)>,
 }
 
 /// What `on_load` left for one place.
@@ -50,7 +54,8 @@ impl LuaProgram {
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
             if is_syntax { ScriptError { fault: Fault::Syntax, ..error } } else { error }
         });
-        let mut program = LuaProgram { vm: vm.clone(), file, hooks: Hooks::default(), functions: Default::default() };
+        let (hooks, functions) = (Hooks::default(), Default::default());
+        let mut program = LuaProgram { vm: vm.clone(), file, hooks, functions, cases: Vec::new() };
         program.find_hooks(returned?)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
@@ -77,6 +82,10 @@ impl LuaProgram {
                 (Some(_), other) => {
                     return Err(self.error(format!("`{name}` must be a function, it is {}", convert::describe(&other))));
                 }
+                (None, Value::Function(function)) if name.starts_with(PREFIX) => {
+                    let line = function.info().line_defined.unwrap_or(0);
+                    self.cases.push((Case { name: name.clone(), line }, function));
+                }
                 (None, Value::Function(function)) => {
                     if let Some(near) = nearest(&name, Hook::ALL.into_iter().map(Hook::name)) {
                         let mut error = self.error(format!("there is no hook `{name}`, did you mean `{near}`?"));
@@ -89,6 +98,7 @@ impl LuaProgram {
                 (None, _) => {}
             }
         }
+        self.cases.sort_by_key(|(case, _)| case.line);
         Ok(())
     }
 
@@ -109,9 +119,19 @@ impl LuaProgram {
         running: &Rc<Running>,
         args: MultiValue,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
-        let Some(function) = &self.functions[hook as usize] else {
-            return Ok(Ok(Value::Nil));
-        };
+        match &self.functions[hook as usize] {
+            Some(function) => self.run_function(Some(hook), function, running, args).await,
+            None => Ok(Ok(Value::Nil)),
+        }
+    }
+
+    async fn run_function(
+        &self,
+        hook: Option<Hook>,
+        function: &Function,
+        running: &Rc<Running>,
+        args: MultiValue,
+    ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let _release = Release { running, shared: &self.vm.shared };
         let result = drive::run(&self.vm, running, function, args).await;
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
@@ -122,7 +142,7 @@ impl LuaProgram {
             Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
-            Err(failure) => Err(failed(&self.vm, running, Some(hook), failure)),
+            Err(failure) => Err(failed(&self.vm, running, hook, failure)),
         }
     }
 
@@ -152,22 +172,34 @@ impl LuaProgram {
         Ok(Rc::new(LuaState(natives)))
     }
 
-    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
-        if !self.hooks.has(hook) {
-            return Ok(Decision::Continue);
-        }
+    /// Calls a hook with what it is given before the exchange's objects.
+    async fn called(
+        &self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &State,
+        first: Option<Value>,
+    ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let vm = &self.vm;
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
         let running = running(vm, Some(scope), natives, &limits);
-        let mut args = MultiValue::with_capacity(objects.len() + 1);
+        let mut args = MultiValue::with_capacity(objects.len() + 2);
+        args.extend(first);
         for object in objects {
             let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
             let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
             args.push_back(Value::UserData(handle));
         }
-        let value = match self.run(hook, &running, args).await? {
+        self.run(hook, &running, args).await
+    }
+
+    async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
+        if !self.hooks.has(hook) {
+            return Ok(Decision::Continue);
+        }
+        let value = match self.called(hook, scope, state, None).await? {
             Err(reply) => return Ok(Decision::Reply(reply)),
             Ok(value) => value,
         };
@@ -175,22 +207,58 @@ impl LuaProgram {
             (Value::Nil, _) => Ok(Decision::Continue),
             (_, Some(reply)) => Ok(Decision::Reply(reply)),
             (other, None) => {
-                let got = convert::describe(other);
-                let mut error = self.error(format!("{} returned {got}", hook.name()));
-                if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
-                    error = self.at_line(error, line);
-                }
-                error.hook = Some(hook);
-                error.help = Some("return nothing, or a reply such as `reply.json(200, value)`".into());
-                Err(error)
+                let help = "return nothing, or a reply such as `reply.json(200, value)`";
+                Err(self.misreturned(hook, &convert::describe(other), help))
             }
         }
+    }
+
+    async fn chunk(
+        &self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &State,
+        chunk: Option<Bytes>,
+    ) -> Result<Option<Bytes>, ScriptError> {
+        let text = chunk.map_or(Ok(Value::Nil), |chunk| self.vm.lua.create_string(chunk).map(Value::String));
+        let text = text.map_err(|error| fault::loading(&self.vm.shared, &error, None))?;
+        match self.called(hook, scope, state, Some(text)).await? {
+            Ok(Value::Nil) => Ok(None),
+            Ok(Value::String(text)) => Ok(Some(Bytes::copy_from_slice(&text.as_bytes()))),
+            Ok(other) => Err(self.misreturned(hook, &convert::describe(&other), NO_CHUNK)),
+            Err(_) => Err(self.misreturned(hook, "a reply", NO_CHUNK)),
+        }
+    }
+
+    fn misreturned(&self, hook: Hook, got: &str, help: &str) -> ScriptError {
+        let mut error = self.error(format!("{} returned {got}", hook.name()));
+        if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
+            error = self.at_line(error, line);
+        }
+        error.hook = Some(hook);
+        error.help = Some(help.into());
+        error
     }
 }
 
 impl Program for LuaProgram {
     fn hooks(&self) -> Hooks {
         self.hooks
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        self.cases.iter().map(|(case, _)| case.clone()).collect()
+    }
+
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let Some((_, function)) = self.cases.iter().find(|(case, _)| case.name == name) else {
+                return Err(self.error(format!("there is no case `{name}`")));
+            };
+            let limits = scope.instance.limits.clone();
+            let running = running(&self.vm, Some(scope), Natives::default(), &limits);
+            self.run_function(None, function, &running, MultiValue::new()).await.map(drop)
+        })
     }
 
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
@@ -204,6 +272,16 @@ impl Program for LuaProgram {
         state: &'a State,
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>> {
         Box::pin(self.call(hook, scope, state))
+    }
+
+    fn chunk<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+        chunk: Option<Bytes>,
+    ) -> LocalBoxFuture<'a, Result<Option<Bytes>, ScriptError>> {
+        Box::pin(self.chunk(hook, scope, state, chunk))
     }
 }
 
@@ -219,7 +297,7 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
             let failed = exchange.failed.borrow().clone();
             failed.map(Object::Error).into_iter().chain([context]).collect()
         }
-        Hook::OnLog | Hook::OnLoad => vec![context],
+        Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::OnLog | Hook::OnLoad => vec![context],
     }
 }
 

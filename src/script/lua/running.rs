@@ -337,6 +337,9 @@ impl Running {
             | Object::Reply(_)
             | Object::Error(_)
             | Object::Verifier(_)
+            | Object::IpList(_)
+            | Object::Schema(_)
+            | Object::Gateway(_)
             | Object::Opaque(..) => return None,
         })
     }

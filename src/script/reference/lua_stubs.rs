@@ -47,6 +47,7 @@ impl Stubs {
                 Hook::OnLoad => ": any",
                 Hook::OnRequest | Hook::OnResponse | Hook::OnError => ": reply?",
                 Hook::Handle => ": reply",
+                Hook::OnRequestChunk | Hook::OnResponseChunk => ": string?",
                 Hook::OnLog => "",
             };
             let (when, gives) = hook_doc(hook);

@@ -4,6 +4,7 @@
 //! in between. What comes out is a [`Decision`] or an error; everything that the script made has gone with the fiber.
 
 use super::{
+    compile,
     convert::Seen,
     fiber::{Answer, Fiber, Step, Wish},
     json::{self, Way},
@@ -11,13 +12,15 @@ use super::{
     run::{Imports, Loaded, Run, Worker},
 };
 use crate::script::{
-    Decision, Hook, Hooks, Program, Raise, Scope, ScriptError, State,
+    Decision, Hook, Hooks, NO_CHUNK, Program, Raise, Scope, ScriptError, State,
     convert::Native,
     error::{Fault, Limit},
     limits::Budget,
     object::Object,
+    trial::{Case, PREFIX},
 };
-use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map};
+use ::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FnPtr, Map, ScriptFuncDef};
+use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use std::{
     any::Any,
@@ -66,6 +69,27 @@ impl Program for Compiled {
         self.inner.hooks
     }
 
+    fn cases(&self) -> Vec<Case> {
+        let functions = self.inner.ast.iter_fn_def();
+        let functions = functions.filter(|function| function.params.is_empty() && function.name.starts_with(PREFIX));
+        let line = |function: &ScriptFuncDef| compile::position(function).line().unwrap_or(0);
+        let mut cases: Vec<Case> =
+            functions.map(|function| Case { name: function.name.to_string(), line: line(function) }).collect();
+        cases.sort_by_key(|case| case.line);
+        cases
+    }
+
+    fn try_case<'a>(&'a self, name: &'a str, scope: Rc<Scope>) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let loaded = Rc::new(Loaded { config: Dynamic::UNIT, state: Dynamic::UNIT });
+            let run = self.inner.run(scope, loaded, Instant::now() + LOAD);
+            let name = name.to_owned();
+            drive(&self.inner, run, Hook::OnLoad, move |inner, run| inner.invoke_named(run, None, &name, Vec::new()))
+                .await
+                .map(drop)
+        })
+    }
+
     fn load<'a>(&'a self, scope: Rc<Scope>, config: &'a str) -> LocalBoxFuture<'a, Result<State, ScriptError>> {
         Box::pin(async move {
             let inner = self.inner.clone();
@@ -104,11 +128,36 @@ impl Program for Compiled {
                 return Err(refuse("the state is not one of a Rhai script"));
             };
             let args = arguments(hook, &scope).ok_or_else(|| refuse("the hook was called outside of an exchange"))?;
-            let deadline = scope.exchange.as_ref().map_or_else(|| Instant::now() + LOAD, |it| it.deadline.get());
-            let run = self.inner.run(scope, loaded, deadline);
+            let run = self.inner.run_of_exchange(scope, loaded);
             drive(&self.inner, run, hook, move |inner, run| {
                 let returned = inner.invoke(run, hook, args)?;
                 inner.decision(hook, &returned)
+            })
+            .await
+        })
+    }
+
+    fn chunk<'a>(
+        &'a self,
+        hook: Hook,
+        scope: Rc<Scope>,
+        state: &'a State,
+        chunk: Option<Bytes>,
+    ) -> LocalBoxFuture<'a, Result<Option<Bytes>, ScriptError>> {
+        Box::pin(async move {
+            let refuse = |message: &str| report::plain(&self.inner.files, Fault::Runtime, message.to_owned(), hook);
+            let Ok(loaded) = state.clone().downcast::<Loaded>() else {
+                return Err(refuse("the state is not one of a Rhai script"));
+            };
+            let chunk = chunk.map_or(Dynamic::UNIT, |chunk| match std::str::from_utf8(&chunk) {
+                Ok(text) => Dynamic::from(text.to_owned()),
+                Err(_) => Dynamic::from_blob(chunk.to_vec()),
+            });
+            let args = vec![chunk, Dynamic::from(Object::Context(scope.clone()))];
+            let run = self.inner.run_of_exchange(scope, loaded);
+            drive(&self.inner, run, hook, move |inner, run| {
+                let returned = inner.invoke(run, hook, args)?;
+                inner.replacement(hook, returned)
             })
             .await
         })
@@ -119,7 +168,7 @@ impl Program for Compiled {
 fn arguments(hook: Hook, scope: &Rc<Scope>) -> Option<Vec<Dynamic>> {
     let exchange = || scope.exchange.clone();
     let first = match hook {
-        Hook::OnLoad | Hook::OnLog => None,
+        Hook::OnLoad | Hook::OnLog | Hook::OnRequestChunk | Hook::OnResponseChunk => None,
         Hook::OnRequest | Hook::Handle => Some(Object::Request(exchange()?)),
         Hook::OnResponse => Some(Object::Response(exchange()?)),
         Hook::OnError => Some(Object::Error(exchange()?.failed.borrow().clone()?)),
@@ -191,24 +240,37 @@ impl Inner {
         Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), loaded)
     }
 
+    fn run_of_exchange(&self, scope: Rc<Scope>, loaded: Rc<Loaded>) -> Rc<Run> {
+        let deadline = scope.exchange.as_ref().map_or_else(|| Instant::now() + LOAD, |it| it.deadline.get());
+        self.run(scope, loaded, deadline)
+    }
+
     /// Calls the hook's function; runs on the fiber.
     fn invoke(&self, run: &Run, hook: Hook, args: Vec<Dynamic>) -> Result<Returned, ScriptError> {
+        self.invoke_named(run, Some(hook), hook.name(), args)
+    }
+
+    fn invoke_named(
+        &self,
+        run: &Run,
+        hook: Option<Hook>,
+        name: &str,
+        args: Vec<Dynamic>,
+    ) -> Result<Returned, ScriptError> {
+        let count = args.len();
         let options = CallFnOptions::new().eval_ast(self.has_top_level).rewind_scope(true);
         let mut scope = ::rhai::Scope::new();
-        let result =
-            self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, hook.name(), args);
-        let function = || self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len());
+        let result = self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, name, args);
+        let function = || self.ast.shared_lib().get_script_fn(name, count);
         // The first limit counts, whatever the script or Rhai made of it.
         if let Some(limit) = run.budget.hit() {
-            return Err(report::limit(&self.files, (limit, run.memory()), Some(hook), function()));
+            return Err(report::limit(&self.files, (limit, run.memory()), hook, function()));
         }
         match result {
             Ok(value) => Ok(Returned::Value(value.flatten())),
             Err(error) => match thrown_reply(&error) {
                 Some(reply) => Ok(Returned::Thrown(reply)),
-                None => {
-                    Err(report::runtime(&self.files, self.files.main(), *error, Some(hook), function(), &self.names()))
-                }
+                None => Err(report::runtime(&self.files, self.files.main(), *error, hook, function(), &self.names())),
             },
         }
     }
@@ -229,12 +291,33 @@ impl Inner {
         if let Some(Object::Reply(reply)) = Seen::new(&self.worker, value.clone()).object() {
             return Ok(Decision::Reply(Rc::unwrap_or_clone(reply)));
         }
-        let message = format!("{} returned {}", hook.name(), json::type_name(value));
+        let help = "return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`";
+        Err(self.misreturned(hook, &json::type_name(value), help))
+    }
+
+    /// What takes a chunk's place.
+    fn replacement(&self, hook: Hook, returned: Returned) -> Result<Option<Bytes>, ScriptError> {
+        let Returned::Value(value) = returned else {
+            return Err(self.misreturned(hook, "a reply", NO_CHUNK));
+        };
+        if value.is_unit() {
+            return Ok(None);
+        }
+        if let Ok(text) = value.as_immutable_string_ref() {
+            return Ok(Some(Bytes::copy_from_slice(text.as_bytes())));
+        }
+        if let Ok(blob) = value.as_blob_ref() {
+            return Ok(Some(Bytes::copy_from_slice(&blob)));
+        }
+        Err(self.misreturned(hook, &json::type_name(&value), NO_CHUNK))
+    }
+
+    fn misreturned(&self, hook: Hook, got: &str, help: &str) -> ScriptError {
+        let message = format!("{} returned {got}", hook.name());
         let mut error = report::plain(&self.files, Fault::Returned, message, hook);
         report::locate(&mut error, &self.files, self.ast.shared_lib().get_script_fn(hook.name(), hook.params().len()));
-        let help = "return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`";
         error.help = Some(help.into());
-        Err(error)
+        error
     }
 
     /// What `on_load` returned, cut off from what it shares with closures, so that no exchange can change it for another.

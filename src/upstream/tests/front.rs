@@ -27,6 +27,7 @@ async fn forward(
         target: head.uri.path(),
         host: head.headers.get(http::header::HOST),
         headers: &head.headers,
+        upgrade: None,
         body: &mut Body::incoming(body),
     };
     Ok(match pool.send(request, &short()).await {

@@ -51,8 +51,15 @@ async fn an_unreachable_target_leaves_the_body_in_place() {
     let origin = Arc::new(Origin::new("127.0.0.1", port).unwrap());
     let mut body = Body::Streamed(Box::new(Pieces { left: vec!["abc"], then_hangs: false }));
     let headers = HeaderMap::new();
-    let request =
-        Request { origin: &origin, method: &Method::POST, target: "/", host: None, headers: &headers, body: &mut body };
+    let request = Request {
+        origin: &origin,
+        method: &Method::POST,
+        target: "/",
+        host: None,
+        headers: &headers,
+        upgrade: None,
+        body: &mut body,
+    };
     let error = Pool::default().send(request, &short()).await.unwrap_err();
     let expected = format!("127.0.0.1:{port}: connecting: Connection refused (os error 111)");
     assert_eq!(error.to_string(), expected);

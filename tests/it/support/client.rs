@@ -18,11 +18,12 @@ pub struct Request {
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    raw: bool,
 }
 
 impl Request {
     pub fn new(method: &str, target: &str) -> Request {
-        Request { method: method.into(), target: target.into(), headers: Vec::new(), body: None }
+        Request { method: method.into(), target: target.into(), headers: Vec::new(), body: None, raw: false }
     }
 
     pub fn get(target: &str) -> Request {
@@ -46,6 +47,12 @@ impl Request {
         self.header("content-type", "application/json").body(body)
     }
 
+    /// Bytes after the head, as they are: their framing is the test's.
+    pub fn raw_body(mut self, bytes: impl Into<Vec<u8>>) -> Request {
+        self.raw = true;
+        self.body(bytes)
+    }
+
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
         self.body = Some(body.into());
         self
@@ -59,7 +66,7 @@ impl Request {
         for (name, value) in &self.headers {
             let _ = write!(bytes, "{name}: {value}\r\n");
         }
-        if let Some(body) = &self.body {
+        if let Some(body) = self.body.as_ref().filter(|_| !self.raw) {
             let _ = write!(bytes, "content-length: {}\r\n", body.len());
         }
         bytes.extend(b"\r\n");
@@ -112,6 +119,11 @@ impl Client {
 
     pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
         wire::read_chunk(&mut self.input).unwrap_or_else(|error| panic!("no chunk: {error}"))
+    }
+
+    /// What comes after a head, as it is.
+    pub fn reader(&mut self) -> &mut impl Read {
+        &mut self.input
     }
 
     /// Whether the other end closed the connection; waits for it.

@@ -49,7 +49,7 @@ impl UpstreamReply {
         self
     }
 
-    fn bytes(&self, method: &str) -> Vec<u8> {
+    pub fn bytes(&self, method: &str) -> Vec<u8> {
         let mut bytes = format!("HTTP/1.1 {} Status\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
             let _ = write!(bytes, "{name}: {value}\r\n");

@@ -152,6 +152,10 @@ fn command(scope: &Scope, args: Args) -> Outcome {
 }
 
 fn send(scope: &Scope, words: Result<Vec<Bytes>, Raise>, finish: fn(RedisValue) -> Value) -> Outcome {
+    if let (Some(trial), Ok(words)) = (&scope.services.trial, &words) {
+        let permitted = keys::permit(&scope.instance.permissions.redis, words);
+        return Outcome::Done(permitted.and_then(|()| trial.redis(words)).map(finish));
+    }
     let ready = words.and_then(|words| {
         keys::permit(&scope.instance.permissions.redis, &words)?;
         Ok((client(scope)?, words))
@@ -169,19 +173,21 @@ fn script(scope: &Scope, args: &Args) -> Outcome {
     let ready = || {
         let (keys, more) = (list(args.get(1))?, list(args.get(2))?);
         keys::permit_keys(&scope.instance.permissions.redis, &keys)?;
-        let client = client(scope)?;
         let source = args.str(0)?;
+        if let Some(trial) = &scope.services.trial {
+            let words = [Bytes::from_static(b"SCRIPT"), Bytes::copy_from_slice(source.as_bytes())];
+            let words: Vec<Bytes> = words.into_iter().chain(keys).chain(more).collect();
+            return Ok(Outcome::Done(trial.redis(&words).map(value)));
+        }
+        let client = client(scope)?;
         let make = || Ok(RedisScript::new(source));
         let script = scope.services.caches.redis_scripts.get_or_make(source, make)?;
-        Ok((client, script, keys, more))
-    };
-    match ready() {
-        Err(raise) => Outcome::Done(Err(raise)),
-        Ok((client, script, keys, more)) => Outcome::wait(async move {
+        Ok(Outcome::wait(async move {
             let reply = client.script(&script, &keys, &more).await;
             reply.map(value).map_err(|error| Raise::error(error.to_string()))
-        }),
-    }
+        }))
+    };
+    ready().unwrap_or_else(|raise| Outcome::Done(Err(raise)))
 }
 
 fn client(scope: &Scope) -> Result<RedisClient, Raise> {

@@ -1,0 +1,154 @@
+//! What runs, as JSON: services, targets with their health, routes, plugins; and targets taken out or put in by hand.
+//!
+//! Read from the current generation and from the process's registry; asking changes nothing on the path of a request.
+
+use crate::{
+    balance::{Hand, Registry, Standing},
+    config::{PluginKind, PluginUse, Service},
+    gateway::generation::Generation,
+};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub struct Inventory {
+    pub registry: Arc<Registry>,
+    pub current: watch::Receiver<Arc<Generation>>,
+}
+
+impl Inventory {
+    /// None when there is no such path.
+    pub fn answer(&self, method: &Method, path: &str) -> Option<(StatusCode, Value)> {
+        let generation = self.current.borrow().clone();
+        let config = &generation.config;
+        let path = path.strip_prefix("/api/v1/")?;
+        if let Some(rest) = path.strip_prefix("targets/") {
+            return Some(match method == Method::POST {
+                true => self.set(rest),
+                false => (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
+            });
+        }
+        let listed = match path {
+            "services" => config.services.iter().map(|service| self.service(service)).collect(),
+            "targets" => config.services.iter().flat_map(|service| self.targets(service)).collect(),
+            "routes" => routes(&generation),
+            "plugins" => plugins(&generation),
+            _ => return None,
+        };
+        Some(match method == Method::GET {
+            true => (StatusCode::OK, Value::Array(listed)),
+            false => (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
+        })
+    }
+
+    fn service(&self, service: &Service) -> Value {
+        let name = &service.name.value;
+        let state = self.registry.known(name);
+        let targets = self.targets(service);
+        let up = targets.iter().filter(|target| target["state"] == "up").count();
+        json!({
+            "name": name,
+            "enabled": service.enabled,
+            "targets": targets.len(),
+            "up": up,
+            "retries": service.retries,
+            "timeout_ms": service.timeout.as_millis() as u64,
+            "breaker": service.circuit_breaker.as_ref().and(state).map(|state| state.breaker.state().name()),
+        })
+    }
+
+    fn targets(&self, service: &Service) -> Vec<Value> {
+        let state = self.registry.known(&service.name.value);
+        let breaker = service.circuit_breaker.as_ref().and(state.as_ref()).map(|state| state.breaker.state().name());
+        let describe = |target: &crate::config::Target| {
+            let address = target.address();
+            let known = state.as_ref().and_then(|state| Some((state.clock, state.known(&address)?)));
+            let (standing, hand) = match &known {
+                Some((_, target)) => (target.standing(), target.hand()),
+                None => (Standing::Down, Hand::Auto),
+            };
+            let ends = known.as_ref().and_then(|(clock, target)| Some((target.ejected_until()?, clock.now())));
+            json!({
+                "service": service.name.value,
+                "target": address,
+                "url": target.to_string(),
+                "state": match standing { Standing::Up => "up", Standing::Down => "down", Standing::Ejected => "ejected" },
+                "set": match hand { Hand::Auto => "auto", Hand::Up => "up", Hand::Down => "down" },
+                "ejected_for_ms": ends.map(|(end, now)| end.saturating_sub(now)),
+                "checked": service.active_check.is_some(),
+                "weight": target.weight,
+                "backup": target.backup,
+                "in_flight": known.as_ref().map_or(0, |(_, target)| target.in_flight()),
+                "failures": known.as_ref().map_or(0, |(_, target)| target.failures()),
+                "breaker": breaker,
+            })
+        };
+        service.targets.iter().map(describe).collect()
+    }
+
+    /// `SERVICE/ADDRESS/up|down|auto`; names are percent-decoded.
+    fn set(&self, rest: &str) -> (StatusCode, Value) {
+        let refuse = |status, error: String| (status, json!({ "error": error }));
+        let parts: Vec<_> = rest.split('/').map(percent_decoded).collect();
+        let [service, address, hand] = &parts[..] else {
+            return refuse(StatusCode::NOT_FOUND, "write targets/SERVICE/HOST:PORT/up, down or auto".into());
+        };
+        let hand = match hand.as_str() {
+            "up" => Hand::Up,
+            "down" => Hand::Down,
+            "auto" => Hand::Auto,
+            other => return refuse(StatusCode::NOT_FOUND, format!("`{other}` is not `up`, `down` or `auto`")),
+        };
+        match self.registry.known(service).and_then(|state| state.known(address)) {
+            Some(target) => {
+                target.set(hand);
+                tracing::warn!(service, target = address, ?hand, "a target was set by hand");
+                (StatusCode::OK, json!({ "service": service, "target": address, "set": parts[2] }))
+            }
+            None => refuse(StatusCode::NOT_FOUND, format!("the service `{service}` has no target `{address}`")),
+        }
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// In the order in which they are tried.
+fn routes(generation: &Generation) -> Vec<Value> {
+    let config = &generation.config;
+    let describe = |route: &crate::config::Route| {
+        json!({
+            "name": route.name.value,
+            "service": config.service_of(route).map(|service| &service.name.value),
+            "paths": route.paths.iter().map(|path| path.value.to_string()).collect::<Vec<_>>(),
+            "methods": route.methods.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "plugins": route.plugins.iter().map(label).collect::<Vec<_>>(),
+        })
+    };
+    generation.router.routes().iter().map(describe).collect()
+}
+
+fn label(plugin: &PluginUse) -> String {
+    match &plugin.kind {
+        PluginKind::Named(name) => name.clone(),
+        PluginKind::Script(file) => file.display().to_string(),
+    }
+}
+
+/// Every use of a plugin, with where it stands.
+fn plugins(generation: &Generation) -> Vec<Value> {
+    let config = &generation.config;
+    let entry = |scope: &str, of: Option<&str>, plugin: &PluginUse| json!({ "plugin": label(plugin), "scope": scope, "of": of });
+    let global = config.plugins.iter().map(|plugin| entry("global", None, plugin));
+    let services = config.services.iter().flat_map(|service| {
+        service.plugins.iter().map(move |plugin| entry("service", Some(&service.name.value), plugin))
+    });
+    let routes = generation
+        .router
+        .routes()
+        .iter()
+        .flat_map(|route| route.plugins.iter().map(move |plugin| entry("route", Some(&route.name.value), plugin)));
+    global.chain(services).chain(routes).collect()
+}

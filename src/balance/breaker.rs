@@ -1,0 +1,286 @@
+//! The circuit breaker of a service: a rate over a sliding window; open, half-open, closed.
+//!
+//! The window is ten buckets; one is a word with its epoch and its count, so that a good answer costs one addition. Only a
+//! failure looks at the rate. Open: all is refused until its time is over. Half-open: as many real requests as must succeed are let
+//! through, and one failure opens it again. Requests that began before it opened change nothing any more.
+
+use super::Clock;
+use crate::config::CircuitBreaker;
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+const BUCKETS: usize = 10;
+/// Of a bucket's word: 24 bits of epoch above 40 bits of count.
+const COUNT: u64 = (1 << 40) - 1;
+/// Failures below, slow answers above.
+const SLOW: u64 = 1 << 32;
+
+#[derive(Default)]
+pub struct Breaker {
+    /// Not closed: the rare case, looked at behind the lock.
+    tripped: AtomicBool,
+    buckets: [Bucket; BUCKETS],
+    trip: Mutex<Trip>,
+}
+
+#[derive(Default)]
+struct Bucket {
+    total: AtomicU64,
+    bad: AtomicU64,
+}
+
+#[derive(Default)]
+struct Trip {
+    state: State,
+    until: u64,
+    probes: u32,
+    succeeded: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// How long until another try makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub after: Duration,
+}
+
+/// The leave to ask a service. Dropped without an outcome, as when the client goes away, it counts for nothing.
+pub struct Permit<'b> {
+    breaker: Option<(&'b Breaker, &'b CircuitBreaker)>,
+    clock: Clock,
+    started: Instant,
+    probe: bool,
+}
+
+impl Breaker {
+    /// # Errors
+    /// The breaker is open, or enough requests try the service already.
+    pub fn admit<'b>(
+        &'b self,
+        policy: Option<&'b CircuitBreaker>,
+        clock: Clock,
+        started: Instant,
+    ) -> Result<Permit<'b>, Refused> {
+        let mut permit = Permit { breaker: policy.map(|policy| (self, policy)), clock, started, probe: false };
+        if let Some(policy) = policy
+            && self.tripped.load(Relaxed)
+        {
+            permit.probe = self.admit_probe(policy, clock.now())?;
+        }
+        Ok(permit)
+    }
+
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
+    #[cold]
+    fn admit_probe(&self, policy: &CircuitBreaker, now: u64) -> Result<bool, Refused> {
+        let mut trip = self.lock();
+        match trip.state {
+            State::Closed => return Ok(false),
+            State::Open if now < trip.until => {
+                return Err(Refused { after: Duration::from_millis(trip.until - now) });
+            }
+            State::Open => *trip = Trip { state: State::HalfOpen, until: 0, probes: 0, succeeded: 0 },
+            State::HalfOpen => {}
+        }
+        if trip.probes + trip.succeeded >= policy.half_open_requests {
+            return Err(Refused { after: Duration::from_secs(1) });
+        }
+        trip.probes += 1;
+        Ok(true)
+    }
+
+    fn record(&self, policy: &CircuitBreaker, failed: bool, slow: bool, now: u64) {
+        let length = (millis(policy.window) / BUCKETS as u64).max(1);
+        let epoch = now / length;
+        let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
+        let word = bucket.total.load(Relaxed);
+        let mark = epoch << 40;
+        if word & !COUNT == mark {
+            bucket.total.fetch_add(1, Relaxed);
+        } else if bucket.total.compare_exchange(word, mark | 1, Relaxed, Relaxed).is_ok() {
+            bucket.bad.store(0, Relaxed);
+        } else {
+            bucket.total.fetch_add(1, Relaxed);
+        }
+        if !failed && !slow {
+            return;
+        }
+        bucket.bad.fetch_add(u64::from(failed) + if slow { SLOW } else { 0 }, Relaxed);
+        let (mut total, mut failures, mut slows) = (0, 0, 0);
+        for bucket in &self.buckets {
+            let word = bucket.total.load(Relaxed);
+            // Epochs are 24 bits: the difference is taken within those.
+            let age = (epoch.wrapping_sub(word >> 40)) & 0xFF_FFFF;
+            if word != 0 && age < BUCKETS as u64 {
+                let bad = bucket.bad.load(Relaxed);
+                total += word & COUNT;
+                failures += bad % SLOW;
+                slows += bad / SLOW;
+            }
+        }
+        let reached = |bad: u64, rate: u32| bad * 100 >= total * u64::from(rate);
+        let too_slow = policy.slow_call.is_some() && reached(slows, policy.slow_rate);
+        if total >= u64::from(policy.min_requests) && (reached(failures, policy.failure_rate) || too_slow) {
+            self.open(policy, now);
+        }
+    }
+
+    #[cold]
+    fn open(&self, policy: &CircuitBreaker, now: u64) {
+        let until = now.saturating_add(millis(policy.open_for));
+        *self.lock() = Trip { state: State::Open, until, probes: 0, succeeded: 0 };
+        self.tripped.store(true, Relaxed);
+    }
+
+    fn close(&self, trip: &mut Trip) {
+        *trip = Trip::default();
+        for bucket in &self.buckets {
+            bucket.total.store(0, Relaxed);
+            bucket.bad.store(0, Relaxed);
+        }
+        self.tripped.store(false, Relaxed);
+    }
+
+    fn probed(&self, policy: &CircuitBreaker, good: Option<bool>, now: u64) {
+        let mut trip = self.lock();
+        if trip.state != State::HalfOpen {
+            return;
+        }
+        trip.probes = trip.probes.saturating_sub(1);
+        match good {
+            None => {}
+            Some(true) => {
+                trip.succeeded += 1;
+                if trip.succeeded >= policy.half_open_requests {
+                    self.close(&mut trip);
+                }
+            }
+            Some(false) => {
+                drop(trip);
+                self.open(policy, now);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trip> {
+        self.trip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    /// What came of it, at that moment.
+    pub fn ended(mut self, failed: bool, at: Instant) {
+        let Some((breaker, policy)) = self.breaker.take() else { return };
+        let slow = policy.slow_call.is_some_and(|limit| at.saturating_duration_since(self.started) > limit);
+        let now = self.clock.at(at);
+        if self.probe {
+            breaker.probed(policy, Some(!failed && !slow), now);
+        } else if !breaker.tripped.load(Relaxed) {
+            breaker.record(policy, failed, slow, now);
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if let Some((breaker, policy)) = self.breaker
+            && self.probe
+        {
+            breaker.probed(policy, None, 0);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a breaker does with `.` (good), `x` (failed) and `s` (slow) answers, and with time that passes.
+    fn run(policy: &CircuitBreaker, steps: &[(u64, &str)]) -> String {
+        let (breaker, started) = (Breaker::default(), Instant::now());
+        let clock = Clock(started);
+        let mut seen = String::new();
+        for (at, answers) in steps {
+            let now = started + Duration::from_millis(*at);
+            for answer in answers.chars() {
+                if breaker.tripped.load(Relaxed) {
+                    match breaker.admit_probe(policy, *at) {
+                        Ok(_) => breaker.probed(policy, Some(answer == '.'), *at),
+                        Err(_) => seen.push('-'),
+                    }
+                } else {
+                    let began = if answer == 's' { now - Duration::from_secs(2) } else { now };
+                    if let Ok(permit) = breaker.admit(Some(policy), clock, began) {
+                        permit.ended(answer == 'x', now);
+                    }
+                }
+            }
+            seen.push_str(breaker.state().name());
+            seen.push(' ');
+        }
+        seen
+    }
+
+    #[test]
+    fn it_opens_at_the_rate_and_closes_when_enough_requests_succeed() {
+        let policy = CircuitBreaker { min_requests: 4, ..CircuitBreaker::default() };
+        for (steps, expected) in [
+            (&[(0, "xxx"), (10, "x")][..], "closed open "),
+            (&[(0, "...xx"), (10, "x")], "closed open "),
+            (&[(0, "....xxx")], "closed "),
+            (&[(0, "xxx"), (10_100, "x")], "closed closed "),
+            (&[(0, "xxxx"), (4_000, "."), (5_000, ".."), (5_100, ".")], "open -open half_open closed "),
+            (&[(0, "xxxx"), (5_000, ".x"), (9_000, "."), (10_000, "...")], "open open -open closed "),
+        ] {
+            assert_eq!(run(&policy, steps), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn slow_answers_open_it_when_they_are_asked_about() {
+        let slow_call = Some(Duration::from_secs(1));
+        let policy = CircuitBreaker { min_requests: 4, slow_rate: 75, slow_call, ..CircuitBreaker::default() };
+        assert_eq!(run(&policy, &[(5_000, ".ss"), (5_100, "s")]), "closed open ");
+        assert_eq!(run(&CircuitBreaker { slow_call: None, ..policy }, &[(5_000, ".ssssss")]), "closed ");
+    }
+
+    #[test]
+    fn a_probe_without_an_outcome_makes_room_for_the_next() {
+        let policy = CircuitBreaker { min_requests: 1, half_open_requests: 1, ..CircuitBreaker::default() };
+        let (breaker, clock) = (Breaker::default(), Clock::start());
+        breaker.open(&CircuitBreaker { open_for: Duration::ZERO, ..policy.clone() }, 0);
+        let first = breaker.admit(Some(&policy), clock, Instant::now());
+        assert!(breaker.admit(Some(&policy), clock, Instant::now()).is_err());
+        drop(first);
+        assert!(breaker.admit(Some(&policy), clock, Instant::now()).is_ok_and(|permit| permit.probe));
+    }
+}

@@ -1,0 +1,64 @@
+//! One worker in the caller's own thread, for the tests of scripts.
+//!
+//! It serves whole exchanges as the others do, from a pipe in memory instead of a socket. There is one generation, nothing is
+//! reloaded, and nothing listens.
+
+use super::{
+    life,
+    worker::{self, Shared, Worker},
+};
+use crate::{
+    config::Diagnostics, gateway::generation::Generation, http::forwarded, observe::metrics::Metrics, script::Services,
+    store::Stores,
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+};
+use tokio::{io::DuplexStream, sync::watch};
+
+pub struct Alone(Rc<Worker>);
+
+impl Alone {
+    /// `furnish` may change what scripts reach. Must be made in the runtime that will serve.
+    ///
+    /// # Errors
+    /// What is wrong with the generation's scripts.
+    pub async fn new(
+        generation: Generation,
+        stores: Arc<Stores>,
+        furnish: impl FnOnce(Services) -> Services,
+    ) -> Result<Alone, Diagnostics> {
+        let (_, drain) = watch::channel(false);
+        let current = AtomicU64::new(generation.number);
+        let shared = Arc::new(Shared {
+            current,
+            stores,
+            access_log: None,
+            open: false,
+            drain,
+            metrics: Arc::new(Metrics::new()),
+            admission: Default::default(),
+            registry: Default::default(),
+        });
+        Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))
+    }
+
+    /// Serves one connection from `peer` until it ends.
+    pub async fn serve(&self, peer: SocketAddr, stream: DuplexStream) -> hyper::Result<()> {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+        let connection = Rc::new(life::Connection {
+            client: forwarded::Connection::new(peer, here, &http::uri::Scheme::HTTP),
+            port: peer.port(),
+            listener: Rc::from(""),
+            tls: false,
+            subject: None,
+            redirect: None,
+        });
+        let service = |request| worker::exchange(self.0.clone(), connection.clone(), request);
+        let service = hyper::service::service_fn(service);
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+    }
+}

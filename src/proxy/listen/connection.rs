@@ -1,0 +1,142 @@
+//! One connection from its first byte: TLS, then the HTTP that it speaks.
+//!
+//! Nothing here holds up the accepting task, and each step before the first request has its time. What is rare is boxed: an
+//! idle connection of plain HTTP/1.1 should cost little memory.
+
+use super::{
+    admission::Admitted,
+    announced,
+    entrance::Entrance,
+    protocols::{HEAD_TIMEOUT, http1, http2},
+    replay::{self, Spoken},
+    subject,
+};
+use crate::{
+    http::forwarded,
+    proxy::{life, worker::Worker},
+};
+use http::uri::Scheme;
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// For a TLS handshake, and for the first bytes of a plain connection; as for a request's head.
+const OPENING: Duration = HEAD_TIMEOUT;
+
+/// A connection as it was accepted.
+pub struct Arrived {
+    pub worker: Rc<Worker>,
+    pub entrance: Rc<Entrance>,
+    /// Its place among those that may be open.
+    pub admitted: Admitted,
+    /// The client, once a balancer has told of it; until then the other end.
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// Why a connection ended before its time. Never the gateway's fault, and only logged.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("nothing came within {} s", OPENING.as_secs())]
+    Silent,
+    #[error("no PROXY header came within {} s", OPENING.as_secs())]
+    SlowHeader,
+    #[error("`trusted_proxies` does not have it, and it may not speak the PROXY protocol")]
+    Untrusted,
+    #[error("`max_connections_per_ip` of its connections are open")]
+    TooMany,
+    #[error("the TLS handshake took more than {} s", OPENING.as_secs())]
+    SlowHandshake,
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(mut arrived: Arrived, stream: TcpStream) {
+    let _counted = Counted::new(&arrived.worker);
+    if let Err(error) = converse(&mut arrived, stream).await {
+        tracing::debug!(peer = %arrived.peer, %error, "a connection ended early");
+    }
+}
+
+async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), Ended> {
+    let entrance = arrived.entrance.clone();
+    if entrance.proxy_protocol {
+        // SECURITY: whoever may write this header chooses the address that he is known by.
+        if !entrance.trusts(arrived.peer.ip()) {
+            return Err(Ended::Untrusted);
+        }
+        let read = Box::pin(timeout(OPENING, announced::read(&mut stream)));
+        if let Some(client) = read.await.map_err(|_| Ended::SlowHeader)?? {
+            arrived.peer = client;
+        }
+    }
+    if let Some(max) = entrance.max_connections_per_ip
+        && !entrance.trusts(arrived.peer.ip())
+        && !arrived.admitted.is_within(arrived.peer.ip(), max)
+    {
+        return Err(Ended::TooMany);
+    }
+    if let Some(acceptor) = &arrived.entrance.tls {
+        return Box::pin(encrypted(arrived, acceptor, stream)).await;
+    }
+    let spoken = timeout(OPENING, replay::spoken(stream)).await.map_err(|_| Ended::Silent)??;
+    let connection = arrived.connection(None);
+    let worker = &arrived.worker;
+    match spoken {
+        Spoken::Http1(stream) => http1(worker, connection, stream).await?,
+        Spoken::Http2(stream) => Box::pin(http2(worker, connection, stream)).await?,
+        Spoken::Late(stream, true) => Box::pin(http2(worker, connection, stream)).await?,
+        Spoken::Late(stream, false) => Box::pin(http1(worker, connection, stream)).await?,
+    }
+    Ok(())
+}
+
+async fn encrypted(arrived: &Arrived, acceptor: &TlsAcceptor, stream: TcpStream) -> Result<(), Ended> {
+    let accepted = timeout(OPENING, acceptor.accept(stream)).await.map_err(|_| Ended::SlowHandshake)?;
+    let stream = accepted.map_err(Ended::Handshake)?;
+    let (_, session) = stream.get_ref();
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let connection = arrived.connection(certificate.and_then(|der| subject::of(der)));
+    match is_http2 {
+        true => http2(&arrived.worker, connection, stream).await?,
+        false => http1(&arrived.worker, connection, stream).await?,
+    }
+    Ok(())
+}
+
+impl Arrived {
+    fn connection(&self, subject: Option<String>) -> Rc<life::Connection> {
+        let tls = self.entrance.tls.is_some();
+        let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
+        Rc::new(life::Connection {
+            client: forwarded::Connection::new(self.peer, self.local, &scheme),
+            port: self.peer.port(),
+            tls,
+            subject: subject.map(Rc::from),
+            listener: self.entrance.name.clone(),
+            redirect: self.entrance.redirect,
+        })
+    }
+}
+
+/// A connection that draining waits for.
+struct Counted(Rc<Worker>);
+
+impl Counted {
+    fn new(worker: &Rc<Worker>) -> Counted {
+        worker.connections.set(worker.connections.get() + 1);
+        Counted(worker.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}

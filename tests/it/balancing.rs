@@ -1,0 +1,162 @@
+//! Which target a request goes to, and where it goes when the first one fails.
+
+use crate::support::{Request, Upstream, gateway, reply};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn three() -> [Upstream; 3] {
+    ["a", "b", "c"].map(|name| Upstream::start(move |_| reply(200, name)))
+}
+
+#[test]
+fn the_same_key_goes_to_the_same_target_and_different_keys_are_spread() {
+    let [a, b, c] = three();
+    let targets = "targets: [{url: '${a}'}, {url: '${b}'}, {url: '${c}'}], balance: hash";
+    let yaml = format!(
+        "
+services:
+  - {{name: h, {targets}, hash_on: 'header:x-user', routes: [{{paths: [/header]}}]}}
+  - {{name: k, {targets}, hash_on: 'cookie:id', routes: [{{paths: [/cookie]}}]}}
+  - {{name: p, {targets}, hash_on: path, routes: [{{paths: [/path]}}]}}
+  - {{name: i, {targets}, routes: [{{paths: [/ip]}}]}}
+"
+    );
+    let gateway = gateway(&yaml).url("a", &a).url("b", &b).url("c", &c).start();
+    type Make = fn(usize) -> Request;
+    let ways: [(&str, Make); 3] = [
+        ("header", |n| Request::get("/header").header("x-user", n)),
+        ("cookie", |n| Request::get("/cookie").header("cookie", format!("x=y; id={n}"))),
+        ("path", |n| Request::get(&format!("/path/{n}"))),
+    ];
+    for (way, request) in ways {
+        let of = |n: usize| gateway.send(request(n)).ok().text();
+        let first: Vec<String> = (0..30).map(of).collect();
+        let again: Vec<String> = (0..30).map(of).collect();
+        assert_eq!(first, again, "{way}");
+        assert_eq!(first.iter().collect::<HashSet<_>>().len(), 3, "{way}: {first:?}");
+    }
+    let of_ip: HashSet<String> = (0..5).map(|_| gateway.get("/ip").text()).collect();
+    assert_eq!(of_ip.len(), 1, "{of_ip:?}");
+}
+
+#[test]
+fn a_backup_is_used_only_when_no_other_is_up() {
+    let backup = Upstream::echo("backup");
+    let yaml = "
+services:
+  - {name: s, targets: [{url: '${main}'}, {url: '${backup}', backup: true}], routes: [{paths: [/main]}]}
+  - {name: d, targets: [{url: '${dead}'}, {url: '${backup}', backup: true}], routes: [{paths: [/dead]}]}
+";
+    let main = Upstream::echo("main");
+    let gateway = gateway(yaml).url("main", &main).url("backup", &backup).url("dead", &Upstream::dead()).start();
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/main").text(), "main GET /");
+        assert_eq!(gateway.get("/dead").text(), "backup GET /");
+    }
+}
+
+#[test]
+fn a_busy_target_gets_less_with_least_requests() {
+    let (slow, fast) = (
+        Upstream::start(|_| reply(200, "slow").after(Duration::from_millis(200))),
+        Upstream::start(|_| reply(200, "fast")),
+    );
+    let yaml = "
+services:
+  - {name: s, targets: [{url: '${slow}'}, {url: '${fast}'}], balance: least_requests, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("slow", &slow).url("fast", &fast).start();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = gateway.connect();
+                (0..25).for_each(|_| drop(client.send(&Request::get("/")).ok()));
+            });
+        }
+    });
+    let (slow, fast) = (slow.requests().len(), fast.requests().len());
+    assert_eq!(slow + fast, 100);
+    assert!(slow < fast / 2, "{slow} slow, {fast} fast");
+}
+
+#[test]
+fn chosen_statuses_are_tried_again_at_another_target_but_never_a_post() {
+    let bad = Upstream::start(|_| reply(503, "bad"));
+    let good = Upstream::start(|_| reply(200, "good"));
+    let yaml = "
+workers: 1
+services:
+  - {name: s, targets: [{url: '${bad}'}, {url: '${good}'}], retries: 1, retry_on: [503], health: off, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("bad", &bad).url("good", &good).start();
+    let gets: HashSet<u16> = (0..6).map(|_| gateway.get("/").status).collect();
+    assert_eq!(gets, HashSet::from([200]));
+    let posts: HashSet<u16> = (0..4).map(|_| gateway.send(Request::post("/", "x")).status).collect();
+    assert_eq!(posts, HashSet::from([200, 503]));
+}
+
+#[test]
+fn an_answer_that_says_when_to_come_back_is_not_asked_for_again() {
+    let patient = Upstream::start(|_| reply(503, "").header("retry-after", "7"));
+    let yaml = "
+services:
+  - {name: s, url: '${s}', retries: 3, retry_on: [503], routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("s", &patient).start();
+    assert_eq!(gateway.get("/").header("retry-after"), Some("7"));
+    patient.request();
+}
+
+#[test]
+fn retries_end_and_stay_within_their_budget() {
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let broken = Upstream::start(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        reply(502, "").after(Duration::from_millis(20))
+    });
+    let yaml = "
+workers: 1
+services:
+  - {name: s, url: '${s}', retries: 4, retry_on: [502], circuit_breaker: off, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("s", &broken).start();
+    assert_eq!(gateway.get("/").status, 502);
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 5);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| assert_eq!(gateway.get("/").status, 502));
+        }
+    });
+    // Without a budget all 30 would be sent five times.
+    let all = asked.load(Ordering::Relaxed);
+    assert!(all < 100, "{all} requests in {:?}", began.elapsed());
+}
+
+#[test]
+fn kongs_upstreams_balance_and_check() {
+    let [a, b, c] = three();
+    let yaml = "
+_format_version: '3.0'
+services:
+  - {name: s, host: u, routes: [{paths: [/]}]}
+upstreams:
+  - name: u
+    algorithm: consistent-hashing
+    hash_on: header
+    hash_on_header: x-user
+    healthchecks: {active: {type: tcp, healthy: {interval: 0.01, successes: 1}, unhealthy: {interval: 0.01, tcp_failures: 1}}}
+    targets: [{target: '${a}'}, {target: '${b}'}, {target: '${c}'}]
+";
+    let address = |upstream: &Upstream| upstream.address().to_string();
+    let gateway = gateway(yaml).env("a", address(&a)).env("b", address(&b)).env("c", address(&c)).start();
+    let of = |n: usize| gateway.send(Request::get("/").header("x-user", n)).ok().text();
+    let first: Vec<String> = (0..20).map(of).collect();
+    assert_eq!(first, (0..20).map(of).collect::<Vec<_>>());
+    assert_eq!(first.iter().collect::<HashSet<_>>().len(), 3, "{first:?}");
+}

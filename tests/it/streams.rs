@@ -1,0 +1,127 @@
+//! Scripts that change bodies while they stream, in both languages.
+
+use crate::support::{Gateway, PATIENCE, Request, Upstream, gateway, reply};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    sync::{Mutex, mpsc},
+};
+
+/// Drops events that carry a secret and keeps a line that is not whole until its rest comes.
+const FILTER_LUA: &str = "
+local M = {}
+function M.on_response_chunk(chunk, ctx)
+  local held = (ctx.vars.held or '') .. (chunk or '')
+  local out = {}
+  local rest = held:gsub('([^\\n]*)\\n', function(line)
+    if not line:find('secret', 1, true) then table.insert(out, line .. '\\n') end
+    return ''
+  end)
+  if chunk == nil and rest ~= '' then table.insert(out, rest .. ' (cut)\\n') rest = '' end
+  ctx.vars.held = rest
+  return table.concat(out)
+end
+function M.on_request_chunk(chunk, ctx)
+  if chunk then return chunk:upper() end
+  return '!'
+end
+return M";
+
+const FILTER_RHAI: &str = r#"
+fn on_response_chunk(chunk, ctx) {
+    let held = ctx.vars.held;
+    if held == () { held = ""; }
+    if chunk != () { held += chunk; }
+    let out = "";
+    loop {
+        let at = held.index_of("\n");
+        if at < 0 { break; }
+        let line = held.sub_string(0, at + 1);
+        held = held.sub_string(at + 1);
+        if line.index_of("secret") < 0 { out += line; }
+    }
+    if chunk == () && held != "" { out += held + " (cut)\n"; held = ""; }
+    ctx.vars.held = held;
+    out
+}
+fn on_request_chunk(chunk, ctx) {
+    if chunk == () { "!" } else { chunk.to_upper() }
+}
+"#;
+
+fn between(upstream: &Upstream) -> Gateway {
+    let yaml = "workers: 1\nservices:\n- name: events\n  url: \"${events}\"\n  routes:\n\
+        \x20 - {name: lua, paths: [/lua], plugins: [{script: filter.lua}]}\n\
+        \x20 - {name: rhai, paths: [/rhai], plugins: [{script: filter.rhai}]}\n\
+        \x20 - {name: bad-lua, paths: [/bad-lua], plugins: [{script: bad.lua}]}\n\
+        \x20 - {name: bad-rhai, paths: [/bad-rhai], plugins: [{script: bad.rhai}]}\n";
+    gateway(yaml)
+        .url("events", upstream)
+        .file("filter.lua", FILTER_LUA)
+        .file("filter.rhai", FILTER_RHAI)
+        .file("bad.lua", "return { on_response_chunk = function(chunk, ctx) return 7 end }")
+        .file("bad.rhai", "fn on_response_chunk(chunk, ctx) { 7 }")
+        .start()
+}
+
+#[test]
+fn events_are_filtered_one_by_one_as_they_come() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::raw(move |mut stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}first €\nsecret\nsec").as_bytes());
+        let _ = wait.lock().expect("one at a time").recv();
+        let _ = stream.write_all("ond\nlast".as_bytes());
+    });
+    let gateway = between(&upstream);
+    for language in ["lua", "rhai"] {
+        let mut client = TcpStream::connect(gateway.address()).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        // HTTP/1.0, so that the body comes as it is.
+        client.write_all(format!("GET /{language} HTTP/1.0\r\nhost: a\r\n\r\n").as_bytes()).expect("a request");
+        let mut input = BufReader::new(client);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            input.read_line(&mut line).expect("a head");
+        }
+        line.clear();
+        input.read_line(&mut line).expect("the first event, before the second is made");
+        assert_eq!(line, "first €\n", "{language}");
+        go_on.send(()).expect("the upstream waits");
+        let mut rest = String::new();
+        input.read_to_string(&mut rest).expect("the rest");
+        assert_eq!(rest, "second\nlast (cut)\n", "{language}");
+    }
+}
+
+#[test]
+fn a_request_is_changed_on_its_way() {
+    let upstream = Upstream::start(|request| reply(200, request.body.clone()));
+    let gateway = between(&upstream);
+    for language in ["lua", "rhai"] {
+        let answer = gateway.send(Request::post(&format!("/{language}"), "a body\n").header("digest", "stale"));
+        assert_eq!(answer.text(), "A BODY\n! (cut)\n", "{language}");
+        let received = upstream.requests().pop().expect("a request");
+        assert_eq!((received.header("content-length"), received.header("digest")), (None, None));
+        assert_eq!(received.header("transfer-encoding"), Some("chunked"));
+    }
+}
+
+#[test]
+fn a_hook_that_fails_breaks_the_body_off() {
+    let upstream = Upstream::start(|_| reply(200, "text"));
+    let gateway = between(&upstream);
+    for language in ["lua", "rhai"] {
+        let mut client = TcpStream::connect(gateway.address()).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client.write_all(format!("GET /bad-{language} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).expect("a request");
+        let mut all = String::new();
+        let _ = client.read_to_string(&mut all);
+        assert!(!all.contains("\r\n0\r\n\r\n") && !all.contains("text"), "{all}");
+        gateway.log_contains(&format!("on_response_chunk returned {}", "a"));
+    }
+}

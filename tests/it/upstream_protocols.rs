@@ -1,0 +1,8 @@
+//! What targets may speak: TLS, upgraded connections, HTTP/2, trailers.
+//!
+//! One file a subject; the TLS here is rustls on a blocking socket, with certificates made for the test.
+
+mod http2;
+mod tls;
+mod trailers;
+mod upgrades;

@@ -98,10 +98,6 @@
 ---@field groups string[] what each group matched; empty for one that took no part
 ---@field named table<string, string> what the groups with names matched, without those that took no part
 
----@class schema.validate.result
----@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
----@field message string one line for people, without the value itself
----@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
 ---@class test.plugin.options
 ---@field config? any the configuration of the script or plugin
 ---@field on_error? string `continue` passes over a script that fails
@@ -109,6 +105,11 @@
 ---@field route? any more entries of the route, such as `paths`
 ---@field service? any more entries of the service `backend`, such as `timeout`
 ---@field gateway? any more entries of the whole configuration, such as `limits`
+
+---@class schema.validate.result
+---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
+---@field message string one line for people, without the value itself
+---@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
 
 ---@class gateway.request.request
 ---@field method? string GET when it is left out
@@ -1450,29 +1451,44 @@ function schema:validate_json(text, most) end
 ---@param most? integer how many are listed; 20 when it is left out
 ---@return schema.validate.result[]
 function schema:validate_texts(values, most) end
+end
+
 ---A gateway under test, made by `test.plugin`. It is whole: what it does between request and response is what one that serves does.
 ---@class gateway
 ---@field received any What upstreams received, first to last: `method`, `url` (`svc://backend/x?y`), `path`, `headers`, `body`, and `json` when it is.
 ---@field logs any The lines of the log, first to last: `level`, `message`, `fields` as JSON text, `error` of a script that failed.
+do
 local gateway = {}
+
 ---Sends a request and waits until its `on_log` is over. Gives `status`, `headers`, `body`, and `json` when it is.
+---```lua
 ---local res = gw:request({ path = "/users", headers = { ["x-api-key"] = "abc" } })
+---```
 ---@param request? gateway.request.request `GET /` when it is left out
 ---@return any
 function gateway:request(request) end
+
 ---Says what an upstream answers; what was said last counts. The service `backend` answers 200 with `{}` when nothing is said.
+---```lua
 ---gw:answer("GET", "svc://users/users/7", { json = { name = "Ada" } })
+---```
 ---@param method string or `*`
 ---@param url string `svc://NAME/path` or `https://…`; `*` at its end stands for any rest
 ---@param answer gateway.answer.answer what comes back
 function gateway:answer(method, url, answer) end
+
 ---Says what a command of Redis gives; what was said last counts, and a command of which nothing was said is an error.
+---```lua
 ---gw:redis("GET greeting", "hello")
+---```
 ---@param command string its first words: `GET greeting`; `SCRIPT` for scripts
 ---@param reply any what it gives
 function gateway:redis(command, reply) end
+
 ---What a check finds wrong with the configuration or in `on_load`, as text; empty when nothing is.
+---```lua
 ---test.contains(gw:problems(), "exclude each other")
+---```
 ---@return string
 function gateway:problems() end
 end

@@ -125,7 +125,14 @@ impl Worker {
         let pool = Pool::new(PoolLimits::default());
         let client = Rc::new(OnceCell::new());
         let meters = shared.metrics.prepare(&shape(&generation));
-        let (ready, store) = make_ready(generation, meters, &pool, &client, &shared, true, None, furnish).await?;
+        let (ready, store) = make_ready(
+            generation,
+            meters,
+            &Around { pool: &pool, client: &client, shared: &shared, first: true },
+            None,
+            furnish,
+        )
+        .await?;
         Ok(Worker::new(pool, shared, true, ready, store, client))
     }
 
@@ -173,7 +180,8 @@ pub fn run(
         let pool = Pool::new(PoolLimits::default());
         let client = Rc::new(OnceCell::new());
         let first = index == 0;
-        let made = make_ready(generation, meters, &pool, &client, &shared, first, None, |it| it).await;
+        let around = Around { pool: &pool, client: &client, shared: &shared, first };
+        let made = make_ready(generation, meters, &around, None, |it| it).await;
         let (ready, store) = match made {
             Ok(made) => made,
             Err(diagnostics) => {
@@ -203,17 +211,9 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     match command {
         Command::Prepare { generation, meters, reply } => {
             let store = worker.store.borrow_mut().take();
-            let made = make_ready(
-                generation,
-                meters,
-                &worker.pool,
-                &worker.client,
-                &worker.shared,
-                worker.first,
-                store.as_ref(),
-                |it| it,
-            )
-            .await;
+            let Worker { pool, client, shared, first, .. } = &**worker;
+            let around = Around { pool, client, shared, first: *first };
+            let made = make_ready(generation, meters, &around, store.as_ref(), |it| it).await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
                 worker.waiting.borrow_mut().push(Rc::new(ready));
@@ -228,13 +228,18 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     }
 }
 
+/// What of a worker stays when its generation is replaced.
+struct Around<'w> {
+    pool: &'w Pool,
+    client: &'w Rc<OnceCell<reqwest::Client>>,
+    shared: &'w Shared,
+    first: bool,
+}
+
 async fn make_ready(
     generation: Arc<Generation>,
     meters: Arc<Meters>,
-    pool: &Pool,
-    client: &Rc<OnceCell<reqwest::Client>>,
-    shared: &Shared,
-    first: bool,
+    &Around { pool, client, shared, first }: &Around<'_>,
     store: Option<&WorkerStore>,
     furnish: impl FnOnce(Services) -> Services,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {

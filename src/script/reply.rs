@@ -15,7 +15,7 @@ pub struct Reply {
     /// The detail of a problem+json, when the reply is one: its body is written when the id is known.
     pub problem: Option<String>,
     /// More members of the problem (RFC 9457 §3.2), after those that every problem has.
-    pub members: Map<String, Value>,
+    pub members: Option<Box<Map<String, Value>>>,
 }
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -25,13 +25,13 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-strea
 
 impl Reply {
     pub fn empty(status: StatusCode) -> Reply {
-        Reply { status, headers: HeaderMap::new(), body: Bytes::new(), problem: None, members: Map::new() }
+        Reply { status, headers: HeaderMap::new(), body: Bytes::new(), problem: None, members: None }
     }
 
     pub fn with_body(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, content_type);
-        Reply { status, headers, body, problem: None, members: Map::new() }
+        Reply { status, headers, body, problem: None, members: None }
     }
 
     /// A problem (RFC 9457): `type` is about:blank, so `title` is the status' reason phrase.
@@ -54,7 +54,7 @@ impl Reply {
                     "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail, "request_id": id,
                 });
                 if let Some(problem) = problem.as_object_mut() {
-                    for (name, value) in &self.members {
+                    for (name, value) in self.members.iter().flat_map(|members| members.iter()) {
                         problem.entry(name).or_insert_with(|| value.clone());
                     }
                 }

@@ -190,6 +190,8 @@ async fn obtain(
     let io = pool.open(origin, timeouts).await?;
     let mut builder = Builder::new(Local);
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    // Until the target's SETTINGS are here: what is sent beyond its limit would wait behind the others, or be refused.
+    builder.initial_max_send_streams(1);
     let made = timeout_at(limit, builder.handshake(TokioIo::new(io))).await.map_err(|_| failed(Kind::Timeout))?;
     let (sender, connection) = made.map_err(|error| failed(Kind::Reset(io::Error::other(text(&error)))))?;
     let streams = Rc::new(Streams {

@@ -125,8 +125,8 @@ fn empty(args: &Args) -> Result<Value, Raise> {
 fn error(args: &Args) -> Result<Value, Raise> {
     let mut problem = Reply::problem(status(args.int(0)?)?, args.str(1)?);
     if let Value::Json(text) = args.get(3) {
-        problem.members =
-            serde_json::from_slice(text).map_err(|_| Raise::error("a problem's members are an object"))?;
+        let members = serde_json::from_slice(text).map_err(|_| Raise::error("a problem's members are an object"))?;
+        problem.members = Some(Box::new(members));
     }
     finish(problem, args.get(2))
 }

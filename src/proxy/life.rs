@@ -64,8 +64,8 @@ pub async fn serve(
     let (mut head, body) = request.into_parts();
     let mut switching = Switching::of(&mut head);
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
-    let record = Record::new(&worker, &ready, &exchange);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
+        let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
         return send(&exchange, &ready.prepared.unrouted, &ready, record, close);

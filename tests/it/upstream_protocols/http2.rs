@@ -1,7 +1,7 @@
 //! Targets that speak HTTP/2: hyper's own server, plain and over TLS, on a thread of its own.
 
 use super::tls::{Authority, server};
-use crate::support::{Gateway, Request, gateway, gateway::Given};
+use crate::support::{Gateway, Request, eventually, gateway, gateway::Given};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
@@ -202,6 +202,9 @@ fn a_connection_that_goes_away_is_replaced_and_no_request_fails() {
     for round in 1..=3 {
         let answer = gateway.get("/last").ok().text();
         assert!(answer.ends_with(&format!("on {round}")), "{answer}");
+        // It goes in two steps (RFC 9113 §6.8): until the second one new streams are welcome.
+        let next = format!("on {}", round + 1);
+        eventually("another connection", || gateway.get("/x").ok().text().ends_with(&next).then_some(()));
     }
 }
 

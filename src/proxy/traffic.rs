@@ -59,8 +59,7 @@ pub async fn direct(
     match &traffic.answer {
         Some(Fixed::Redirect { to, status }) => return Ok(Some(redirect(exchange, to, *status, consumed))),
         Some(Fixed::Reply { status, headers, body }) => {
-            let (status, headers, body) = (*status, headers.clone(), body.clone());
-            return Ok(Some(Reply { headers, body, ..Reply::empty(status) }));
+            return Ok(Some(Reply { headers: headers.clone(), body: body.clone(), ..Reply::empty(*status) }));
         }
         None => {}
     }

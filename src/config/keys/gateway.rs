@@ -139,7 +139,7 @@ pub const ACCESS_LOG: Section = Section {
     keys: &[
         key("file", "`stdout`, `off` or a file", "stdout", "where lines go, relative to this file"),
         key("sample", "number from 0 to 1", "1", "the share of the exchanges that is written"),
-        key("fields", "list of names", "all", "of `time`, `id`, `trace_id`, `client`, `identity` (`sub` alone), `method`, `host`, `path` (without the query), `protocol`, `status`, `flags`, `route`, `service`, `target`, `tries`, `request_bytes`, `bytes`, `duration_ms`, `upstream_ms`, `scripts_ms`, `generation`"),
+        key("fields", "list of names", "all", "of `time`, `id`, `trace_id`, `client`, `identity` (the `id` of `ctx.identity`), `method`, `host`, `path` (without the query), `protocol`, `status`, `flags`, `route`, `service`, `target`, `tries`, `request_bytes`, `bytes`, `duration_ms`, `upstream_ms`, `scripts_ms`, `generation`"),
     ],
     kong: &[],
 };

@@ -8,6 +8,7 @@ pub mod client;
 pub mod command;
 pub mod curl;
 pub mod gateway;
+pub mod python;
 pub mod quickstart;
 pub mod redis;
 pub mod stock;

@@ -5,7 +5,9 @@
 //! `$${` stands for a literal `${`; a `$` before anything else is just that. Keys are never expanded.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::seen::Seen;
 
 /// A secret file larger than this is a mistake, or `/dev/zero`.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -16,7 +18,7 @@ pub(super) struct Expander<'e> {
     pub env: &'e dyn Fn(&str) -> Option<String>,
     /// What relative `${file:…}` paths are relative to.
     pub directory: &'e Path,
-    pub files: Vec<PathBuf>,
+    pub files: Seen,
 }
 
 /// An expression that could not be expanded.
@@ -121,12 +123,14 @@ impl Expander<'_> {
             let message = format!("cannot read `{}`: {why}", path.display());
             failure(expression, message, "")
         };
-        // Also when it can't be read: once it can, the watcher says so.
-        self.files.push(path.clone());
         let mut bytes = Vec::new();
-        std::fs::File::open(&path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|error| fail(io_reason(&error)))?;
+        let read = std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+        // Also when it can't be read: once it can, the watcher says so.
+        match read {
+            Ok(length) if length as u64 <= MAX_FILE => self.files.note(&path, &bytes),
+            _ => self.files.note_unread(&path),
+        }
+        read.map_err(|error| fail(io_reason(&error)))?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(fail("it is larger than 1 MiB".to_owned()));
         }
@@ -193,7 +197,7 @@ mod tests {
             "TRICKY" => Some("${NAME}: {a}\nb: c".to_owned()),
             _ => None,
         };
-        let mut expander = Expander { env: &env, directory: Path::new("/nowhere"), files: Vec::new() };
+        let mut expander = Expander { env: &env, directory: Path::new("/nowhere"), files: Seen::default() };
         match expander.expand(text) {
             None => "(nothing to expand)".to_owned(),
             Some(Ok(text)) => text,
@@ -237,8 +241,8 @@ mod tests {
     fn files_lose_one_line_break_and_are_remembered() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("secret"), "two\nlines\r\n").expect("a file");
-        let mut expander = Expander { env: &|_| None, directory: directory.path(), files: Vec::new() };
+        let mut expander = Expander { env: &|_| None, directory: directory.path(), files: Seen::default() };
         assert_eq!(expander.expand("<${file:secret}>"), Some(Ok("<two\nlines>".to_owned())));
-        assert_eq!(expander.files, [directory.path().join("secret")]);
+        assert_eq!(expander.files.paths().collect::<Vec<_>>(), [&directory.path().join("secret")]);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::expand::{Expander, io_reason};
+use super::seen::Seen;
 use super::source::Source;
 use super::{Config, file, yaml};
 
@@ -15,8 +16,8 @@ pub struct Loaded {
     /// same run. It must not be served unless `diagnostics` is free of errors.
     pub config: Option<Config>,
     pub diagnostics: Diagnostics,
-    /// Every file that was read or looked for, for the watcher.
-    pub files: Vec<PathBuf>,
+    /// Every file that was read or looked for.
+    pub files: Seen,
 }
 
 /// Far beyond any real configuration; a larger file is not read.
@@ -27,7 +28,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     match read(path, &mut diagnostics) {
         Some(source) => load_source(&source, env),
-        None => Loaded { config: None, diagnostics, files: vec![path.to_owned()] },
+        None => Loaded { config: None, diagnostics, files: [path].into_iter().collect() },
     }
 }
 
@@ -35,7 +36,8 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
 pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let directory = source.path().parent().unwrap_or(Path::new(""));
-    let mut expander = Expander { env, directory, files: vec![source.path().to_owned()] };
+    let mut expander = Expander { env, directory, files: Seen::default() };
+    expander.files.note(source.path(), source.text().as_bytes());
     let root = yaml::parse(source, &mut expander, &mut diagnostics);
     let config = match root.filter(|root| !root.is_null()) {
         Some(root) => file::config(&root, directory, &mut diagnostics),

@@ -3,10 +3,9 @@
 //! While a generation is built every file goes through [`Files`], which keeps what it gave: all workers compile the same
 //! text, and the watcher knows which files, also missing ones, the generation depends on.
 
-use crate::config::Source;
+use crate::config::{Seen, Source};
 use std::{
     collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -16,8 +15,14 @@ use std::{
 const MAX_FILE: u64 = 4 << 20;
 
 #[derive(Default)]
+struct Read {
+    texts: BTreeMap<PathBuf, Result<Arc<Source>, Missing>>,
+    seen: Seen,
+}
+
+#[derive(Default)]
 pub struct Files {
-    read: Mutex<BTreeMap<PathBuf, Result<Arc<Source>, Missing>>>,
+    read: Mutex<Read>,
 }
 
 /// Why a file could not be read.
@@ -32,17 +37,21 @@ impl Files {
     /// The file's text as it was when this generation first asked for it.
     pub fn read(&self, path: &Path) -> Result<Arc<Source>, Missing> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = read.get(path) {
+        if let Some(known) = read.texts.get(path) {
             return known.clone();
         }
         let result = read_file(path).map(|text| Source::new(path, text));
-        read.insert(path.to_owned(), result.clone());
+        match &result {
+            Ok(source) => read.seen.note(path, source.text().as_bytes()),
+            Err(_) => read.seen.note_unread(path),
+        }
+        read.texts.insert(path.to_owned(), result.clone());
         result
     }
 
-    /// All files that were asked for.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    /// All files that were asked for, and what they held.
+    pub fn seen(&self) -> Seen {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).seen.clone()
     }
 }
 
@@ -63,14 +72,4 @@ fn read_file(path: &Path) -> Result<String, Missing> {
         return Err(Missing { why: format!("it is larger than {} MiB", MAX_FILE >> 20), not_found: false });
     }
     std::fs::read_to_string(path).map_err(failed)
-}
-
-/// A fingerprint of these files' contents, missing ones included: equal when nothing changed, whatever the file times say.
-pub fn fingerprint(paths: &[PathBuf]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for path in paths {
-        path.hash(&mut hasher);
-        std::fs::read(path).ok().hash(&mut hasher);
-    }
-    hasher.finish()
 }

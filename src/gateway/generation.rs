@@ -5,14 +5,14 @@
 //! its first hook to its last in the generation it began in.
 
 use super::{
-    files::{Files, fingerprint},
+    files::Files,
     plugins::{Catalog, Plugin},
     router::Router,
     upstream_tls::upstream_tls,
 };
 use crate::{
     config::{
-        self, Config, Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Severity, Source, Span,
+        self, Config, Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Seen, Severity, Source, Span,
         manifest::{Kind, Manifest},
     },
     script::{Language, Modules, scope::Permissions},
@@ -83,9 +83,7 @@ impl Built {
         let (watch, files) = (self.watch.clone(), self.files.clone());
         move || {
             let mut watch = watch.clone();
-            watch.files.extend(files.paths());
-            watch.files.sort();
-            watch.files.dedup();
+            watch.files.join(&files.seen());
             watch
         }
     }
@@ -94,42 +92,28 @@ impl Built {
 /// What a generation depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    pub files: Vec<PathBuf>,
+    pub files: Seen,
     pub plugins_dir: PathBuf,
+    /// All that lay in the plugin folder.
+    pub plugins: Vec<PathBuf>,
 }
 
 impl Watch {
-    /// Equal when nothing that the generation depends on has changed.
-    pub fn fingerprint(&self) -> u64 {
-        let mut files = self.files.clone();
-        files.extend(list(&self.plugins_dir, 0));
-        files.sort();
-        files.dedup();
-        fingerprint(&files)
-    }
-
-    /// Whether a file was written while a build that started then may have been reading it. File times are as coarse as
-    /// the kernel's tick, so a little more is taken for "then".
-    pub fn changed_since(&self, started: std::time::Instant) -> bool {
-        let began = std::time::SystemTime::now() - started.elapsed() - std::time::Duration::from_millis(20);
-        let began = began.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
-        self.files.iter().filter_map(|file| std::fs::metadata(file).ok()).any(|metadata| {
-            use std::os::unix::fs::MetadataExt;
-            // A rename keeps the time of modification and sets that of change.
-            i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()) >= began
-        })
+    /// Whether a generation that is built now would be made of the same.
+    pub fn is_current(&self) -> bool {
+        list(&self.plugins_dir, 0) == self.plugins && self.files.is_current()
     }
 
     /// The folders to watch: those of all files, and the plugin folder.
     pub fn folders(&self) -> Vec<PathBuf> {
         let parent =
             |file: &PathBuf| file.parent().map(|p| if p == Path::new("") { PathBuf::from(".") } else { p.to_owned() });
-        let mut folders: Vec<PathBuf> = self.files.iter().filter_map(parent).collect();
+        let mut folders: Vec<PathBuf> = self.files.paths().filter_map(parent).collect();
         folders.push(self.plugins_dir.clone());
         folders.extend(self.plugins_dir.parent().map(Path::to_owned));
         // A symlinked file changes in the folder it points to, or by a swap of a folder on the way (Kubernetes).
         folders.extend(
-            self.files.iter().filter_map(|file| std::fs::canonicalize(file).ok()).filter_map(|file| parent(&file)),
+            self.files.paths().filter_map(|file| std::fs::canonicalize(file).ok()).filter_map(|file| parent(&file)),
         );
         folders.retain(|folder| folder.is_dir());
         folders.sort();
@@ -142,7 +126,9 @@ impl Watch {
 fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return files };
-    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).take(4096) {
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).take(4096).collect();
+    paths.sort();
+    for path in paths {
         if path.is_dir() && depth < 8 {
             files.extend(list(&path, depth + 1));
         } else {
@@ -166,11 +152,13 @@ pub fn build_source(source: &Arc<Source>) -> Built {
 fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_dir: bool) -> Built {
     let mut diagnostics = loaded.diagnostics;
     let files = Arc::new(Files::default());
-    let mut watch = Watch { files: loaded.files, plugins_dir: path.with_file_name("plugins") };
+    let plugins_dir = path.with_file_name("plugins");
+    let mut watch = Watch { files: loaded.files, plugins: list(&plugins_dir, 0), plugins_dir };
     let Some(mut config) = loaded.config else {
         return Built { generation: None, diagnostics, watch, files };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
+    watch.plugins = list(&watch.plugins_dir, 0);
     let tls = super::tls::configurations(&config.listeners, &files, &mut diagnostics);
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);

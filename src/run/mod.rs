@@ -12,7 +12,7 @@ use crate::{
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
-        metrics::Metrics,
+        metrics::{Meters, Metrics},
     },
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
@@ -26,6 +26,9 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{mpsc, watch as cell};
+
+/// How often a generation is read again because its files changed meanwhile.
+const TURNS: usize = 5;
 
 pub struct Options {
     pub config: PathBuf,
@@ -74,7 +77,6 @@ pub struct Gateway {
     /// Counts up with every attempt.
     number: u64,
     watch: Watch,
-    fingerprint: u64,
     status: cell::Sender<admin::Status>,
     metrics: Arc<Metrics>,
     access_log: Option<AccessLog>,
@@ -87,7 +89,6 @@ pub struct Gateway {
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
     pub async fn start(options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
-        let started = Instant::now();
         let built = generation::build(&options.config, 1, false);
         let watch = built.watch();
         show(&built.diagnostics);
@@ -121,7 +122,6 @@ impl Gateway {
             })?;
         metrics.switch(meters, generation.number);
         let watch = watch();
-        let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
         let shown = cell::Sender::new(generation.clone());
         let mut gateway = Gateway {
@@ -130,7 +130,6 @@ impl Gateway {
             current: generation,
             listening: BTreeMap::new(),
             number: 1,
-            fingerprint,
             watch,
             status,
             metrics,
@@ -229,7 +228,7 @@ impl Gateway {
     }
 
     async fn reload_if_changed(&mut self) {
-        if self.watch.fingerprint() != self.fingerprint {
+        if !self.watch.is_current() {
             self.reload().await;
         }
     }
@@ -237,23 +236,14 @@ impl Gateway {
     /// Builds the next generation and switches to it, or says why not.
     pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
-        self.number += 1;
-        let built = generation::build(&self.options.config, self.number, self.had_plugins());
-        let watch = built.watch();
-        let result = match built.generation {
-            Some(generation) => self.switch(Arc::new(generation), built.diagnostics).await,
-            None => Err(built.diagnostics),
-        };
-        let mut watch = watch();
+        let (result, mut watch) = self.build().await;
         if result.is_err() {
             // What failed early knows only a part of its files.
-            watch.files.extend(self.watch.files.iter().cloned());
-            watch.files.sort();
-            watch.files.dedup();
+            watch.files.follow(&self.watch.files);
         }
-        self.fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         self.watch = watch;
         self.metrics.reloaded(result.is_ok());
+        let result = result.map(|next| self.switch(next));
         match result {
             Ok(warnings) => {
                 show(&warnings);
@@ -281,19 +271,51 @@ impl Gateway {
         }
     }
 
-    /// A folder of plugins that is gone is an error, not "no plugins".
-    fn had_plugins(&self) -> bool {
-        self.current.files.paths().iter().any(|path| path.starts_with(&self.watch.plugins_dir))
+    /// The next generation, ready on all workers. What changed while it was read could make it one of two saves, so that
+    /// it is read again.
+    async fn build(&mut self) -> (Result<Next, Diagnostics>, Watch) {
+        let mut turn = 1;
+        loop {
+            self.number += 1;
+            let built = generation::build(&self.options.config, self.number, self.had_plugins());
+            let watch = built.watch();
+            let result = match built.generation {
+                Some(generation) => self.prepare(Arc::new(generation), built.diagnostics).await,
+                None => Err(built.diagnostics),
+            };
+            let watch = watch();
+            if watch.is_current() {
+                return (result, watch);
+            }
+            if turn == TURNS {
+                let why = format!("files kept changing while they were read, {TURNS} times in a row");
+                return (Err(crate::gateway::prepared::internal(why)), watch);
+            }
+            turn += 1;
+            tokio::time::sleep(watch::SETTLE).await;
+        }
     }
 
-    async fn switch(&mut self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
+    async fn prepare(&self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Next, Diagnostics> {
         let new = &generation.config.listeners;
         let sockets = bind(new, &self.listening, self.workers.count()).map_err(|error| refused(&error, new))?;
         let meters = self.metrics.prepare(&shape(&generation));
         self.workers.prepare(&generation, &meters).await?;
+        Ok(Next { generation, sockets, meters, warnings })
+    }
+
+    /// A folder of plugins that is gone is an error, not "no plugins".
+    fn had_plugins(&self) -> bool {
+        self.current.files.seen().paths().any(|path| path.starts_with(&self.watch.plugins_dir))
+    }
+
+    /// From here on new exchanges run in it. Gives its warnings.
+    fn switch(&mut self, next: Next) -> Diagnostics {
+        let Next { generation, sockets, meters, warnings } = next;
         self.workers.switch(generation.number);
         self.metrics.switch(meters, generation.number);
         self.listen(sockets);
+        let new = &generation.config.listeners;
         let gone: Vec<ListenerKey> =
             self.listening.keys().filter(|key| !new.iter().any(|l| l.key() == **key)).copied().collect();
         for key in gone {
@@ -304,8 +326,16 @@ impl Gateway {
         self.checks.follow(&generation.config, &self.registry);
         self.shown.send_replace(generation.clone());
         self.current = generation;
-        Ok(warnings)
+        warnings
     }
+}
+
+/// A generation that is ready, and what it needs to be the current one.
+struct Next {
+    generation: Arc<Generation>,
+    sockets: Vec<(Listener, Vec<TcpListener>)>,
+    meters: Arc<Meters>,
+    warnings: Diagnostics,
 }
 
 /// Sockets for the listeners that are not bound yet.

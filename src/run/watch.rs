@@ -1,7 +1,7 @@
 //! Noticing that files changed: folders are watched, since editors replace files and Kubernetes swaps symlinks.
 //!
-//! Only says "something that matters moved, and it has been quiet for a while"; whether contents changed is decided by
-//! their fingerprint.
+//! Only says "something that matters moved, and it has been quiet for a while"; whether contents changed is asked
+//! of the [`Watch`].
 
 use crate::gateway::generation::Watch;
 use notify::{
@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 
 /// Quiet for this long means that a save is complete.
-const SETTLE: Duration = Duration::from_millis(100);
+pub const SETTLE: Duration = Duration::from_millis(100);
 /// A folder that is never quiet is looked at all the same.
 const AT_MOST: Duration = Duration::from_secs(1);
 
@@ -61,8 +61,8 @@ impl Changes {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         {
             let mut matters = self.matters.lock().unwrap_or_else(PoisonError::into_inner);
-            matters.files = watch.files.iter().map(absolute).collect();
-            matters.files.extend(watch.files.iter().filter_map(|file| std::fs::canonicalize(file).ok()));
+            matters.files = watch.files.paths().map(absolute).collect();
+            matters.files.extend(watch.files.paths().filter_map(|file| std::fs::canonicalize(file).ok()));
             matters.plugins_dir = absolute(&watch.plugins_dir);
         }
         let folders: BTreeSet<PathBuf> = watch.folders().iter().map(absolute).collect();

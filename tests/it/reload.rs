@@ -4,6 +4,7 @@ use crate::support::{Gateway, Request, eventually, gateway, gateway::with_defaul
 use serde_json::Value;
 use std::{
     fs,
+    io::Write,
     os::unix::fs::symlink,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
@@ -234,6 +235,59 @@ fn swap_to(gateway: &Gateway, number: usize) {
 
 fn count(gateway: &Gateway, message: &str) -> usize {
     gateway.log.lines().iter().filter(|line| line.contains(message)).count()
+}
+
+#[test]
+fn a_change_while_files_are_read_never_serves_two_saves() {
+    let set = |number: usize| {
+        let script = format!(
+            "return {{ handle = function(req, ctx) return reply.text(200, ctx.config.number .. ' {number}') end }}"
+        );
+        let yaml = format!(
+            "routes: [{{name: r, paths: [/], plugins: [{{script: current/a.lua, config: {{number: {number}, token: '${{file:pipe}}'}}}}]}}]"
+        );
+        (script, yaml)
+    };
+    let (script, yaml) = set(1);
+    let gateway = gateway(&yaml).file("pipe", "x").file("current/a.lua", &script).start();
+    for number in [1, 2] {
+        let (script, yaml) = set(number);
+        gateway.files.write(&format!("set{number}/a.lua"), &script);
+        gateway.files.write(&format!("set{number}/gateway.yaml"), &with_defaults(&yaml));
+    }
+    fs::rename(gateway.files.path("current"), gateway.files.path("old")).expect("a rename");
+    swap_to(&gateway, 1);
+    fs::remove_file(gateway.files.path("gateway.yaml")).expect("the file");
+    symlink("current/gateway.yaml", gateway.files.path("gateway.yaml")).expect("a link");
+    eventually("the links are followed", || (gateway.get("/").ok().text() == "1 1").then_some(()));
+    // Whoever reads the pipe has read the configuration, and not yet the script.
+    fs::remove_file(gateway.files.path("pipe")).expect("the file");
+    let made = std::process::Command::new("mkfifo").arg(gateway.files.path("pipe")).status().expect("mkfifo");
+    assert!(made.success());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (done, gateway) = (&done, &gateway);
+        scope.spawn(move || {
+            let mut swapped = false;
+            while !done.load(Ordering::Relaxed) {
+                let mut pipe = fs::OpenOptions::new().write(true).open(gateway.files.path("pipe")).expect("a reader");
+                if !std::mem::replace(&mut swapped, true) {
+                    swap_to(gateway, 2);
+                }
+                pipe.write_all(b"x").expect("a write");
+            }
+        });
+        let live = eventually("the second set is live", || {
+            let answer = gateway.get("/").ok().text();
+            (answer != "1 1").then_some(answer)
+        });
+        done.store(true, Ordering::Relaxed);
+        // Whoever waits for the other end of the pipe has it, and ends.
+        let both_ends = fs::OpenOptions::new().read(true).write(true).open(gateway.files.path("pipe")).expect("a pipe");
+        gateway.files.replace("pipe", "x");
+        drop(both_ends);
+        assert_eq!(live, "2 2", "two saves in one answer");
+    });
 }
 
 struct Done<'a>(&'a AtomicBool);

@@ -99,7 +99,8 @@ fn beside(files: &[PathBuf], options: &Test) -> Watch {
     let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().filter_map(Result::ok);
     let files = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     let plugins_dir = options.paths.iter().find(|path| path.is_dir()).cloned();
-    Watch { files, plugins_dir: plugins_dir.unwrap_or_else(|| PathBuf::from("plugins")) }
+    let plugins_dir = plugins_dir.unwrap_or_else(|| PathBuf::from("plugins"));
+    Watch { files, plugins_dir, plugins: Vec::new() }
 }
 
 /// Whether there was a case and all passed.

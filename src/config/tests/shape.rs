@@ -16,7 +16,7 @@ fn every_key_is_decoded() {
     assert_eq!(loaded.diagnostics.render(super::Style::Plain), "");
     let config = loaded.config.expect("a configuration");
 
-    assert_eq!(loaded.files, [path, folder.path().join("secret")]);
+    assert_eq!(loaded.files.paths().collect::<Vec<_>>(), [&path, &folder.path().join("secret")]);
     let listeners: Vec<_> =
         config.listeners.iter().map(|l| format!("{} {:?}", l.address, l.name.as_ref().map(|n| n.as_str()))).collect();
     assert_eq!(listeners, ["127.0.0.1:8080 None", "[::1]:8081 Some(\"inner\")"]);

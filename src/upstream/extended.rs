@@ -36,12 +36,13 @@ pub(super) async fn is_taken(streams: &Streams, timeouts: &Timeouts) -> bool {
             if streams.opens_websockets.get() {
                 return true;
             }
-            if streams.answered.get() {
-                return false;
-            }
-            // hyper's own task reads them, and tells nobody.
+            // hyper's own task reads them and tells nobody, so that they are looked at once more even when they must be here.
+            let here = streams.answered.get();
             streams.asked.notify_one();
             sleep(GLANCE).await;
+            if here {
+                return streams.opens_websockets.get();
+            }
         }
     };
     let now = Instant::now();

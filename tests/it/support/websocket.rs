@@ -63,7 +63,7 @@ pub fn target(serve: impl Fn(Received, &mut Input<TcpStream>) + Send + Sync + 's
     Upstream::raw(move |stream| {
         let mut input = BufReader::new(stream);
         let Ok(Some((request, _))) = wire::read_request_head(&mut input) else { return };
-        let key = request.header("sec-websocket-key").expect("a key");
+        let Some(key) = request.header("sec-websocket-key") else { return };
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {}\r\n\r\n",

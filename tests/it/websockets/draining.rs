@@ -1,5 +1,6 @@
 //! WebSockets while the process drains: a close frame each way, behind the frame at hand.
 
+use super::extended_connect;
 use crate::support::{
     Client, Gateway, gateway,
     websocket::{ACCEPT, CLOSE, GOING_AWAY, KEY, TEXT, frame, masked, read_frame, target},
@@ -120,5 +121,22 @@ fn what_is_no_websocket_is_closed_without_a_word() {
     let mut client = open(&gateway, "chat");
     gateway.signal("TERM");
     assert!(client.is_closed());
+    assert_eq!(gateway.ended(), Some(0));
+}
+
+/// The stream ends in the same way, beside the GOAWAY of its connection.
+#[test]
+fn a_client_of_http2_is_told_on_its_stream() {
+    let (tell, told) = mpsc::channel();
+    let upstream = target(move |_, input| tell.send(read_frame(input)).expect("the test"));
+    let mut gateway = gateway(YAML).url("up", &upstream).start();
+    let mut client = extended_connect::Client::connect(&gateway);
+    let mut opened = client.open("websocket", &extended_connect::FIELDS);
+    assert_eq!(opened.status, 200);
+    gateway.signal("TERM");
+    client.expect(&mut opened, &frame(CLOSE, GOING_AWAY));
+    opened.to.send_data(masked(CLOSE, GOING_AWAY).into(), true).expect("a write");
+    client.ends(&mut opened);
+    assert_eq!(told.recv().expect("the target"), Some((CLOSE, true, GOING_AWAY.to_vec())));
     assert_eq!(gateway.ended(), Some(0));
 }

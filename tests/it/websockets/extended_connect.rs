@@ -106,11 +106,7 @@ fn it_is_a_get_to_the_target_and_its_101_is_a_200() {
         // The client's end came; the other way is still open.
         input.get_mut().write_all(&frame(TEXT, "bye")).expect("a write");
     });
-    // The first request of each connection is answered by this one.
-    let gateway = gateway(&format!("{YAML}\nroutes: [{{paths: [/first], plugins: [{{script: a.lua}}]}}]"))
-        .file("a.lua", "return {handle = function() return reply.text(200, 'first') end}")
-        .url("up", &upstream)
-        .start();
+    let gateway = gateway(YAML).url("up", &upstream).start();
     let mut client = Client::connect(&gateway);
     let mut opened = client.open("websocket", &FIELDS);
     assert_eq!(opened.status, 200);
@@ -162,15 +158,19 @@ fn a_target_that_does_not_prove_that_it_understood_is_not_believed() {
 
 #[test]
 fn scripts_see_a_get_and_their_success_opens_nothing() {
-    let script =
-        "return {on_request = function(req)\n  return reply.text(req.query.ok and 200 or 401, req.method)\nend}";
+    let script = "return {on_request = function(req)
+        return reply.text(req.headers['sec-websocket-protocol'] and 200 or 401, req.method)
+    end}";
     let upstream = Upstream::echo("never");
-    let gateway = gateway(&format!("{YAML}\nplugins: [{{script: a.lua}}]")).file("a.lua", script).url("up", &upstream);
-    let gateway = gateway.start();
+    let given = gateway(&format!("{YAML}\nplugins: [{{script: a.lua}}]")).file("a.lua", script);
+    let gateway = given.url("up", &upstream).start();
     let mut client = Client::connect(&gateway);
-    let mut opened = client.open("websocket", &[]);
-    assert_eq!(opened.status, 401);
-    client.expect(&mut opened, b"GET");
+    for (fields, status) in [(&[][..], 401), (&[("sec-websocket-protocol", "chat")], 502)] {
+        let mut opened = client.open("websocket", fields);
+        assert_eq!(opened.status, status);
+        client.expect(&mut opened, b"GET");
+        client.ends(&mut opened);
+    }
     assert_eq!(upstream.requests().len(), 0);
 }
 

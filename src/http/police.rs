@@ -87,6 +87,11 @@ fn check_method(head: &Parts) -> Result<(), Refusal> {
     let not_allowed = |reason| Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason };
     // A gateway is no tunnel; and TRACE would echo credentials that were added on the way (RFC 9110 §9.3.8).
     if head.method == Method::CONNECT {
+        // RFC 9220 §3, of which RFC 8441 says nothing. WebSockets have become a GET by now.
+        if head.extensions.get::<hyper::ext::Protocol>().is_some() {
+            let reason = "an extended CONNECT is for websockets only";
+            return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, reason });
+        }
         return Err(not_allowed("the method CONNECT is not allowed"));
     }
     if head.method == Method::TRACE {

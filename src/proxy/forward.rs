@@ -7,6 +7,7 @@ use super::{
     backend::{Backend, Backends},
     failure::Failure,
     tries::{self, Answered, Outgoing},
+    websocket,
 };
 use crate::{
     http::{NormalPath, hop, path},
@@ -59,7 +60,13 @@ impl Switching {
     pub fn of(head: &mut http::request::Parts) -> Option<Switching> {
         let protocol = hop::upgrade(&head.headers)?;
         let client = head.extensions.remove::<OnUpgrade>()?;
-        Some(Switching { client, target: Upgrade { protocol, switched: None }, idle: Duration::MAX })
+        let websocket = websocket::handshake(head, &protocol);
+        Some(Switching { client, target: Upgrade { protocol, websocket, switched: None }, idle: Duration::MAX })
+    }
+
+    /// Whether it came as an extended CONNECT of HTTP/2, and is answered as such.
+    pub fn is_connect(&self) -> bool {
+        self.target.websocket.as_ref().is_some_and(|handshake| handshake.own_key)
     }
 }
 

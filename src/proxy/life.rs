@@ -12,6 +12,8 @@ use super::{
     grpc,
     record::{self, Record, Sent},
     traffic,
+    tunnel::{self, Content},
+    websocket,
     worker::{Ready, Worker},
 };
 use crate::{
@@ -62,6 +64,7 @@ pub async fn serve(
     let http1 = request.version() < Version::HTTP_2;
     let close = http1 && police::must_close(request.headers());
     let (mut head, body) = request.into_parts();
+    websocket::as_get(&mut head, || worker.ids.random());
     let mut switching = Switching::of(&mut head);
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
@@ -91,6 +94,9 @@ pub async fn serve(
     if let Err(failure) = respond(&ready, &exchange, &chain).await {
         let reply = report(&worker, &exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
+    }
+    if let (Some(switching), Some(response)) = (&switching, &mut *exchange.response.borrow_mut()) {
+        websocket::as_connect(switching, response);
     }
     let mut sent = send(&exchange, &chain, &ready, record, close);
     if http1 {
@@ -478,14 +484,19 @@ fn send(
 
 /// Opens the tunnel behind a 101 of the target; any other answer, a script's included, leaves the connection as it is.
 fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<Sent>) {
+    let is_connect = switching.is_connect();
     let Switching { client, target, idle } = switching;
-    if sent.status() == StatusCode::SWITCHING_PROTOCOLS
+    let switches = if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
+    if sent.status() == switches
         && let Some(switched) = target.switched
     {
-        let headers = sent.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, target.protocol);
-        tokio::task::spawn_local(super::tunnel::run(worker.clone(), client, switched, idle));
+        if !is_connect {
+            let headers = sent.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, target.protocol);
+        }
+        let content = if target.websocket.is_some() { Content::WebSocket } else { Content::Unknown };
+        tokio::task::spawn_local(tunnel::run(worker.clone(), client, switched, content, idle));
     }
 }
 

@@ -8,6 +8,7 @@ pub mod admission;
 mod announced;
 mod connection;
 mod entrance;
+mod opening;
 mod protocols;
 mod replay;
 mod subject;

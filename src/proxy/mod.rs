@@ -9,6 +9,7 @@ mod chunks;
 mod compression;
 pub mod failure;
 mod forward;
+mod frames;
 mod grpc;
 mod head_timer;
 mod ids;
@@ -19,6 +20,7 @@ mod record;
 mod traffic;
 mod tries;
 mod tunnel;
+mod websocket;
 mod worker;
 
 pub use life::without_port;

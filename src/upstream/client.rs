@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, UPGRADE};
+use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{Method, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
@@ -37,7 +38,7 @@ pub struct Request<'r> {
     pub host: Option<&'r HeaderValue>,
     /// Without hop-by-hop fields. `Host`, `Content-Length` and `Transfer-Encoding` are ignored and written anew.
     pub headers: &'r HeaderMap,
-    /// What to switch to. Only HTTP/1.1 can.
+    /// What to switch to. HTTP/2 can to a WebSocket only.
     pub upgrade: Option<&'r mut Upgrade>,
     /// Taken when its bytes are; left in place, or put back, when a failure came before that.
     pub body: &'r mut Body,
@@ -47,17 +48,48 @@ pub struct Request<'r> {
 #[derive(Debug)]
 pub struct Upgrade {
     pub protocol: HeaderValue,
+    /// Of a WebSocket.
+    pub websocket: Option<Handshake>,
     /// There once the target has answered 101.
     pub switched: Option<Switched>,
+}
+
+/// What is to be seen to in the handshake of a WebSocket (RFC 6455 §4).
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// What the target's `Sec-WebSocket-Accept` must say.
+    pub accept: HeaderValue,
+    /// Whether the key is the gateway's, so that nobody behind it checks the answer, and a success that is no 101 has
+    /// nobody who could read it.
+    pub own_key: bool,
+}
+
+impl Upgrade {
+    /// Holds an answer to what the gateway itself has asked for; a refusal is always fine.
+    fn check(&self, head: &ResponseHead) -> Result<(), BadResponse> {
+        let Some(Handshake { accept, own_key: true }) = &self.websocket else { return Ok(()) };
+        match head.status {
+            StatusCode::SWITCHING_PROTOCOLS if head.headers.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => {
+                Err(BadResponse::NotAccepted)
+            }
+            status if status.is_success() => Err(BadResponse::NotSwitched(status.as_u16())),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The connection to a target that has switched protocols. It is never used for HTTP again.
 #[derive(Debug)]
 pub struct Switched {
-    pub io: Io,
+    pub io: Box<dyn Transport>,
     /// What came behind the 101.
     pub first: Bytes,
 }
+
+/// Bytes both ways: a connection, or a stream of one.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
+
+impl Transport for Io {}
 
 /// An exchange in progress: what the wait for the head hands on to the response body.
 #[derive(Debug)]
@@ -149,7 +181,13 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let (phase, kind) = match exchange.answer(method, upgrade.is_some()).await {
+            let answer = exchange.answer(method, upgrade.is_some()).await;
+            let checked =
+                answer.and_then(|answer| match upgrade.as_deref().map(|upgrade| upgrade.check(&answer.head)) {
+                    Some(Err(bad)) => Err((Phase::Head, Kind::BadResponse(bad))),
+                    Some(Ok(())) | None => Ok(answer),
+                });
+            let (phase, kind) = match checked {
                 Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Ok(exchange.switch(answer.head, upgrade.as_deref_mut()));
                 }
@@ -314,7 +352,7 @@ impl Exchange {
                 upgrade.protocol = protocol.clone();
             }
             let Connection { io, input, .. } = self.connection;
-            upgrade.switched = Some(Switched { io, first: input.freeze() });
+            upgrade.switched = Some(Switched { io: Box::new(io), first: input.freeze() });
         }
         response
     }

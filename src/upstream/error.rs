@@ -91,6 +91,10 @@ pub enum BadResponse {
     TransferEncoding(String),
     #[error("the response switches protocols unasked")]
     Switching,
+    #[error("the response does not accept the websocket's key")]
+    NotAccepted,
+    #[error("the response to a websocket is {0} and not 101")]
+    NotSwitched(u16),
     #[error("more than {0} interim responses")]
     TooManyInterim(usize),
     #[error("{0}")]

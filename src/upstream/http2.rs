@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Timer;
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2_body::{Lent, Outgoing, ResponseBody, Using};
-use super::{Origin, Pool, Request, Timeouts};
+use super::{Origin, Pool, Request, Timeouts, extended};
 use crate::http::Body;
 
 /// What a stream, and a connection, may have on the way to us: enough for 1 Gbit/s at 8 ms.
@@ -57,6 +57,12 @@ struct Multiplexed {
 pub(super) struct Streams {
     pub used: Cell<usize>,
     allowed: Cell<usize>,
+    /// Whether the target has announced that it takes an extended CONNECT (RFC 8441 §3).
+    pub opens_websockets: Cell<bool>,
+    /// Whether the target's SETTINGS are surely here.
+    pub answered: Cell<bool>,
+    /// Told when someone wants to know whether they are.
+    pub asked: tokio::sync::Notify,
     pub since: Cell<Instant>,
 }
 
@@ -106,7 +112,7 @@ pub(super) async fn send(
     request: Request<'_>,
     timeouts: &Timeouts,
 ) -> Result<Response<Body>, UpstreamError> {
-    let Request { origin, method, target, host, headers, upgrade: _, body } = request;
+    let Request { origin, method, target, host, headers, mut upgrade, body } = request;
     let mut again = true;
     loop {
         let (mut sender, using) = obtain(pool, origin, timeouts).await?;
@@ -116,6 +122,10 @@ pub(super) async fn send(
             kind: failed.kind,
             sent: !failed.unprocessed,
             body_consumed,
+        };
+        let websocket = match upgrade.as_deref().and_then(|upgrade| upgrade.websocket.as_ref()) {
+            Some(handshake) if extended::is_taken(using.streams(), timeouts).await => Some(handshake.clone()),
+            _ => None,
         };
         let mut request = http::Request::new(());
         *request.method_mut() = method.clone();
@@ -129,6 +139,9 @@ pub(super) async fn send(
         };
         let kept = headers.iter().filter(|(name, _)| **name != HOST && **name != CONTENT_LENGTH);
         request.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+        if websocket.is_some() {
+            extended::apply(&mut request);
+        }
         let outgoing = match body {
             Body::Empty => Body::Empty,
             Body::Full(bytes) => Body::Full(bytes.clone()),
@@ -138,6 +151,15 @@ pub(super) async fn send(
         let sent = sender.try_send_request(request.map(|()| Outgoing::of(&lent)));
         let mut failed = match head(sent, &lent, timeouts).await {
             Ok(response) => {
+                using.streams().answered.set(true);
+                let response = match (&websocket, upgrade.as_deref_mut()) {
+                    (Some(handshake), Some(upgrade)) if response.status().is_success() => {
+                        return extended::opened(response, handshake, upgrade, using)
+                            .await
+                            .map_err(|kind| fail(Failed { phase: Phase::Head, kind, unprocessed: false }, false));
+                    }
+                    _ => response,
+                };
                 let (head, incoming) = response.into_parts();
                 let body = ResponseBody::new(incoming, using, lent, origin.clone(), *timeouts);
                 let mut response = Response::new(body.into_body());
@@ -197,18 +219,29 @@ async fn obtain(
     let streams = Rc::new(Streams {
         used: Cell::new(0),
         allowed: Cell::new(connection.current_max_send_streams().max(1)),
+        opens_websockets: Cell::new(false),
+        answered: Cell::new(false),
+        asked: tokio::sync::Notify::new(),
         since: Cell::new(now),
     });
     let known = streams.clone();
     tokio::task::spawn_local(async move {
         let mut connection = connection;
-        let ended = poll_fn(|cx| {
-            let polled = std::pin::Pin::new(&mut connection).poll(cx);
-            // SECURITY: a target that allows none would have a new connection made for each request.
-            known.allowed.set(connection.current_max_send_streams().max(1));
-            polled
-        });
-        if let Err(error) = ended.await {
+        let ended = loop {
+            let going = poll_fn(|cx| {
+                let polled = std::pin::Pin::new(&mut connection).poll(cx);
+                // SECURITY: a target that allows none would have a new connection made for each request.
+                known.allowed.set(connection.current_max_send_streams().max(1));
+                known.opens_websockets.set(connection.is_extended_connect_protocol_enabled());
+                polled
+            });
+            tokio::select! {
+                biased;
+                ended = going => break ended,
+                () = known.asked.notified() => {}
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(error = text(&error), "an HTTP/2 connection to a target ended early");
         }
     });
@@ -266,12 +299,24 @@ impl<T> From<hyper::client::conn::TrySendError<T>> for Lost {
     fn from(mut error: hyper::client::conn::TrySendError<T>) -> Lost {
         let unsent = error.take_message().is_some();
         let text = text(error.error());
-        // RFC 9113 §8.7: REFUSED_STREAM, and streams above the last one that a GOAWAY without error names; h2 fails only those
-        // with it. By text, since hyper does not show h2's error.
-        let refused = text.contains("refused stream before processing any application logic")
-            || text.contains("connection error received: not a result of an error");
-        Lost { unprocessed: unsent || refused, text }
+        Lost { unprocessed: unsent || is_unprocessed(error.error()), text }
     }
+}
+
+/// RFC 9113 §8.7: REFUSED_STREAM, and streams above the last one that a GOAWAY without error names; h2 fails only those
+/// with it.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let reason = error.reason();
+            return error.is_remote()
+                && (error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)
+                    || error.is_go_away() && reason == Some(h2::Reason::NO_ERROR));
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error of hyper with its causes: alone it says no more than `http2 error`.

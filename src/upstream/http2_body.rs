@@ -27,6 +27,10 @@ impl Using {
         streams.used.set(streams.used.get() + 1);
         Using(streams.clone())
     }
+
+    pub fn streams(&self) -> &Streams {
+        &self.0
+    }
 }
 
 impl Drop for Using {

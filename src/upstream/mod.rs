@@ -12,6 +12,7 @@ mod chunked;
 mod client;
 mod connection;
 mod error;
+mod extended;
 mod framing;
 mod head;
 mod http2;
@@ -21,7 +22,7 @@ mod pool;
 mod sender;
 mod tls;
 
-pub use client::{Request, Switched, Upgrade};
+pub use client::{Handshake, Request, Switched, Transport, Upgrade};
 pub use connection::Timer;
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use origin::{BadOrigin, Origin};

@@ -4,11 +4,14 @@ use crate::support::{
     Client, Upstream,
     certificates::Authority,
     curl::{curl, https},
+    frames::{
+        ACK, DATA, END_STREAM, GOAWAY, PING, PREFACE, RST_STREAM, SETTINGS, connect, frame, get, read_frame,
+        try_read_frame,
+    },
     gateway, reply,
 };
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
+    io::Write,
     sync::{Arc, Barrier},
     time::Duration,
 };
@@ -75,7 +78,7 @@ fn the_first_bytes_may_come_one_by_one() {
         assert_eq!(client.read_answer().ok().text(), format!("echo {method} /x"));
     }
     let mut stream = connect(gateway.address());
-    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" {
+    for byte in PREFACE {
         stream.write_all(&[*byte]).expect("a byte");
     }
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).expect("settings");
@@ -92,7 +95,7 @@ fn two_streams_are_served_at_once() {
     });
     let gateway = gateway(YAML).url("echo", &upstream).start();
     let mut stream = connect(gateway.address());
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the preface");
+    stream.write_all(PREFACE).expect("the preface");
     let requests = [frame(SETTINGS, 0, 0, &[]), get(1, "/1"), get(3, "/2")].concat();
     stream.write_all(&requests).expect("two requests");
     let (mut bodies, mut ended) = ([String::new(), String::new()], 0);
@@ -111,7 +114,7 @@ fn draining_says_goaway_and_lets_streams_end() {
     let upstream = Upstream::start(|_| reply(200, "late").after(Duration::from_millis(300)));
     let mut gateway = gateway(YAML).url("echo", &upstream).start();
     let mut stream = connect(gateway.address());
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the preface");
+    stream.write_all(PREFACE).expect("the preface");
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).expect("settings");
     stream.write_all(&get(1, "/")).expect("a request");
     crate::support::eventually("the request", || (upstream.requests().len() == 1).then_some(()));
@@ -143,7 +146,7 @@ fn a_flood_of_resets_ends_the_connection() {
     let upstream = Upstream::echo("echo");
     let gateway = gateway(YAML).url("echo", &upstream).start();
     let mut stream = connect(gateway.address());
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the preface");
+    stream.write_all(PREFACE).expect("the preface");
     let mut flood = frame(SETTINGS, 0, 0, &[]);
     for nth in 0..2000 {
         flood.extend(get(nth * 2 + 1, "/"));
@@ -163,49 +166,4 @@ fn a_flood_of_resets_ends_the_connection() {
     assert_eq!(fine.text(), "echo GET /");
     let reached = upstream.requests().len();
     assert!(reached < 500, "{reached} requests reached the target");
-}
-
-// Frames by hand (RFC 9113 §4.1).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn connect(address: std::net::SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
-    stream.set_read_timeout(Some(crate::support::PATIENCE)).expect("a timeout");
-    stream
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A request: by HPACK (RFC 7541) GET and http are of the static table, the path and the authority literals.
-fn get(stream: u32, path: &str) -> Vec<u8> {
-    let length = u8::try_from(path.len()).expect("a short path");
-    let block = [&[0x82, 0x86, 0x04, length], path.as_bytes(), &[0x01, 12], b"shop.example"].concat();
-    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
-}
-
-type Frame = (u8, u8, u32, Vec<u8>);
-
-fn read_frame(stream: &mut TcpStream) -> Frame {
-    try_read_frame(stream).expect("a frame")
-}
-
-fn try_read_frame(stream: &mut TcpStream) -> std::io::Result<Frame> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head)?;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; length as usize];
-    stream.read_exact(&mut payload)?;
-    Ok((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
 }

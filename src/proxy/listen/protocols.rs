@@ -2,6 +2,7 @@
 //!
 //! Draining lets exchanges at hand end: HTTP/1.1 answers with `Connection: close`, HTTP/2 sends GOAWAY (RFC 9113 §6.8).
 
+use super::opening::Opening;
 use crate::proxy::{
     head_timer::HeadTimer,
     life,
@@ -70,7 +71,8 @@ where
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .enable_connect_protocol()
+        .serve_connection(TokioIo::new(Opening::new(stream, HEAD_TIMEOUT)), service);
     until_drained(worker, pin!(serving), |serving| serving.graceful_shutdown()).await
 }
 

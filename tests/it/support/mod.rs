@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod client;
 pub mod command;
 pub mod curl;
+pub mod frames;
 pub mod gateway;
 pub mod python;
 pub mod quickstart;
@@ -14,6 +15,7 @@ pub mod redis;
 pub mod stock;
 pub mod token;
 pub mod upstream;
+pub mod websocket;
 pub mod wire;
 
 pub use client::{Client, Request};

@@ -258,3 +258,34 @@ fn a_call_that_fails_is_answered_by_a_grpc_status() {
     assert_eq!(answer.header("content-type"), Some("application/grpc"));
     assert_eq!(answer.body, b"");
 }
+
+/// Over HTTP/2 on both sides nothing is chunked.
+#[test]
+fn trailers_of_a_request_pass_from_one_http2_to_the_other() {
+    let server = start(None, 100);
+    let gateway = given(&server, "http", "grpc").start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = gateway.address();
+    let trailers = runtime.block_on(async move {
+        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let (mut sender, connection) = h2::client::handshake(stream).await.expect("a handshake");
+        tokio::spawn(connection);
+        let request = http::Request::post(format!("http://{address}/trailers"));
+        let request = request.header("trailer", "x-sum, authorization").header("te", "trailers");
+        let (answer, mut body) = sender.send_request(request.body(()).expect("a request"), false).expect("a stream");
+        body.send_data(Bytes::from_static(b"abc"), false).expect("data");
+        let mut fields = HeaderMap::new();
+        fields.insert("x-sum", HeaderValue::from_static("6"));
+        fields.insert("authorization", HeaderValue::from_static("eve"));
+        body.send_trailers(fields).expect("trailers");
+        let mut answer = answer.await.expect("an answer").into_body();
+        while let Some(data) = answer.data().await {
+            let length = data.expect("data").len();
+            answer.flow_control().release_capacity(length).expect("a window");
+        }
+        answer.trailers().await.expect("trailers").expect("some")
+    });
+    // The target gives back the one that it got.
+    assert_eq!(trailers["x-sum"], "6");
+    assert_eq!(trailers["grpc-status"], "0");
+}

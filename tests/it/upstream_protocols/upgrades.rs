@@ -118,7 +118,7 @@ fn a_101_that_nobody_asked_for_and_a_switch_to_http_do_not_pass() {
 }
 
 #[test]
-fn a_silent_tunnel_ends_after_the_read_timeout_and_a_drain_ends_it_at_once() {
+fn a_silent_tunnel_ends_after_the_read_timeout() {
     let upstream = talkative();
     let gateway = start(&upstream, "100ms");
     let mut client = gateway.connect();
@@ -126,13 +126,4 @@ fn a_silent_tunnel_ends_after_the_read_timeout_and_a_drain_ends_it_at_once() {
     switched(&mut client);
     assert_eq!(read_frame(client.reader()).as_deref(), Some("welcome"));
     assert!(client.is_closed());
-
-    let mut gateway = start(&upstream, "60s");
-    let mut client = gateway.connect();
-    client.write(&handshake(&gateway));
-    switched(&mut client);
-    assert_eq!(read_frame(client.reader()).as_deref(), Some("welcome"));
-    gateway.signal("TERM");
-    assert!(client.is_closed());
-    assert_eq!(gateway.ended(), Some(0));
 }

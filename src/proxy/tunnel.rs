@@ -1,13 +1,14 @@
 //! Connections that have switched protocols, such as WebSockets: bytes both ways until an end, silence, or the drain.
 //!
 //! A tunnel begins after the target's 101 and never before (RFC 9110 §7.8): until then what the client sends waits in
-//! hyper's buffer. It runs in a task of its own, since hyper gives the client's connection away only once its own task is
+//! its connection's buffer. It runs in a task of its own, since the client's connection is given away only once its own task is
 //! done with it, and outlives the exchange: deadlines and hooks are over. Nothing is understood of what passes.
 
 use super::worker::Worker;
-use crate::upstream::Switched;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use crate::{
+    downstream::{Upgraded, Upgrading},
+    upstream::Switched,
+};
 use std::{cell::Cell, io, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
@@ -17,9 +18,9 @@ use tokio::{
 /// One for each direction, as long as the tunnel is open.
 const BUFFER: usize = 16 * 1024;
 
-/// Joins the client's connection, once hyper lets go of it, with the target's. Ends after `idle` without a byte either
+/// Joins the client's connection, once it is let go of, with the target's. Ends after `idle` without a byte either
 /// way.
-pub async fn run(worker: Rc<Worker>, client: OnUpgrade, target: Switched, idle: Duration) {
+pub async fn run(worker: Rc<Worker>, client: Upgrading, target: Switched, idle: Duration) {
     let Ok(client) = client.await else {
         // The client went away before it had the 101.
         return;
@@ -28,7 +29,7 @@ pub async fn run(worker: Rc<Worker>, client: OnUpgrade, target: Switched, idle: 
     worker.connections.set(worker.connections.get() + 1);
     let mut drain = worker.shared.drain.clone();
     let ended = tokio::select! {
-        ended = join(TokioIo::new(client), target, idle) => ended,
+        ended = join(client, target, idle) => ended,
         _ = drain.wait_for(|draining| *draining) => Ok(()),
     };
     if let Err(error) = ended {
@@ -37,11 +38,16 @@ pub async fn run(worker: Rc<Worker>, client: OnUpgrade, target: Switched, idle: 
     worker.connections.set(worker.connections.get() - 1);
 }
 
-async fn join(client: impl AsyncRead + AsyncWrite, target: Switched, idle: Duration) -> io::Result<()> {
+async fn join(client: Upgraded, target: Switched, idle: Duration) -> io::Result<()> {
     let moved = Cell::new(Instant::now());
-    let (mut from_client, mut to_client) = split(client);
+    let (mut from_client, mut to_client) = split(client.io);
     let (mut from_target, mut to_target) = split(target.io);
-    let up = copy(&mut from_client, &mut to_target, &moved);
+    let up = async {
+        // What the client did not wait with.
+        to_target.write_all(&client.first).await?;
+        to_target.flush().await?;
+        copy(&mut from_client, &mut to_target, &moved).await
+    };
     let down = async {
         // What came right behind the 101.
         to_client.write_all(&target.first).await?;

@@ -16,9 +16,12 @@
 //! |---|---|
 //! | [`memory`] | counts what a thread allocates, for the limits of scripts |
 //! | [`config`] | what the user wrote: `gateway.yaml`, `plugin.toml`, each value with its place; diagnostics |
+//! | [`timer`] | one timer a connection, for waits that seldom last |
 //! | [`http`] | heads, bodies, paths, hop-by-hop and forwarding headers: rules without input or output |
+//! | [`http1`] | HTTP/1.1 on the wire, in both directions: pure machines over bytes |
 //! | [`crypto`] | tokens and digests |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
+//! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, and its pool |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
 //! | [`observe`] | metrics, access log and program log |
@@ -61,8 +64,8 @@
 //!
 //! - No plugin of native code: everything that can be dropped in is a script within limits.
 //! - No files, processes, sockets or clocks of the system for scripts beyond the list.
-//! - No background task for a request: the upstream connection is driven in the exchange's own task (half the cost of a
-//!   general client).
+//! - No background task for a request: the upstream connection is driven in the exchange's own task, and that is the task of the
+//!   client's connection (half the cost of a general client and server).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
 //! - Not there yet: the export of traces, which will stand in `observe`; the dashboard, in `admin`.
 //!
@@ -80,15 +83,18 @@ pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod downstream;
 pub mod gateway;
 pub mod harness;
 pub mod http;
+pub mod http1;
 pub mod memory;
 pub mod observe;
 pub mod proxy;
 pub mod run;
 pub mod script;
 pub mod store;
+pub mod timer;
 pub mod upstream;
 
 #[global_allocator]

@@ -19,6 +19,15 @@ pub struct Limits {
     pub max_connections: usize,
     /// Open connections of one client's address. Default none: many clients may stand behind one.
     pub max_connections_per_ip: Option<usize>,
+    /// From the first byte of a request's head to its last. Default 10 s, as in hyper; of the order of nginx' and Envoy's.
+    pub header_timeout: Duration,
+    /// Of a connection between two requests. Default 75 s, as nginx' `keepalive_timeout`.
+    pub idle_timeout: Duration,
+    /// Bytes a second of a request body that is waited for, after 5 s; 0 for no limit. Default 240, as Kestrel's
+    /// `MinRequestBodyDataRate`.
+    pub min_body_rate: u64,
+    /// From one byte of an answer that the client takes to the next. Default 60 s, as nginx' `send_timeout`.
+    pub write_timeout: Duration,
     /// Processor time of one hook. Default 50 ms.
     pub script_cpu: Duration,
     /// Memory of one script VM, in bytes. Default 64 MiB.
@@ -33,6 +42,10 @@ impl Default for Limits {
             max_body_size: 8 * 1024 * 1024,
             max_connections: 50_000,
             max_connections_per_ip: None,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            min_body_rate: 240,
+            write_timeout: Duration::from_secs(60),
             script_cpu: Duration::from_millis(50),
             script_memory: 64 * 1024 * 1024,
         }
@@ -76,8 +89,17 @@ pub(super) fn limits(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Limi
         limits.max_connections = count;
     }
     limits.max_connections_per_ip = connections("max_connections_per_ip");
-    if let Some(cpu) = table.duration("script_cpu", diagnostics) {
-        limits.script_cpu = cpu;
+    let mut duration = |key, limit: &mut Duration| {
+        if let Some(given) = table.duration(key, diagnostics) {
+            *limit = given;
+        }
+    };
+    duration("header_timeout", &mut limits.header_timeout);
+    duration("idle_timeout", &mut limits.idle_timeout);
+    duration("write_timeout", &mut limits.write_timeout);
+    duration("script_cpu", &mut limits.script_cpu);
+    if let Some(rate) = table.size("min_body_rate", diagnostics) {
+        limits.min_body_rate = rate;
     }
     limits
 }

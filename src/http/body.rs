@@ -13,9 +13,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
-use super::{Fault, trailers};
+use super::{Fault, received::Received, trailers};
 
 /// A body that streams from somewhere else, such as a target.
 pub type Streamed = Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Unpin>;
@@ -29,7 +28,7 @@ pub enum Body {
     /// Bytes that are in memory already.
     Full(Bytes),
     /// A request body still arriving from the client.
-    Incoming(Incoming),
+    Incoming(Received),
     /// The same, with trailers to come.
     Trailed(Box<Trailed>),
     /// A body still arriving from elsewhere.
@@ -38,7 +37,7 @@ pub enum Body {
 
 /// A client's body whose trailers are forwarded, after something was taken out of them.
 pub struct Trailed {
-    incoming: Incoming,
+    received: Received,
     strip: Box<dyn Fn(&mut HeaderMap)>,
 }
 
@@ -50,7 +49,10 @@ pub enum BodyError {
     TooLarge { limit: usize, of: Fault },
     /// The client's request body broke off or was malformed.
     #[error("reading the request body: {0}")]
-    Client(#[source] hyper::Error),
+    Client(#[source] Box<dyn Error + Send + Sync>),
+    /// The client sent its request body too slowly.
+    #[error("reading the request body: it came with less than {0} bytes a second")]
+    ClientTimeout(u64),
     /// The target's response body broke off or was malformed.
     #[error("reading the response body: {0}")]
     Upstream(#[source] Box<dyn Error + Send + Sync>),
@@ -67,7 +69,7 @@ impl BodyError {
     pub fn fault(&self) -> Fault {
         match self {
             BodyError::TooLarge { of, .. } => *of,
-            BodyError::Client(_) => Fault::Client,
+            BodyError::Client(_) | BodyError::ClientTimeout(_) => Fault::Client,
             BodyError::Upstream(_) | BodyError::UpstreamTimeout(_) => Fault::Upstream,
             BodyError::Script(_) => Fault::Gateway,
         }
@@ -79,7 +81,7 @@ impl BodyError {
             BodyError::TooLarge { of: Fault::Client, .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::TooLarge { of: Fault::Upstream, .. } => StatusCode::BAD_GATEWAY,
             BodyError::TooLarge { of: Fault::Gateway, .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            BodyError::Client(error) if error.is_timeout() => StatusCode::REQUEST_TIMEOUT,
+            BodyError::ClientTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             BodyError::Client(_) => StatusCode::BAD_REQUEST,
             BodyError::Upstream(_) => StatusCode::BAD_GATEWAY,
             BodyError::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -96,15 +98,18 @@ impl Body {
     }
 
     /// The client's request body; `Empty` at once when the head announced none.
-    pub fn incoming(body: Incoming) -> Body {
+    pub fn incoming(body: impl Into<Received>) -> Body {
+        let body = body.into();
         if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) }
     }
 
     /// The client's request body with its trailers, of which `strip` removes what the head may not have either.
-    pub fn trailed(incoming: Incoming, strip: impl Fn(&mut HeaderMap) + 'static) -> Body {
-        match incoming.is_end_stream() {
-            true => Body::Empty,
-            false => Body::Trailed(Box::new(Trailed { incoming, strip: Box::new(strip) })),
+    /// Any other body stays as it is.
+    #[must_use]
+    pub fn with_trailers(self, strip: impl Fn(&mut HeaderMap) + 'static) -> Body {
+        match self {
+            Body::Incoming(received) => Body::Trailed(Box::new(Trailed { received, strip: Box::new(strip) })),
+            other => other,
         }
     }
 
@@ -174,17 +179,15 @@ impl HttpBody for Body {
             },
             Body::Incoming(incoming) => loop {
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
-                    Some(Ok(_trailers)) => {}
-                    Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
-                    None => return Poll::Ready(None),
+                    Some(Ok(frame)) if !frame.is_data() => {}
+                    data => return Poll::Ready(data),
                 }
             },
             Body::Trailed(trailed) => {
-                let Trailed { incoming, strip } = &mut **trailed;
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                let Trailed { received, strip } = &mut **trailed;
+                let frame = ready!(Pin::new(received).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| {
-                    let mut frame = frame.map_err(BodyError::Client)?;
+                    let mut frame = frame?;
                     if let Some(fields) = frame.trailers_mut() {
                         trailers::police(fields);
                         strip(fields);
@@ -201,7 +204,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
             Body::Incoming(incoming) => incoming.is_end_stream(),
-            Body::Trailed(trailed) => trailed.incoming.is_end_stream(),
+            Body::Trailed(trailed) => trailed.received.is_end_stream(),
             Body::Streamed(body) => body.is_end_stream(),
         }
     }
@@ -211,7 +214,7 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Incoming(incoming) => incoming.size_hint(),
-            Body::Trailed(trailed) => trailed.incoming.size_hint(),
+            Body::Trailed(trailed) => trailed.received.size_hint(),
             Body::Streamed(body) => body.size_hint(),
         }
     }

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod path;
 pub mod police;
 pub mod query;
+pub mod received;
 pub mod trace;
 pub mod trailers;
 
@@ -44,6 +45,3 @@ impl fmt::Display for Fault {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

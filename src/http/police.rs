@@ -1,14 +1,13 @@
 //! Request heads that two parties could read differently, or that a gateway has no business with, are refused.
 //!
-//! hyper refuses malformed heads itself: bad names and values, obs-fold, a space before the colon, a `Content-Length`
-//! that is no number or differs from another, `Transfer-Encoding` in HTTP/1.0 or without a final `chunked`. This is the
-//! rest. It looks at heads only and changes nothing.
+//! Malformed heads and doubtful framing are refused where they are read (`http1::request`, and hyper for HTTP/2). This is the
+//! rest, and looks at framing once more. It looks at heads only and changes nothing.
 
 use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::identity::folds_to;
 
@@ -16,7 +15,7 @@ use super::identity::folds_to;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
-    /// 400, 405 or 501. With 405 an `Allow` header is due (RFC 9110 §15.5.6): [`Refusal::ALLOW`].
+    /// 400, 405, 408, 414, 431, 501 or 505. With 405 an `Allow` header is due (RFC 9110 §15.5.6): [`Refusal::ALLOW`].
     pub status: StatusCode,
     /// What was wrong, for the log and the problem detail.
     pub reason: &'static str,
@@ -41,7 +40,7 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
     if check_names(head)? == Framed::Yes { check_framing(head) } else { Ok(()) }
 }
 
-/// Holds the size of a head, as HTTP/1.1 writes it, to a limit in bytes: hyper's own is that of its buffer, and is soft.
+/// Holds the size of a head, as HTTP/1.1 writes it, to a limit in bytes.
 ///
 /// # Errors
 /// 431 (RFC 6585 §5), or 414 when the target alone is too long.
@@ -60,7 +59,7 @@ pub fn check_size(head: &Parts, limit: usize) -> Result<(), Refusal> {
     }
 }
 
-/// Holds the number of header lines to a limit; for HTTP/1.1 hyper has done so.
+/// Holds the number of header lines to a limit.
 ///
 /// # Errors
 /// 431 (RFC 6585 §5).
@@ -72,15 +71,6 @@ pub fn check_count(head: &Parts, limit: usize) -> Result<(), Refusal> {
         }),
         false => Ok(()),
     }
-}
-
-/// Whether the connection must close after the response, which then says `Connection: close`.
-///
-/// SECURITY: of a `Content-Length` beside `Transfer-Encoding` hyper drops the length before anyone can see it. That is
-/// one of the readings RFC 9112 §6.1 allows, but then the connection must close: a front that believed the length would
-/// have us take the rest of its request for another one. As it can't be seen, every chunked request closes.
-pub fn must_close(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| *name == TRANSFER_ENCODING)
 }
 
 fn check_method(head: &Parts) -> Result<(), Refusal> {
@@ -167,7 +157,7 @@ fn is_host(host: &[u8]) -> bool {
     port_is_fine && name_is_fine
 }
 
-/// Framing that hyper lets through although it has two readings (RFC 9112 §6).
+/// Framing with two readings (RFC 9112 §6), whoever has let it through.
 fn check_framing(head: &Parts) -> Result<(), Refusal> {
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
@@ -186,7 +176,7 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
     }
     let one = head.headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
     if !one || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        // hyper would hand over `gzip, chunked` as if only chunked (RFC 9112 §6.1: 501 for a coding not understood).
+        // RFC 9112 §6.1: 501 for a coding not understood.
         return Err(Refusal {
             status: StatusCode::NOT_IMPLEMENTED,
             reason: "the transfer-encoding is not `chunked` alone",

@@ -5,14 +5,15 @@
 
 use super::{
     life,
-    worker::{self, Shared, Worker},
+    service::{self, Exchanges},
+    worker::{Shared, Worker},
 };
 use crate::{
-    config::Diagnostics, gateway::generation::Generation, http::forwarded, observe::metrics::Metrics, script::Services,
-    store::Stores,
+    config::Diagnostics, downstream, gateway::generation::Generation, http::forwarded, observe::metrics::Metrics,
+    script::Services, store::Stores,
 };
-use hyper_util::rt::TokioIo;
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
@@ -47,7 +48,10 @@ impl Alone {
     }
 
     /// Serves one connection from `peer` until it ends.
-    pub async fn serve(&self, peer: SocketAddr, stream: DuplexStream) -> hyper::Result<()> {
+    ///
+    /// # Errors
+    /// Why it ended in the middle of an exchange.
+    pub async fn serve(&self, peer: SocketAddr, stream: DuplexStream) -> io::Result<()> {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let connection = Rc::new(life::Connection {
             client: forwarded::Connection::new(peer, here, &http::uri::Scheme::HTTP),
@@ -57,8 +61,8 @@ impl Alone {
             subject: None,
             redirect: None,
         });
-        let service = |request| worker::exchange(self.0.clone(), connection.clone(), request);
-        let service = hyper::service::service_fn(service);
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+        let limits = service::limits(&self.0.ready().prepared.generation.config.limits);
+        let exchanges = Exchanges { worker: self.0.clone(), connection };
+        downstream::serve(stream, &exchanges, limits, self.0.spares.clone(), std::future::pending()).await
     }
 }

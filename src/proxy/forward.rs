@@ -10,6 +10,7 @@ use super::{
     websocket,
 };
 use crate::{
+    downstream::{Interim, Upgrading},
     http::{NormalPath, hop, path},
     script::{
         Exchange,
@@ -17,8 +18,7 @@ use crate::{
     },
     upstream::{Pool, Upgrade},
 };
-use http::{HeaderMap, header};
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, StatusCode, header};
 use std::{borrow::Cow, time::Duration};
 
 /// What forwarding needs of the route.
@@ -49,7 +49,8 @@ impl<'a> Plan<'a> {
 
 /// A client's request to switch protocols, until the response is known.
 pub struct Switching {
-    pub client: OnUpgrade,
+    /// The client's connection, once it has the 101.
+    pub client: Upgrading,
     pub target: Upgrade,
     /// How long the tunnel may be silent: the service's read timeout.
     pub idle: Duration,
@@ -57,9 +58,9 @@ pub struct Switching {
 
 impl Switching {
     /// Of a request that may and can switch; its fields are taken off by `hop` afterwards.
-    pub fn of(head: &mut http::request::Parts) -> Option<Switching> {
+    pub fn of(head: &http::request::Parts, client: Option<Upgrading>) -> Option<Switching> {
+        let client = client?;
         let protocol = hop::upgrade(&head.headers)?;
-        let client = head.extensions.remove::<OnUpgrade>()?;
         let websocket = websocket::handshake(head, &protocol);
         Some(Switching { client, target: Upgrade { protocol, websocket, switched: None }, idle: Duration::MAX })
     }
@@ -70,15 +71,16 @@ impl Switching {
     }
 }
 
-pub async fn forward(
-    pool: &Pool,
-    exchange: &Exchange,
-    plan: &Plan<'_>,
-    switching: Option<&mut Switching>,
-) -> Result<Response, Failure> {
+/// What may reach the client before the answer, or in its place.
+pub struct Ahead<'a> {
+    pub interim: Option<&'a Interim>,
+    pub switching: Option<&'a mut Switching>,
+}
+
+pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers, switching).await;
+    let answered = send(pool, exchange, plan, &headers, ahead).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
@@ -88,7 +90,7 @@ async fn send(
     exchange: &Exchange,
     plan: &Plan<'_>,
     headers: &HeaderMap,
-    switching: Option<&mut Switching>,
+    ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     let (method, matched, mut body) = {
         let request = &mut *exchange.request.borrow_mut();
@@ -99,10 +101,16 @@ async fn send(
         .get(header::HOST)
         .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
         .cloned();
-    let upgrade = switching.map(|switching| {
+    let upgrade = ahead.switching.map(|switching| {
         switching.idle = plan.backend.read_timeout();
         &mut switching.target
     });
+    let interim = |status: StatusCode, mut headers: HeaderMap| {
+        if let Some(client) = ahead.interim {
+            hop::strip_response(&mut headers);
+            client.send(status, &headers);
+        }
+    };
     let outgoing = Outgoing {
         method: &method,
         headers,
@@ -111,6 +119,7 @@ async fn send(
         deadline: exchange.deadline.get(),
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
+        interim: Some(&interim),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
     let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;

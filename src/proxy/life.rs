@@ -8,7 +8,7 @@ use super::{
     chunks,
     compression::compress,
     failure::Failure,
-    forward::{Plan, Switching, forward},
+    forward::{Ahead, Plan, Switching, forward},
     grpc,
     record::{self, Record, Sent},
     traffic,
@@ -18,11 +18,16 @@ use super::{
 };
 use crate::{
     config::{ListenerKey, OnError, Scheme},
+    downstream::Request,
     gateway::{
         prepared::{Chain, Plugin},
         router::{Match, Subject},
     },
-    http::{Body, NormalPath, content, forwarded, h2, hop, police, trace::Trace},
+    http::{
+        Body, NormalPath, content, forwarded, h2, hop,
+        police::{self, Refusal},
+        trace::Trace,
+    },
     script::{
         Account, Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
@@ -30,7 +35,6 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
-use hyper::body::Incoming;
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
@@ -54,24 +58,19 @@ pub struct Connection {
 /// The deadline of what has no service of its own.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
-pub async fn serve(
-    worker: Rc<Worker>,
-    connection: Rc<Connection>,
-    request: hyper::Request<Incoming>,
-) -> http::Response<Sent> {
+/// Serves one request.
+pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request) -> http::Response<Sent> {
     let ready = worker.ready();
-    // HTTP/2 frames its messages itself: there is nothing to read differently, and no `Connection` field.
-    let http1 = request.version() < Version::HTTP_2;
-    let close = http1 && police::must_close(request.headers());
-    let (mut head, body) = request.into_parts();
+    let Request { mut head, body, interim, upgrade } = request;
+    let http1 = head.version < Version::HTTP_2;
     websocket::as_get(&mut head, || worker.ids.random());
-    let mut switching = Switching::of(&mut head);
+    let mut switching = Switching::of(&head, upgrade);
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
         let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
-        return send(&exchange, &ready.prepared.unrouted, &ready, record, close);
+        return send(&exchange, &ready.prepared.unrouted, &ready, record);
     }
     let found = match refused {
         None => route(&ready, &connection, &exchange),
@@ -83,22 +82,17 @@ pub async fn serve(
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let answered = match found {
-        Ok(found) => answer(&worker, &ready, &exchange, &chain, &found, switching.as_mut()).await,
+        Ok(found) => {
+            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut() };
+            answer(&worker, &ready, &exchange, &chain, &found, ahead).await
+        }
         Err(failure) => Err(failure),
     };
     let response = match answered {
         Ok(response) => response,
         Err(failure) => recover(&worker, &ready, &exchange, &chain, failure, &mut record).await,
     };
-    exchange.response.replace(Some(response));
-    if let Err(failure) = respond(&ready, &exchange, &chain).await {
-        let reply = report(&worker, &exchange, &failure, &mut record);
-        exchange.response.replace(Some(reply_response(&exchange, reply, From::Error)));
-    }
-    if let (Some(switching), Some(response)) = (&switching, &mut *exchange.response.borrow_mut()) {
-        websocket::as_connect(switching, response);
-    }
-    let mut sent = send(&exchange, &chain, &ready, record, close);
+    let mut sent = finish(&worker, &ready, &exchange, &chain, response, switching.as_ref(), record).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
     }
@@ -112,6 +106,40 @@ pub async fn serve(
     sent
 }
 
+/// Answers what could not be read as a request, as far as it is known: like any request that is refused for its head.
+pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Refusal) -> http::Response<Sent> {
+    let ready = worker.ready();
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    // What access logs write for a request line that they can't read.
+    head.method = Method::from_bytes(b"-").unwrap_or_default();
+    let (exchange, _) = accept(&worker, &ready, &connection, head, Body::Empty);
+    let mut record = Record::new(&worker, &ready, &exchange);
+    let chain = ready.prepared.unrouted.clone();
+    let response = recover(&worker, &ready, &exchange, &chain, Failure::Head(refusal), &mut record).await;
+    finish(&worker, &ready, &exchange, &chain, response, None, record).await
+}
+
+/// `on_response` of each plugin, then the head goes.
+async fn finish(
+    worker: &Worker,
+    ready: &Rc<Ready>,
+    exchange: &Rc<Exchange>,
+    chain: &Rc<Chain>,
+    response: Response,
+    switching: Option<&Switching>,
+    mut record: Record,
+) -> http::Response<Sent> {
+    exchange.response.replace(Some(response));
+    if let Err(failure) = respond(ready, exchange, chain).await {
+        let reply = report(worker, exchange, &failure, &mut record);
+        exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
+    }
+    if let (Some(switching), Some(response)) = (switching, &mut *exchange.response.borrow_mut()) {
+        websocket::as_connect(switching, response);
+    }
+    send(exchange, chain, ready, record)
+}
+
 /// The request's head is policed, and what belongs to this hop or could be forged is taken off. The exchange is there in
 /// any case, so that a refusal is logged and answered like everything else.
 fn accept(
@@ -119,7 +147,7 @@ fn accept(
     ready: &Rc<Ready>,
     connection: &Connection,
     mut head: Parts,
-    body: Incoming,
+    body: Body,
 ) -> (Rc<Exchange>, Option<Failure>) {
     let config = &ready.prepared.generation.config;
     let policed = police::check(&head)
@@ -141,11 +169,11 @@ fn accept(
     let body = match head.headers.contains_key(header::TRAILER) {
         true => {
             let ready = ready.clone();
-            Body::trailed(body, move |fields| {
+            body.with_trailers(move |fields| {
                 ready.identity.strip(fields);
             })
         }
-        false => Body::incoming(body),
+        false => body,
     };
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
@@ -265,7 +293,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
-    switching: Option<&mut Switching>,
+    ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -291,7 +319,7 @@ async fn answer(
     }
     stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
-    let mut response = forward(&worker.pool, exchange, &plan, switching).await?;
+    let mut response = forward(&worker.pool, exchange, &plan, ahead).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
     }
@@ -443,15 +471,7 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 }
 
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
-///
-/// SECURITY: `close` after a request whose framing another party may have read differently.
-fn send(
-    exchange: &Rc<Exchange>,
-    chain: &Rc<Chain>,
-    ready: &Rc<Ready>,
-    mut record: Record,
-    close: bool,
-) -> http::Response<Sent> {
+fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut record: Record) -> http::Response<Sent> {
     let Some(mut response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
@@ -471,9 +491,6 @@ fn send(
     if let Some(policy) = &ready.prepared.generation.config.compression {
         let request = exchange.request.borrow();
         body = compress(policy, &request.method, &request.headers, response.status, &mut headers, body);
-    }
-    if close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     record.responded(response.status);
     let mut sent = http::Response::new(record.follow(body, chain));

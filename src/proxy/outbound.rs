@@ -85,6 +85,7 @@ async fn to_service(
         deadline,
         key: exchange.and_then(|exchange| backend.key(&exchange, &headers)),
         account: None,
+        interim: None,
     };
     let mut body = Body::full(call.body);
     let joined = |base: &str| path::join(base, target).into();
@@ -123,7 +124,9 @@ fn unreadable(error: BodyError) -> Failure {
     match error {
         BodyError::TooLarge { .. } => Failure::TooLarge,
         BodyError::UpstreamTimeout(_) => Failure::Timeout,
-        BodyError::Client(_) | BodyError::Upstream(_) | BodyError::Script(_) => Failure::Protocol,
+        BodyError::Client(_) | BodyError::ClientTimeout(_) | BodyError::Upstream(_) | BodyError::Script(_) => {
+            Failure::Protocol
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Record {
     failure: Option<&'static str>,
     bytes: u64,
     complete: bool,
+    /// The server says that not all of it reached the client, whatever was taken out of the body.
+    is_cut: bool,
 }
 
 impl Record {
@@ -48,6 +50,7 @@ impl Record {
             failure: None,
             bytes: 0,
             complete: false,
+            is_cut: false,
         };
         record.meter().in_flight.add(1);
         record
@@ -195,6 +198,14 @@ impl Sent {
     pub fn bare(body: Body) -> Sent {
         Sent { body, tail: None }
     }
+
+    /// The client did not get all of it, and perhaps there is a word for why.
+    pub fn cut_off(&mut self, why: Option<&'static str>) {
+        if let Some(tail) = &mut self.tail {
+            tail.record.is_cut = true;
+            tail.record.failure = why.or(tail.record.failure);
+        }
+    }
 }
 
 impl HttpBody for Sent {
@@ -226,9 +237,11 @@ impl HttpBody for Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        // hyper does not poll a body that is empty from the start, nor for HEAD.
+        // A body that is empty from the start is not polled, nor is one for HEAD.
         if let Some(tail) = &mut self.tail {
-            tail.record.complete |= self.body.is_end_stream() || tail.record.bytes == 0;
+            let record = &mut tail.record;
+            record.complete |= self.body.is_end_stream() || record.bytes == 0;
+            record.complete &= !record.is_cut;
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     script::Account,
     upstream::{Pool, Request, Upgrade},
 };
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::{
     borrow::Cow,
     time::{Duration, Instant},
@@ -32,6 +32,8 @@ pub struct Outgoing<'r> {
     pub account: Option<&'r Account>,
     /// What the target is chosen by, with `balance: hash`.
     pub key: Option<u64>,
+    /// Is told of interim responses.
+    pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
 }
 
 /// An answer, and when its head was here.
@@ -69,6 +71,7 @@ pub async fn send<'t>(
                 host: outgoing.host,
                 headers: outgoing.headers,
                 upgrade: upgrade.as_deref_mut(),
+                interim: outgoing.interim,
                 body,
             };
             pool.send(request, &timeouts).await

@@ -1,7 +1,7 @@
 //! Connections that have switched protocols, such as WebSockets: bytes both ways until an end, silence, or the drain.
 //!
 //! A tunnel begins after the target's 101 and never before (RFC 9110 §7.8): until then what the client sends waits in
-//! hyper's buffer. It runs in a task of its own, since hyper gives the client's connection away only once its own task is
+//! its connection's buffer. It runs in a task of its own, since the client's connection is given away only once its own task is
 //! done with it, and outlives the exchange: deadlines and hooks are over. Nothing is understood of what passes but where the
 //! frames of WebSockets end: a drain closes those as RFC 6455 §7.1 wants it, and all others at once.
 
@@ -9,9 +9,10 @@ use super::{
     frames::{Follower, GOING_AWAY, going_away_masked},
     worker::Worker,
 };
-use crate::upstream::Switched;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use crate::{
+    downstream::{Upgraded, Upgrading},
+    upstream::Switched,
+};
 use std::{cell::Cell, io, pin::pin, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
@@ -32,9 +33,9 @@ pub enum Content {
     Unknown,
 }
 
-/// Joins the client's connection, once hyper lets go of it, with the target's. Ends after `idle` without a byte either
+/// Joins the client's connection, once it is let go of, with the target's. Ends after `idle` without a byte either
 /// way.
-pub async fn run(worker: Rc<Worker>, client: OnUpgrade, target: Switched, content: Content, idle: Duration) {
+pub async fn run(worker: Rc<Worker>, client: Upgrading, target: Switched, content: Content, idle: Duration) {
     let Ok(client) = client.await else {
         // The client went away before it had the 101.
         return;
@@ -45,7 +46,7 @@ pub async fn run(worker: Rc<Worker>, client: OnUpgrade, target: Switched, conten
     let mask = (worker.ids.random() as u32).to_le_bytes();
     let closes = (content == Content::WebSocket).then(|| (GOING_AWAY, going_away_masked(mask)));
     let ended = tokio::select! {
-        ended = join(TokioIo::new(client), target, closes.as_ref(), &drain, idle) => ended,
+        ended = join(client, target, closes.as_ref(), &drain, idle) => ended,
         () = drained(drain.clone(), content) => Ok(()),
     };
     if let Err(error) = ended {
@@ -65,18 +66,22 @@ async fn drained(mut drain: watch::Receiver<bool>, content: Content) {
 
 /// With the close frames for the client and for the target, of a WebSocket.
 async fn join(
-    client: impl AsyncRead + AsyncWrite,
+    client: Upgraded,
     target: Switched,
     closes: Option<&([u8; 4], [u8; 8])>,
     drain: &watch::Receiver<bool>,
     idle: Duration,
 ) -> io::Result<()> {
     let moved = Cell::new(Instant::now());
-    let (mut from_client, mut to_client) = split(client);
+    let (mut from_client, mut to_client) = split(client.io);
     let (mut from_target, mut to_target) = split(target.io);
     let mut up = Direction::new(closes.map(|(_, masked)| &masked[..]), drain, &moved);
     let mut down = Direction::new(closes.map(|(plain, _)| &plain[..]), drain, &moved);
-    let up = up.copy(&mut from_client, &mut to_target);
+    let up = async {
+        // What the client did not wait with.
+        up.pass(&mut to_target, &client.first).await?;
+        up.copy(&mut from_client, &mut to_target).await
+    };
     let down = async {
         // What came right behind the 101.
         down.pass(&mut to_client, &target.first).await?;

@@ -4,10 +4,11 @@
 //! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
 //! store. An exchange keeps the [`Ready`] it began with.
 
-use super::{backend::Backends, ids::Ids, life, listen, outbound::Calls, traffic::Dice};
+use super::{backend::Backends, ids::Ids, listen, outbound::Calls, traffic::Dice};
 use crate::{
     balance::Registry,
     config::{Diagnostics, ListenerKey},
+    downstream::Spares,
     gateway::{
         generation::Generation,
         prepared::{self, Prepared, prepare},
@@ -76,6 +77,8 @@ pub struct Worker {
     store: RefCell<Option<WorkerStore>>,
     client: Rc<OnceCell<reqwest::Client>>,
     pub connections: Cell<usize>,
+    /// What its connections of HTTP/1.1 lend each other.
+    pub spares: Rc<Spares>,
     /// Where listeners are bound, for what leads from one to another.
     pub ports: RefCell<HashMap<ListenerKey, u16>>,
 }
@@ -111,6 +114,7 @@ impl Worker {
             store: RefCell::new(Some(store)),
             client,
             connections: Cell::new(0),
+            spares: Rc::default(),
             ports: RefCell::default(),
             shared,
         }
@@ -282,15 +286,6 @@ async fn sweep(pool: Pool) {
         ticks.tick().await;
         pool.sweep();
     }
-}
-
-/// Serves one connection's exchanges.
-pub async fn exchange(
-    worker: Rc<Worker>,
-    connection: Rc<life::Connection>,
-    request: hyper::Request<hyper::body::Incoming>,
-) -> Result<http::Response<super::record::Sent>, std::convert::Infallible> {
-    Ok(life::serve(worker, connection, request).await)
 }
 
 /// What of a generation has metrics of its own.

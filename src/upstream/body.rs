@@ -12,9 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::client::Exchange;
-use super::error::{Kind, Phase, UpstreamError};
-use super::framing::BodyDecoder;
+use super::error::{BadResponse, Kind, Phase, UpstreamError};
 use crate::http::BodyError;
+use crate::http1::body::BodyDecoder;
 
 #[derive(Debug)]
 pub(super) struct UpstreamBody {
@@ -68,7 +68,7 @@ impl UpstreamBody {
             exchange.quiet_since = None;
             let decoded = decoder
                 .decode(&mut exchange.connection.input)
-                .map_err(|error| (Phase::Body, Kind::BadResponse(error)))?;
+                .map_err(|error| (Phase::Body, Kind::BadResponse(BadResponse::Chunk(error))))?;
             if decoded.ended {
                 *trailers = decoded.trailers;
                 return Poll::Ready(Ok((decoded.data, Ended::Whole)));

@@ -18,17 +18,17 @@ use tokio::time::Instant;
 use super::body::UpstreamBody;
 use super::connection::{Connection, Io};
 use super::error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
-use super::framing::{BodyDecoder, Decoded, RequestFraming, keeps_alive};
+use super::framing::{RequestFraming, decoder, keeps_alive};
 use super::head::{HeadReader, ResponseHead, write_request};
 use super::sender::{SendError, Sender, WaitsFor};
 use super::{Origin, Pool, Timeouts, http2};
 use crate::http::Body;
+use crate::http1::body::{BodyDecoder, Decoded};
 
 /// No honest server sends more interim responses than this.
 const MAX_INTERIM: usize = 16;
 
 /// A request to a target. It borrows, so that it can be tried again elsewhere.
-#[derive(Debug)]
 pub struct Request<'r> {
     pub origin: &'r Arc<Origin>,
     pub method: &'r Method,
@@ -40,6 +40,8 @@ pub struct Request<'r> {
     pub headers: &'r HeaderMap,
     /// What to switch to. HTTP/2 can to a WebSocket only.
     pub upgrade: Option<&'r mut Upgrade>,
+    /// Is told of interim responses (RFC 9110 §15.2) but 100, which is for this connection. Only HTTP/1.1 has a way to tell.
+    pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
     /// Taken when its bytes are; left in place, or put back, when a failure came before that.
     pub body: &'r mut Body,
 }
@@ -139,7 +141,7 @@ impl Pool {
         if request.origin.is_http2() {
             return Box::pin(http2::send(self, request, timeouts)).await;
         }
-        let Request { origin, method, target, host, headers, mut upgrade, body } = request;
+        let Request { origin, method, target, host, headers, mut upgrade, interim, body } = request;
         let mut now = Instant::now();
         let mut connection = match self.take(origin, now) {
             Some(connection) => connection,
@@ -181,7 +183,7 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let answer = exchange.answer(method, upgrade.is_some()).await;
+            let answer = exchange.answer(method, upgrade.is_some(), interim).await;
             let checked =
                 answer.and_then(|answer| match upgrade.as_deref().map(|upgrade| upgrade.check(&answer.head)) {
                     Some(Err(bad)) => Err((Phase::Head, Kind::BadResponse(bad))),
@@ -212,16 +214,26 @@ impl Pool {
 
 impl Exchange {
     /// Waits for the head of the final response, and finds where its body ends.
-    async fn answer(&mut self, method: &Method, may_switch: bool) -> Result<Answer, (Phase, Kind)> {
+    async fn answer(
+        &mut self,
+        method: &Method,
+        may_switch: bool,
+        interim: Option<&dyn Fn(StatusCode, HeaderMap)>,
+    ) -> Result<Answer, (Phase, Kind)> {
         let bad = |error| (Phase::Head, Kind::BadResponse(error));
-        let head = self.head(method, may_switch).await?;
-        let mut decoder = BodyDecoder::of(method, &head).map_err(bad)?;
-        let first = decoder.decode(&mut self.connection.input).map_err(bad)?;
+        let head = self.head(method, may_switch, interim).await?;
+        let mut decoder = decoder(method, &head).map_err(bad)?;
+        let first = decoder.decode(&mut self.connection.input).map_err(|error| bad(BadResponse::Chunk(error)))?;
         Ok(Answer { head, decoder, first })
     }
 
     /// Waits for the head of the final response, sending meanwhile.
-    async fn head(&mut self, method: &Method, may_switch: bool) -> Result<ResponseHead, (Phase, Kind)> {
+    async fn head(
+        &mut self,
+        method: &Method,
+        may_switch: bool,
+        told: Option<&dyn Fn(StatusCode, HeaderMap)>,
+    ) -> Result<ResponseHead, (Phase, Kind)> {
         let mut reader = HeadReader::into_map(self.pool.spare_map());
         let mut interim = 0;
         let mut first = true;
@@ -243,6 +255,9 @@ impl Exchange {
                     }
                     interim += 1;
                     check_interim(&head, method, interim).map_err(|error| (Phase::Head, Kind::BadResponse(error)))?;
+                    if let Some(told) = told.filter(|_| head.status != StatusCode::CONTINUE) {
+                        told(head.status, head.headers);
+                    }
                     reader = HeadReader::default();
                     continue;
                 }
@@ -402,5 +417,5 @@ fn check_interim(head: &ResponseHead, method: &Method, count: usize) -> Result<(
     if count > MAX_INTERIM {
         return Err(BadResponse::TooManyInterim(MAX_INTERIM));
     }
-    BodyDecoder::of(method, head).map(|_| ())
+    decoder(method, head).map(drop)
 }

@@ -5,13 +5,14 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::client::TlsStream;
+
+use crate::timer::Timer;
 
 /// How much is read at once while a head is awaited, and while a body streams.
 const READ_HEAD: usize = 8 * 1024;
@@ -145,30 +146,6 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Io::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-/// A timer that is armed only when an exchange must wait, and moved as seldom as possible: it stays armed from one
-/// request to the next, and looks at the clock again when it fires early.
-#[derive(Debug, Default)]
-pub struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    /// Ready once it is `limit`.
-    pub fn poll(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(limit)));
-        if sleep.deadline() > limit {
-            sleep.as_mut().reset(limit);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if Instant::now() >= limit {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(limit);
         }
     }
 }

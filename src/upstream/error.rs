@@ -9,8 +9,8 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::Origin;
-use super::chunked::BadChunk;
 use crate::http::{BodyError, Fault};
+use crate::http1::chunked::BadChunk;
 
 /// A failed exchange with a target.
 #[derive(Debug, thiserror::Error)]

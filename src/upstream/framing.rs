@@ -3,14 +3,14 @@
 //! Everything that two parties could understand differently is refused, also where the RFC allows to repair it: a target
 //! that sends such a response is broken or hostile, and a wrong guess shifts every later response on the connection.
 
-use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
-use super::chunked::{ChunkedDecoder, Piece};
 use super::error::BadResponse;
 use super::head::ResponseHead;
-use crate::http::{Body, trailers};
+use crate::http::Body;
+use crate::http1::body::BodyDecoder;
+use crate::http1::chunked::ChunkedDecoder;
 
 /// How a request announces its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,92 +32,25 @@ impl RequestFraming {
     }
 }
 
-/// Takes the body of a response from the bytes that follow its head.
-#[derive(Debug)]
-pub enum BodyDecoder {
-    /// So many bytes are still to come.
-    Length(u64),
-    Chunked(ChunkedDecoder),
-    /// All bytes until the target closes; such a connection is never used again.
-    UntilClose,
-}
-
-/// What a read of the body gave.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Decoded {
-    /// All bytes of the body that were at hand; may be empty.
-    pub data: Bytes,
-    pub ended: bool,
-    /// Fields that came behind a chunked body, policed.
-    pub trailers: Option<HeaderMap>,
-}
-
-impl BodyDecoder {
-    /// RFC 9112 §6.3, in its order.
-    pub fn of(method: &Method, head: &ResponseHead) -> Result<BodyDecoder, BadResponse> {
-        let length = content_length(head)?;
-        // A look at the few names costs a third of a search for one that is seldom there.
-        let coded = head.headers.keys().any(|name| *name == TRANSFER_ENCODING);
-        let chunked = coded && is_chunked(head)?;
-        if chunked && length.is_some() {
-            return Err(BadResponse::TwoLengths);
-        }
-        let without_body = *method == Method::HEAD
-            || head.status.is_informational()
-            || head.status == StatusCode::NO_CONTENT
-            || head.status == StatusCode::NOT_MODIFIED;
-        Ok(match length {
-            _ if without_body => BodyDecoder::Length(0),
-            _ if chunked => BodyDecoder::Chunked(ChunkedDecoder::default()),
-            Some(length) => BodyDecoder::Length(length),
-            None => BodyDecoder::UntilClose,
-        })
+/// RFC 9112 §6.3, in its order.
+pub fn decoder(method: &Method, head: &ResponseHead) -> Result<BodyDecoder, BadResponse> {
+    let length = content_length(head)?;
+    // A look at the few names costs a third of a search for one that is seldom there.
+    let coded = head.headers.keys().any(|name| *name == TRANSFER_ENCODING);
+    let chunked = coded && is_chunked(head)?;
+    if chunked && length.is_some() {
+        return Err(BadResponse::TwoLengths);
     }
-
-    /// Takes what there is of the body from the front of `input`. Small chunks are joined into one piece.
-    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
-        match self {
-            BodyDecoder::Length(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                *left -= here as u64;
-                Ok(Decoded { data: input.split_to(here).freeze(), ended: *left == 0, trailers: None })
-            }
-            BodyDecoder::Chunked(decoder) => decode_chunks(decoder, input),
-            BodyDecoder::UntilClose => Ok(Decoded { data: input.split().freeze(), ended: false, trailers: None }),
-        }
-    }
-
-    /// The number of bytes still to come, when it is known.
-    pub fn left(&self) -> Option<u64> {
-        match self {
-            BodyDecoder::Length(left) => Some(*left),
-            BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => None,
-        }
-    }
-}
-
-fn decode_chunks(decoder: &mut ChunkedDecoder, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
-    let ended = loop {
-        match decoder.decode(input).map_err(BadResponse::Chunk)? {
-            Piece::Data(data) if first.is_empty() => first = data,
-            Piece::Data(data) => {
-                if joined.is_empty() {
-                    joined.extend_from_slice(&first);
-                }
-                joined.extend_from_slice(&data);
-            }
-            Piece::More => break false,
-            Piece::End => break true,
-        }
-    };
-    let data = if joined.is_empty() { first } else { joined.freeze() };
-    let mut trailers = if ended { decoder.take_trailers().map_err(BadResponse::Chunk)? } else { None };
-    if let Some(fields) = &mut trailers {
-        trailers::police(fields);
-    }
-    Ok(Decoded { data, ended, trailers: trailers.filter(|fields| !fields.is_empty()) })
+    let without_body = *method == Method::HEAD
+        || head.status.is_informational()
+        || head.status == StatusCode::NO_CONTENT
+        || head.status == StatusCode::NOT_MODIFIED;
+    Ok(match length {
+        _ if without_body => BodyDecoder::Length(0),
+        _ if chunked => BodyDecoder::Chunked(ChunkedDecoder::default()),
+        Some(length) => BodyDecoder::Length(length),
+        None => BodyDecoder::UntilClose,
+    })
 }
 
 /// One number of digits only, once. RFC 9110 §8.6 would let a repeated equal one pass.
@@ -175,13 +108,14 @@ pub fn keeps_alive(head: &ResponseHead) -> bool {
 mod tests {
     use super::*;
     use crate::upstream::head::HeadReader;
+    use bytes::BytesMut;
 
     fn framing(method: &str, head: &str) -> String {
         let mut input = BytesMut::from(head.replace('\n', "\r\n").as_bytes());
         let head = HeadReader::default().read(&mut input).unwrap().unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let kept = if keeps_alive(&head) { "keep" } else { "close" };
-        match BodyDecoder::of(&method, &head) {
+        match decoder(&method, &head) {
             Ok(BodyDecoder::Length(length)) => format!("{length} {kept}"),
             Ok(BodyDecoder::Chunked(_)) => format!("chunked {kept}"),
             Ok(BodyDecoder::UntilClose) => format!("until close {kept}"),

@@ -22,11 +22,11 @@ use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::Timer;
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2_body::{Lent, Outgoing, ResponseBody, Using};
 use super::{Origin, Pool, Request, Timeouts, extended};
 use crate::http::Body;
+use crate::timer::Timer;
 
 /// What a stream, and a connection, may have on the way to us: enough for 1 Gbit/s at 8 ms.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -112,7 +112,7 @@ pub(super) async fn send(
     request: Request<'_>,
     timeouts: &Timeouts,
 ) -> Result<Response<Body>, UpstreamError> {
-    let Request { origin, method, target, host, headers, mut upgrade, body } = request;
+    let Request { origin, method, target, host, headers, mut upgrade, interim: _, body } = request;
     let mut again = true;
     loop {
         let (mut sender, using) = obtain(pool, origin, timeouts).await?;

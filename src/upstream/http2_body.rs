@@ -12,11 +12,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::connection::Timer;
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2::{Streams, text};
 use super::{Origin, Timeouts};
 use crate::http::{Body, BodyError, trailers};
+use crate::timer::Timer;
 
 /// One stream of a connection, given back when it is dropped.
 #[derive(Debug)]

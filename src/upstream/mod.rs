@@ -2,13 +2,12 @@
 //!
 //! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
-//! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`chunked`] are pure
+//! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`crate::http1`] are pure
 //! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker; [`http2`] shares
 //! its own between exchanges. This folder
 //! knows nothing of services, balancing or retries elsewhere.
 
 mod body;
-mod chunked;
 mod client;
 mod connection;
 mod error;
@@ -23,7 +22,6 @@ mod sender;
 mod tls;
 
 pub use client::{Handshake, Request, Switched, Transport, Upgrade};
-pub use connection::Timer;
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use origin::{BadOrigin, Origin};
 pub use pool::{Pool, PoolLimits};

@@ -157,8 +157,8 @@ impl Pool {
         self.shared.spare_maps.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes back the map of a request that is done: together with hyper, which takes the map of a response for the next
-    /// request of its connection, no map need be made for an exchange (200 to 700
+    /// Takes back the map of a request that is done: together with the server, which takes the map of a response for the next
+    /// request, no map need be made for an exchange (200 to 700
     /// instructions, by its size).
     pub fn recycle(&self, mut headers: HeaderMap) {
         let mut spare = self.shared.spare_maps.borrow_mut();

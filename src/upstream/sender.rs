@@ -13,10 +13,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use super::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size, write_trailers};
 use super::connection::Io;
 use super::framing::RequestFraming;
 use crate::http::{Body, BodyError};
+use crate::http1::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size, write_trailers};
 
 /// Pieces up to this size are copied, and gathering stops there: a copy of 8 KiB costs less than a second system call.
 const GATHER: usize = 8 * 1024;

@@ -166,6 +166,7 @@ async fn send_within(
         host: Some(&host),
         headers: &headers,
         upgrade: None,
+        interim: None,
         body,
     };
     pool.send(request, &timeouts).await

@@ -13,7 +13,10 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("http", &[], "heads and bodies; knows nothing of the rest"),
     ("crypto", &[], "tokens and digests; pure functions"),
     ("store", &[], "counters and values; knows neither HTTP nor scripts"),
-    ("upstream", &["http"], "connections to targets, with the framing rules of http"),
+    ("timer", &[], "one timer for many waits"),
+    ("http1", &["http"], "HTTP/1.1 as bytes, by the rules of http"),
+    ("downstream", &["http", "http1", "timer"], "connections of clients, with bodies and refusals of http"),
+    ("upstream", &["http", "http1", "timer"], "connections to targets, with bodies of http"),
     ("observe", &[], "counts, and where lines are written to; knows nothing of what it is told about"),
     ("balance", &["config"], "health, breakers and balancing, by the rules that the user wrote"),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
@@ -24,7 +27,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "proxy",
-        &["balance", "config", "gateway", "http", "observe", "script", "store", "upstream"],
+        &["balance", "config", "downstream", "gateway", "http", "http1", "observe", "script", "store", "upstream"],
         "the life of an exchange uses all that serves it",
     ),
     (

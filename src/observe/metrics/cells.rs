@@ -83,9 +83,9 @@ impl Histogram {
 }
 
 /// Codes that have a series of their own; any other counts as its class, so that no upstream can make series.
-pub const CODES: [u16; 39] = [
+pub const CODES: [u16; 40] = [
     101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412,
-    413, 414, 415, 417, 421, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504,
+    413, 414, 415, 417, 421, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505,
 ];
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 

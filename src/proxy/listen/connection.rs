@@ -7,7 +7,7 @@ use super::{
     admission::Admitted,
     announced,
     entrance::Entrance,
-    protocols::{HEAD_TIMEOUT, http1, http2},
+    protocols::{http1, http2},
     replay::{self, Spoken},
     subject,
 };
@@ -20,8 +20,8 @@ use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// For a TLS handshake, and for the first bytes of a plain connection; as for a request's head.
-const OPENING: Duration = HEAD_TIMEOUT;
+/// For a TLS handshake, and for the first bytes of a plain connection; as for a request's head by default.
+const OPENING: Duration = Duration::from_secs(10);
 
 /// A connection as it was accepted.
 pub struct Arrived {

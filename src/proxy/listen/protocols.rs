@@ -1,17 +1,23 @@
-//! A connection handed to hyper, as HTTP/1.1 or HTTP/2, until it ends or the process drains.
+//! A connection as HTTP/1.1, by our own server, or HTTP/2, by hyper's, until it ends or the process drains.
 //!
 //! Draining lets exchanges at hand end: HTTP/1.1 answers with `Connection: close`, HTTP/2 sends GOAWAY (RFC 9113 §6.8).
 
 use super::opening::Opening;
-use crate::proxy::{
-    head_timer::HeadTimer,
-    life,
-    worker::{self, Worker},
+use crate::{
+    downstream,
+    proxy::{
+        life,
+        service::{self, Exchanges},
+        worker::Worker,
+    },
 };
+use futures_util::FutureExt;
 use hyper::server::conn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
@@ -21,10 +27,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
 };
-
-/// A client that has not sent its head by then is cut off, also between two requests; hyper's default, and nginx' and
-/// Envoy's order of magnitude.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Exchanges at once on a connection; nginx' 128 and Envoy's advice for the edge are of this order.
 const MAX_STREAMS: u32 = 100;
@@ -39,21 +41,16 @@ const MAX_RESET_STREAMS: usize = 20;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub async fn http1<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> hyper::Result<()>
+/// # Errors
+/// Why it ended in the middle of an exchange.
+pub async fn http1<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> io::Result<()>
 where
-    // An upgraded stream is handed on as a trait object that hyper wants `Send`.
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = worker.ready().prepared.generation.config.limits.clone();
-    let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
-    let serving = conn::http1::Builder::new()
-        .timer(HeadTimer::default())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(limits.max_header_bytes.max(8192))
-        .max_headers(limits.max_header_count)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    until_drained(worker, pin!(serving), |serving| serving.graceful_shutdown()).await
+    let limits = service::limits(&worker.ready().prepared.generation.config.limits);
+    let exchanges = Exchanges { worker: worker.clone(), connection };
+    let drain = drain_began(worker.shared.drain.clone());
+    downstream::serve(stream, &exchanges, limits, worker.spares.clone(), drain).await
 }
 
 pub async fn http2<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> hyper::Result<()>
@@ -61,7 +58,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = worker.ready().prepared.generation.config.limits.clone();
-    let service = hyper::service::service_fn(|request| worker::exchange(worker.clone(), connection.clone(), request));
+    let exchanges = Exchanges { worker: worker.clone(), connection };
+    let answer = |request| exchanges.clone().serve_http2(request).map(Ok::<_, Infallible>);
+    let service = hyper::service::service_fn(answer);
     let serving = conn::http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -72,7 +71,7 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .enable_connect_protocol()
-        .serve_connection(TokioIo::new(Opening::new(stream, HEAD_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(Opening::new(stream, limits.header_timeout)), service);
     until_drained(worker, pin!(serving), |serving| serving.graceful_shutdown()).await
 }
 

@@ -28,6 +28,7 @@ async fn forward(
         host: head.headers.get(http::header::HOST),
         headers: &head.headers,
         upgrade: None,
+        interim: None,
         body: &mut Body::incoming(body),
     };
     Ok(match pool.send(request, &short()).await {

@@ -58,6 +58,7 @@ async fn an_unreachable_target_leaves_the_body_in_place() {
         host: None,
         headers: &headers,
         upgrade: None,
+        interim: None,
         body: &mut body,
     };
     let error = Pool::default().send(request, &short()).await.unwrap_err();

@@ -1,0 +1,65 @@
+//! What answers the requests of one connection, as both servers ask for it.
+
+use super::{life, record::Sent, worker::Worker};
+use crate::{
+    config,
+    downstream::{Cut, Limits, Request, Service, Upgraded, Upgrading},
+    http::{Body, police::Refusal},
+    http1::request::HeadLimits,
+};
+use bytes::Bytes;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use std::{io, rc::Rc};
+
+#[derive(Clone)]
+pub struct Exchanges {
+    pub worker: Rc<Worker>,
+    pub connection: Rc<life::Connection>,
+}
+
+impl Exchanges {
+    /// A request of HTTP/2, from hyper.
+    pub async fn serve_http2(self, request: hyper::Request<Incoming>) -> http::Response<Sent> {
+        let (mut head, body) = request.into_parts();
+        let upgrade = head.extensions.remove::<OnUpgrade>().map(|stream| Box::pin(upgraded(stream)) as Upgrading);
+        let request = Request { head, body: Body::incoming(body), interim: None, upgrade };
+        life::serve(self.worker, self.connection, request).await
+    }
+}
+
+/// A stream of HTTP/2 that an extended CONNECT has opened (RFC 8441).
+async fn upgraded(stream: OnUpgrade) -> io::Result<Upgraded> {
+    let io = stream.await.map_err(io::Error::other)?;
+    Ok(Upgraded { io: Box::new(TokioIo::new(io)), first: Bytes::new() })
+}
+
+impl Service for Exchanges {
+    type Body = Sent;
+
+    fn serve(&self, request: Request) -> impl Future<Output = http::Response<Sent>> {
+        life::serve(self.worker.clone(), self.connection.clone(), request)
+    }
+
+    fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Sent>> {
+        life::refuse(self.worker.clone(), self.connection.clone(), refusal)
+    }
+
+    fn cut_off(&self, body: &mut Sent, cut: Cut) {
+        body.cut_off(match cut {
+            Cut::Gone => None,
+            Cut::Stalled => Some("write_timeout"),
+        });
+    }
+}
+
+/// What a client may take, by the configuration.
+pub fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        head: HeadLimits { bytes: limits.max_header_bytes, fields: limits.max_header_count },
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        min_body_rate: limits.min_body_rate,
+        write_timeout: limits.write_timeout,
+    }
+}

@@ -53,7 +53,7 @@ impl Inventory {
             "targets": targets.len(),
             "up": up,
             "retries": service.retries,
-            "timeout_ms": service.timeout.as_millis() as u64,
+            "timeout_ms": service.timeout.map(|timeout| timeout.as_millis() as u64),
             "breaker": service.circuit_breaker.as_ref().and(state).map(|state| state.breaker.state().name()),
         })
     }

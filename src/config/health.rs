@@ -114,6 +114,8 @@ pub struct CircuitBreaker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryOn {
     pub reset: bool,
+    /// Tries that took longer than `per_try_timeout` or another of its timeouts, while there is time left.
+    pub timeout: bool,
     pub statuses: Vec<u16>,
 }
 
@@ -149,7 +151,7 @@ impl Default for CircuitBreaker {
 
 impl Default for RetryOn {
     fn default() -> RetryOn {
-        RetryOn { reset: true, statuses: Vec::new() }
+        RetryOn { reset: true, timeout: false, statuses: Vec::new() }
     }
 }
 
@@ -287,18 +289,20 @@ pub(super) fn circuit_breaker(node: Option<&Node>, diagnostics: &mut Diagnostics
     Some(breaker)
 }
 
-/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so.
-pub(super) fn retry_on(table: &Table<'_>, diagnostics: &mut Diagnostics) -> RetryOn {
+/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
+/// if none could follow, so `timeout` is the default beside it.
+pub(super) fn retry_on(table: &Table<'_>, limits_tries: bool, diagnostics: &mut Diagnostics) -> RetryOn {
     if table.get("retry_on").is_none() {
-        return RetryOn::default();
+        return RetryOn { timeout: limits_tries, ..RetryOn::default() };
     }
-    let mut on = RetryOn { reset: false, statuses: Vec::new() };
+    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new() };
     for node in table.list("retry_on", diagnostics) {
         match (node.as_str(), node.as_i64()) {
             (Some("connect"), _) => {}
             (Some("reset"), _) => on.reset = true,
+            (Some("timeout"), _) => on.timeout = true,
             (_, Some(status @ 400..=599)) => on.statuses.push(status as u16),
-            _ => mismatch(node, "`connect`, `reset` or a status from 400 to 599", diagnostics),
+            _ => mismatch(node, "`connect`, `reset`, `timeout` or a status from 400 to 599", diagnostics),
         }
     }
     on

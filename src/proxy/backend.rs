@@ -9,7 +9,7 @@ use crate::{
     gateway::generation::Generation,
     http::{Body, BodyError, Fault, cookies},
     observe::metrics::{Meters, ServiceMeter},
-    script::Exchange,
+    script::{Exchange, exchange::NO_END},
     upstream::{Kind, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
@@ -31,8 +31,10 @@ pub struct Backend {
     pub retries: u32,
     pub preserve_host: bool,
     connect: Duration,
+    first_byte: Duration,
     read: Duration,
     write: Duration,
+    per_try: Option<Duration>,
     retry_on: RetryOn,
     passive: Option<PassiveCheck>,
     breaker: Option<CircuitBreaker>,
@@ -91,10 +93,14 @@ impl Backend {
         }
         Backend {
             name: Arc::from(service.name.value.as_str()),
-            timeout: service.timeout,
+            timeout: service.timeout.unwrap_or(NO_END),
             retries: service.retries,
             preserve_host: service.preserve_host,
-            connect: service.connect_timeout,
+            connect: service
+                .per_try_timeout
+                .map_or(service.connect_timeout, |limit| limit.min(service.connect_timeout)),
+            first_byte: service.first_byte_timeout,
+            per_try: service.per_try_timeout,
             read: service.read_timeout,
             write: service.write_timeout,
             retry_on: service.retry_on.clone(),
@@ -158,8 +164,9 @@ impl Backend {
     pub fn may_retry(&self, error: &UpstreamError, method: &Method, retries: usize) -> bool {
         let unreached = is_unreached(error);
         let allowed = if unreached { self.seats.len().saturating_sub(1) } else { 0 };
-        let wanted = unreached || self.retry_on.reset;
-        wanted && retries < allowed.max(self.retries as usize) && error.may_retry(method)
+        let slow = self.retry_on.timeout && error.may_retry_slow(method);
+        let wanted = slow || (unreached || self.retry_on.reset) && error.may_retry(method);
+        wanted && retries < allowed.max(self.retries as usize)
     }
 
     /// Whether an answer is asked for again; `replayable`: the request's body is still here.
@@ -208,8 +215,22 @@ impl Backend {
         self.read
     }
 
-    pub fn timeouts(&self, deadline: Instant) -> Timeouts {
-        Timeouts { connect: self.connect, read: self.read, write: self.write, deadline: Some(deadline.into()) }
+    /// `replayable`: the request's body is here. One that streams is sent for as long as the client takes, so that the limit of a try
+    /// is reckoned from its end, as in Envoy.
+    pub fn timeouts(&self, deadline: Instant, replayable: bool) -> Timeouts {
+        let of_try = self.per_try.filter(|_| !replayable).unwrap_or(self.first_byte);
+        Timeouts {
+            connect: self.connect,
+            first_byte: self.first_byte.min(of_try),
+            read: self.read,
+            write: self.write,
+            deadline: Some(deadline.into()),
+        }
+    }
+
+    /// When a try that begins then must have its answer's head.
+    pub fn try_ends(&self, begun: Instant) -> Option<Instant> {
+        self.per_try.map(|limit| begun + limit)
     }
 
     fn in_flight(&self) -> u32 {

@@ -28,6 +28,7 @@ mod readme;
 mod reload;
 mod routing;
 mod streams;
+mod timeouts;
 mod tls;
 mod traces;
 mod traffic;

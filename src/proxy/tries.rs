@@ -5,6 +5,7 @@
 //! answer asks for, and needs a place in the service's budget. The breaker hears of the outcome once, after the last try.
 
 use super::{
+    attempt::counts,
     backend::{Backend, is_unreached},
     failure::Failure,
 };
@@ -56,17 +57,19 @@ pub async fn send<'t>(
     let permit = backend.admit(outgoing.started)?;
     let replayable = matches!(body, Body::Empty | Body::Full(_));
     let timeouts = backend.timeouts(outgoing.deadline, replayable);
+    let own_end = outgoing.shortened.then_some(outgoing.deadline);
     let mut tried = Vec::new();
     // Held while its retry is in flight.
     let mut _budget = None;
     loop {
+        let index = backend.choose(&tried, outgoing.key)?;
+        let seat = backend.seat(index);
+        let connection = backend.connection(index, outgoing.deadline).await?;
         let begun = Instant::now();
         if begun >= outgoing.deadline {
             return Err(Failure::Late);
         }
-        let index = backend.choose(&tried, outgoing.key)?;
-        let seat = backend.seat(index);
-        let attempt = backend.attempt(index);
+        let mut attempt = backend.attempt(index, begun, connection);
         let sent = {
             let target = target(&seat.path);
             let told = outgoing.hurried.then(|| told(outgoing, begun));
@@ -90,7 +93,7 @@ pub async fn send<'t>(
         let wait = match sent {
             Ok(response) => {
                 attempt.answered(response.status(), at);
-                let failed = counts(&response);
+                let failed = counts(response.status());
                 let may_ask_again = backend.may_ask_again(response.status(), outgoing.method, replayable, tried.len());
                 let wait = if may_ask_again { wait_for(&response, backend, tried.len(), outgoing, at) } else { None };
                 if wait.is_some() {
@@ -101,7 +104,7 @@ pub async fn send<'t>(
                     Some(wait) if _budget.is_some() => wait,
                     _ => {
                         permit.ended(failed, at);
-                        return Ok(Answered { response: attempt.follow(response), at });
+                        return Ok(Answered { response: attempt.follow(response, own_end), at });
                     }
                 }
             }
@@ -178,10 +181,4 @@ fn wait_for(
     let own = backoff::wait(retries as u32 + 1, backend.random());
     let asked = backoff::retry_after(response.headers()).unwrap_or_default();
     (asked <= backoff::MOST_PATIENCE && at + asked < outgoing.deadline).then(|| own.max(asked))
-}
-
-/// Whether the breaker counts it. 501 and 505 answer the request and not the load (RFC 9110 §15.6).
-fn counts(response: &Response<Body>) -> bool {
-    let status = response.status().as_u16();
-    status >= 500 && status != 501 && status != 505
 }

@@ -21,6 +21,7 @@ pub const SECTIONS: &[&Section] = &[
     &HEALTH,
     &PASSIVE,
     &BREAKER,
+    &TARGET_BREAKER,
     &ROUTE,
     &REDIRECT,
     &REPLY,

@@ -1334,7 +1334,7 @@ end
 ---@field identity any Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.
 ---@field vars vars Values shared by all hooks of this exchange, in both languages.
 ---@field client client Who sent the request: `ip`, `port`, `tls`, `subject`.
----@field deadline_ms number Milliseconds left until the exchange's deadline.
+---@field deadline_ms number? Milliseconds left until the exchange's deadline: the service's `timeout`, or less when the client said so by `X-Request-Timeout` or `grpc-timeout`. Nothing where the service has `timeout: off`.
 
 ---Who sent the request.
 ---@class client

@@ -9,7 +9,7 @@ use crate::{
 };
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::sync::watch;
 
 pub struct Inventory {
@@ -53,14 +53,15 @@ impl Inventory {
             "targets": targets.len(),
             "up": up,
             "retries": service.retries,
-            "timeout_ms": service.timeout.as_millis() as u64,
+            "timeout_ms": service.timeout.map(|timeout| timeout.as_millis() as u64),
             "breaker": service.circuit_breaker.as_ref().and(state).map(|state| state.breaker.state().name()),
         })
     }
 
     fn targets(&self, service: &Service) -> Vec<Value> {
         let state = self.registry.known(&service.name.value);
-        let breaker = service.circuit_breaker.as_ref().and(state.as_ref()).map(|state| state.breaker.state().name());
+        let breakers = service.targets.len() > 1
+            && service.circuit_breaker.as_ref().is_some_and(|breaker| breaker.targets.is_some());
         let describe = |target: &crate::config::Target| {
             let address = target.address();
             let known = state.as_ref().and_then(|state| Some((state.clock, state.known(&address)?)));
@@ -81,7 +82,8 @@ impl Inventory {
                 "backup": target.backup,
                 "in_flight": known.as_ref().map_or(0, |(_, target)| target.in_flight()),
                 "failures": known.as_ref().map_or(0, |(_, target)| target.failures()),
-                "breaker": breaker,
+                "pending": known.as_ref().map_or(0, |(_, target)| target.pending.load(Relaxed)),
+                "breaker": known.as_ref().filter(|_| breakers).map(|(_, target)| target.breaker.state().name()),
             })
         };
         service.targets.iter().map(describe).collect()

@@ -1,11 +1,13 @@
 //! How long a retry waits, and how many there may be at once.
 //!
 //! Envoy's rules: full jitter below (2^N − 1) · 25 ms, at most 250 ms; retries in flight at most a fifth of the requests in
-//! flight, but at least three, so that retrying never multiplies the load on a service that is in trouble.
+//! flight, but at least three, so that retrying never multiplies the load on a service that is in trouble. A `Retry-After` is
+//! waited for while a client would wait for it, too.
 
+use http::{HeaderMap, header};
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 const BASE: u64 = 25_000;
@@ -16,6 +18,19 @@ const LEAST: u32 = 3;
 pub fn wait(nth: u32, random: u64) -> Duration {
     let most = ((1 << nth.min(10)) - 1) * BASE;
     Duration::from_micros(random % (most.min(LONGEST) + 1))
+}
+
+/// The longest `Retry-After` that is waited for: a client that is told can do something better meanwhile.
+pub const MOST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an answer asks to wait: seconds or a date (RFC 9110 §10.2.3).
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// A retry in flight.
@@ -47,6 +62,18 @@ mod tests {
             most.unwrap_or_default().as_millis()
         });
         assert_eq!(longest, [25, 75, 175, 250, 250]);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let asked = |text: &str| {
+            let value = header::HeaderValue::from_str(text).expect("a value");
+            retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)])).map(|wait| wait.as_secs())
+        };
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!([asked("7"), asked(past), asked("soon"), asked("-1")], [Some(7), Some(0), None, None]);
+        assert!(asked(&soon).is_some_and(|wait| (88..=90).contains(&wait)), "{soon}");
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! The circuit breaker of a service: a rate over a sliding window; open, half-open, closed.
+//! The circuit breaker of a service or of a target: a rate over a sliding window; open, half-open, recovering, closed.
 //!
 //! The window is ten buckets; one is a word with its epoch and its count, so that a good answer costs one addition. Only a
 //! failure looks at the rate. Open: all is refused until its time is over. Half-open: as many real requests as must succeed are let
-//! through, and one failure opens it again. Requests that began before it opened change nothing any more.
+//! through, and one failure opens it again. Requests that began before it opened change nothing any more. Recovering, by option: a share of the
+//! requests that grows evenly is let through, and the rate counts again (Traefik's `recoveryDuration`; the share is kept by
+//! counting, as in oxy's `RatioController`).
 
 use super::Clock;
 use crate::config::CircuitBreaker;
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -19,11 +21,16 @@ const BUCKETS: usize = 10;
 const COUNT: u64 = (1 << 40) - 1;
 /// Failures below, slow answers above.
 const SLOW: u64 = 1 << 32;
+const CLOSED: u8 = 0;
+const OPEN: u8 = 1;
+const RECOVERING: u8 = 2;
+/// In percent, of a recovery that has just begun: with none it would never find out anything.
+const LEAST_SHARE: u64 = 10;
 
 #[derive(Default)]
 pub struct Breaker {
-    /// Not closed: the rare case, looked at behind the lock.
-    tripped: AtomicBool,
+    /// Not `CLOSED` is the rare case, looked at behind the lock.
+    tripped: AtomicU8,
     buckets: [Bucket; BUCKETS],
     trip: Mutex<Trip>,
 }
@@ -37,9 +44,14 @@ struct Bucket {
 #[derive(Default)]
 struct Trip {
     state: State,
+    /// When being open, or recovering, ends.
     until: u64,
     probes: u32,
     succeeded: u32,
+    /// Since it recovers: when that began, who asked and who was let through.
+    since: u64,
+    asked: u64,
+    passed: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +60,7 @@ pub enum State {
     Closed,
     Open,
     HalfOpen,
+    Recovering,
 }
 
 impl State {
@@ -56,6 +69,7 @@ impl State {
             State::Closed => "closed",
             State::Open => "open",
             State::HalfOpen => "half_open",
+            State::Recovering => "recovering",
         }
     }
 }
@@ -85,7 +99,7 @@ impl Breaker {
     ) -> Result<Permit<'b>, Refused> {
         let mut permit = Permit { breaker: policy.map(|policy| (self, policy)), clock, started, probe: false };
         if let Some(policy) = policy
-            && self.tripped.load(Relaxed)
+            && self.tripped.load(Relaxed) != CLOSED
         {
             permit.probe = self.admit_probe(policy, clock.now())?;
         }
@@ -96,6 +110,37 @@ impl Breaker {
         self.lock().state
     }
 
+    /// Whether a request would be let through, without asking for it: what balancing looks at. One that recovers is full enough for
+    /// it: how much a target gets that comes back is `slow_start`'s.
+    pub fn lets(&self, policy: &CircuitBreaker, now: impl FnOnce() -> u64) -> bool {
+        self.tripped.load(Relaxed) == CLOSED || self.lets_now(policy, now())
+    }
+
+    #[cold]
+    fn lets_now(&self, policy: &CircuitBreaker, now: u64) -> bool {
+        let trip = self.lock();
+        match trip.state {
+            State::Closed | State::Recovering => true,
+            State::Open => now >= trip.until,
+            State::HalfOpen => trip.probes + trip.succeeded < policy.half_open_requests,
+        }
+    }
+
+    /// When it lets a request through again, while it is open.
+    pub fn opens_at(&self) -> Option<u64> {
+        let trip = self.lock();
+        (trip.state == State::Open).then_some(trip.until)
+    }
+
+    /// The body of an answer broke whose head was counted as good.
+    pub fn broke(&self, policy: &CircuitBreaker, now: u64) {
+        match self.state() {
+            State::Closed | State::Recovering => self.count(policy, 0, 1, now),
+            State::HalfOpen => self.open(policy, now),
+            State::Open => {}
+        }
+    }
+
     #[cold]
     fn admit_probe(&self, policy: &CircuitBreaker, now: u64) -> Result<bool, Refused> {
         let mut trip = self.lock();
@@ -104,8 +149,9 @@ impl Breaker {
             State::Open if now < trip.until => {
                 return Err(Refused { after: Duration::from_millis(trip.until - now) });
             }
-            State::Open => *trip = Trip { state: State::HalfOpen, until: 0, probes: 0, succeeded: 0 },
+            State::Open => *trip = Trip { state: State::HalfOpen, ..Trip::default() },
             State::HalfOpen => {}
+            State::Recovering => return self.admit_share(&mut trip, now),
         }
         if trip.probes + trip.succeeded >= policy.half_open_requests {
             return Err(Refused { after: Duration::from_secs(1) });
@@ -114,23 +160,44 @@ impl Breaker {
         Ok(true)
     }
 
+    fn admit_share(&self, trip: &mut Trip, now: u64) -> Result<bool, Refused> {
+        let length = trip.until.saturating_sub(trip.since).max(1);
+        let share = now.saturating_sub(trip.since) * 100 / length;
+        if share >= 100 {
+            *trip = Trip::default();
+            self.tripped.store(CLOSED, Relaxed);
+            return Ok(false);
+        }
+        trip.asked += 1;
+        if (trip.passed + 1) * 100 > trip.asked * share.max(LEAST_SHARE) && trip.passed > 0 {
+            return Err(Refused { after: Duration::from_secs(1) });
+        }
+        trip.passed += 1;
+        Ok(false)
+    }
+
     fn record(&self, policy: &CircuitBreaker, failed: bool, slow: bool, now: u64) {
+        self.count(policy, 1, u64::from(failed) + if slow { SLOW } else { 0 }, now);
+    }
+
+    /// Counts that many requests, and bad ones.
+    fn count(&self, policy: &CircuitBreaker, requests: u64, bad: u64, now: u64) {
         let length = (millis(policy.window) / BUCKETS as u64).max(1);
         let epoch = now / length;
         let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
         let word = bucket.total.load(Relaxed);
         let mark = epoch << 40;
         if word & !COUNT == mark {
-            bucket.total.fetch_add(1, Relaxed);
-        } else if bucket.total.compare_exchange(word, mark | 1, Relaxed, Relaxed).is_ok() {
+            bucket.total.fetch_add(requests, Relaxed);
+        } else if bucket.total.compare_exchange(word, mark | requests, Relaxed, Relaxed).is_ok() {
             bucket.bad.store(0, Relaxed);
         } else {
-            bucket.total.fetch_add(1, Relaxed);
+            bucket.total.fetch_add(requests, Relaxed);
         }
-        if !failed && !slow {
+        if bad == 0 {
             return;
         }
-        bucket.bad.fetch_add(u64::from(failed) + if slow { SLOW } else { 0 }, Relaxed);
+        bucket.bad.fetch_add(bad, Relaxed);
         let (mut total, mut failures, mut slows) = (0, 0, 0);
         for bucket in &self.buckets {
             let word = bucket.total.load(Relaxed);
@@ -153,23 +220,28 @@ impl Breaker {
     #[cold]
     fn open(&self, policy: &CircuitBreaker, now: u64) {
         let until = now.saturating_add(millis(policy.open_for));
-        *self.lock() = Trip { state: State::Open, until, probes: 0, succeeded: 0 };
-        self.tripped.store(true, Relaxed);
+        *self.lock() = Trip { state: State::Open, until, ..Trip::default() };
+        self.tripped.store(OPEN, Relaxed);
     }
 
-    fn close(&self, trip: &mut Trip) {
+    /// At once, or by and by.
+    fn close(&self, trip: &mut Trip, policy: &CircuitBreaker, now: u64) {
         *trip = Trip::default();
+        if let Some(time) = policy.recover_over {
+            (trip.state, trip.since, trip.until) = (State::Recovering, now, now.saturating_add(millis(time)));
+        }
         for bucket in &self.buckets {
             bucket.total.store(0, Relaxed);
             bucket.bad.store(0, Relaxed);
         }
-        self.tripped.store(false, Relaxed);
+        self.tripped.store(if policy.recover_over.is_some() { RECOVERING } else { CLOSED }, Relaxed);
     }
 
-    fn probed(&self, policy: &CircuitBreaker, good: Option<bool>, now: u64) {
+    /// True when it is closed by that.
+    fn probed(&self, policy: &CircuitBreaker, good: Option<bool>, now: u64) -> bool {
         let mut trip = self.lock();
         if trip.state != State::HalfOpen {
-            return;
+            return false;
         }
         trip.probes = trip.probes.saturating_sub(1);
         match good {
@@ -177,7 +249,8 @@ impl Breaker {
             Some(true) => {
                 trip.succeeded += 1;
                 if trip.succeeded >= policy.half_open_requests {
-                    self.close(&mut trip);
+                    self.close(&mut trip, policy, now);
+                    return true;
                 }
             }
             Some(false) => {
@@ -185,6 +258,7 @@ impl Breaker {
                 self.open(policy, now);
             }
         }
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, Trip> {
@@ -193,16 +267,18 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// What came of it, at that moment.
-    pub fn ended(mut self, failed: bool, at: Instant) {
-        let Some((breaker, policy)) = self.breaker.take() else { return };
+    /// What came of it, at that moment. True when the breaker was closed by it.
+    pub fn ended(mut self, failed: bool, at: Instant) -> bool {
+        let Some((breaker, policy)) = self.breaker.take() else { return false };
         let slow = policy.slow_call.is_some_and(|limit| at.saturating_duration_since(self.started) > limit);
         let now = self.clock.at(at);
         if self.probe {
-            breaker.probed(policy, Some(!failed && !slow), now);
-        } else if !breaker.tripped.load(Relaxed) {
+            return breaker.probed(policy, Some(!failed && !slow), now);
+        }
+        if breaker.tripped.load(Relaxed) != OPEN {
             breaker.record(policy, failed, slow, now);
         }
+        false
     }
 }
 
@@ -232,11 +308,21 @@ mod tests {
         for (at, answers) in steps {
             let now = started + Duration::from_millis(*at);
             for answer in answers.chars() {
-                if breaker.tripped.load(Relaxed) {
+                if breaker.tripped.load(Relaxed) == OPEN {
                     match breaker.admit_probe(policy, *at) {
-                        Ok(_) => breaker.probed(policy, Some(answer == '.'), *at),
+                        Ok(_) => {
+                            breaker.probed(policy, Some(answer == '.'), *at);
+                        }
                         Err(_) => seen.push('-'),
                     }
+                } else if breaker.tripped.load(Relaxed) == RECOVERING {
+                    match breaker.admit_probe(policy, *at) {
+                        Ok(_) => breaker.record(policy, answer == 'x', false, *at),
+                        Err(_) => seen.push('-'),
+                    }
+                } else if answer == 'b' {
+                    breaker.record(policy, false, false, *at);
+                    breaker.broke(policy, *at);
                 } else {
                     let began = if answer == 's' { now - Duration::from_secs(2) } else { now };
                     if let Ok(permit) = breaker.admit(Some(policy), clock, began) {
@@ -271,6 +357,33 @@ mod tests {
         let policy = CircuitBreaker { min_requests: 4, slow_rate: 75, slow_call, ..CircuitBreaker::default() };
         assert_eq!(run(&policy, &[(5_000, ".ss"), (5_100, "s")]), "closed open ");
         assert_eq!(run(&CircuitBreaker { slow_call: None, ..policy }, &[(5_000, ".ssssss")]), "closed ");
+    }
+
+    #[test]
+    fn it_recovers_by_a_share_that_grows_and_counts_meanwhile() {
+        let recover_over = Some(Duration::from_secs(10));
+        let policy =
+            CircuitBreaker { min_requests: 2, half_open_requests: 1, recover_over, ..CircuitBreaker::default() };
+        for (steps, expected) in [
+            (
+                &[(0, "xx"), (5_000, "."), (10_000, "........"), (15_000, ".")][..],
+                "open recovering ----recovering closed ",
+            ),
+            (
+                &[(0, "xx"), (5_000, "."), (5_100, ".........."), (5_200, ".")],
+                "open recovering ---------recovering -recovering ",
+            ),
+            (&[(0, "xx"), (5_000, "."), (14_999, "xx"), (15_000, ".")], "open recovering -recovering closed "),
+            (&[(0, "xx"), (5_000, "."), (14_999, "xxxx"), (15_000, ".")], "open recovering --open -open "),
+        ] {
+            assert_eq!(run(&policy, steps), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_counts_after_its_head_did() {
+        let policy = CircuitBreaker { min_requests: 4, ..CircuitBreaker::default() };
+        assert_eq!(run(&policy, &[(0, "..b"), (10, "b")]), "closed open ");
     }
 
     #[test]

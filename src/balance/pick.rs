@@ -5,7 +5,7 @@
 //! goes, only its own keys move. Backups wait until no other is up, or the others have failed this request. There is no panic mode: none left means none.
 
 use super::{Clock, Standing, TargetState, mix};
-use crate::config::Algorithm;
+use crate::config::{Algorithm, CircuitBreaker};
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 /// Weights are scaled by this while some begin slowly.
@@ -17,6 +17,8 @@ pub struct Picker {
     algorithm: Algorithm,
     /// In milliseconds; 0: off.
     slow_start: u64,
+    /// Of targets, where they have breakers.
+    breaker: Option<CircuitBreaker>,
     clock: Clock,
     members: Vec<Member>,
     random: Cell<u64>,
@@ -43,7 +45,17 @@ impl Picker {
     pub fn new(algorithm: Algorithm, slow_start: Option<Duration>, clock: Clock, members: Vec<Member>) -> Picker {
         let slow_start = slow_start.map_or(0, |time| time.as_millis() as u64);
         let random = Cell::new(members.iter().fold(clock.now(), |seed, member| mix(seed ^ member.id)));
-        Picker { algorithm, slow_start, clock, members, random }
+        Picker { algorithm, slow_start, breaker: None, clock, members, random }
+    }
+
+    /// Leaves out targets whose breaker is open. A service's only target is never left out: its own breaker is there for that.
+    pub fn with_breaker(mut self, policy: Option<CircuitBreaker>) -> Picker {
+        self.breaker = policy.filter(|_| self.members.len() > 1);
+        self
+    }
+
+    pub fn breaker(&self) -> Option<&CircuitBreaker> {
+        self.breaker.as_ref()
     }
 
     pub fn members(&self) -> &[Member] {
@@ -121,6 +133,11 @@ impl Picker {
     }
 
     fn is_usable(&self, member: &Member) -> bool {
+        let lets = |policy| member.state.breaker.lets(policy, || self.clock.now());
+        self.breaker.as_ref().is_none_or(lets) && self.is_up(member)
+    }
+
+    fn is_up(&self, member: &Member) -> bool {
         match member.state.standing() {
             Standing::Up => true,
             Standing::Down => false,

@@ -4,14 +4,16 @@
 //! checks, and ejection by failures of real requests. An ejection ends by itself: when its time is over one real request is let
 //! through (half-open), and what becomes of it decides. Purposefully not taken out of the list meanwhile, or nothing would ever try it.
 
+use super::Breaker;
 use crate::config::PassiveCheck;
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// Whether a target may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,11 @@ pub struct TargetState {
     failures: AtomicU64,
     /// When it last came back; 0: it was never away.
     up_since: AtomicU64,
+    /// Its own; looked at where the service's `circuit_breaker` has `targets`.
+    pub breaker: Breaker,
+    /// Tries that wait for a connection.
+    pub pending: AtomicU32,
+    connections: Mutex<(u32, Option<Arc<Semaphore>>)>,
     changes: Mutex<Changes>,
 }
 
@@ -73,6 +80,20 @@ struct Changes {
 impl TargetState {
     pub fn new(up_since: u64) -> TargetState {
         TargetState { up_since: AtomicU64::new(up_since), ..TargetState::default() }
+    }
+
+    /// What holds that many connections; the same as before while their number is.
+    pub fn connections(&self, most: u32) -> Option<Arc<Semaphore>> {
+        let mut known = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != most {
+            *known = (most, (most > 0).then(|| Arc::new(Semaphore::new(most as usize))));
+        }
+        known.1.clone()
+    }
+
+    /// It comes back after its breaker was open, and begins slowly.
+    pub fn returned(&self, now: u64) {
+        self.up_since.store(now, Relaxed);
     }
 
     pub fn standing(&self) -> Standing {

@@ -106,14 +106,24 @@ pub struct CircuitBreaker {
     pub slow_rate: u32,
     /// Real requests that are let through before it closes again. Default 3.
     pub half_open_requests: u32,
+    /// How long, after it closed, the share of requests grows that are let through; absent: all at once.
+    pub recover_over: Option<Duration>,
     /// Requests at the same time; more are answered with 503. 0: no limit.
     pub max_concurrent: u32,
+    /// Tries at the same time to one target, each on a connection of its own; more wait. 0: no limit.
+    pub max_connections: u32,
+    /// Tries that wait for a connection to one target; more are answered with 503. Default 1024, as in Envoy.
+    pub max_pending: u32,
+    /// The same for each target; absent: switched off.
+    pub targets: Option<Box<CircuitBreaker>>,
 }
 
 /// What is tried again besides failed connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryOn {
     pub reset: bool,
+    /// Tries that took longer than `per_try_timeout` or another of its timeouts, while there is time left.
+    pub timeout: bool,
     pub statuses: Vec<u16>,
 }
 
@@ -142,14 +152,18 @@ impl Default for CircuitBreaker {
             slow_call: None,
             slow_rate: 100,
             half_open_requests: 3,
+            recover_over: None,
             max_concurrent: 0,
+            max_connections: 0,
+            max_pending: 1024,
+            targets: None,
         }
     }
 }
 
 impl Default for RetryOn {
     fn default() -> RetryOn {
-        RetryOn { reset: true, statuses: Vec::new() }
+        RetryOn { reset: true, timeout: false, statuses: Vec::new() }
     }
 }
 
@@ -275,30 +289,47 @@ pub(super) fn circuit_breaker(node: Option<&Node>, diagnostics: &mut Diagnostics
         return None;
     }
     let Some(table) = Table::open(node, &keys::BREAKER, diagnostics) else { return Some(breaker) };
-    breaker.failure_rate = percent(&table, "failure_rate", diagnostics).unwrap_or(breaker.failure_rate);
-    breaker.window = table.duration("window", diagnostics).unwrap_or(breaker.window);
-    breaker.min_requests = at_least_one(&table, "min_requests", diagnostics).unwrap_or(breaker.min_requests);
-    breaker.open_for = table.duration("open_for", diagnostics).unwrap_or(breaker.open_for);
-    breaker.slow_call = table.duration("slow_call", diagnostics);
-    breaker.slow_rate = percent(&table, "slow_rate", diagnostics).unwrap_or(breaker.slow_rate);
-    let probes = at_least_one(&table, "half_open_requests", diagnostics);
-    breaker.half_open_requests = probes.unwrap_or(breaker.half_open_requests);
+    rates(&table, &mut breaker, diagnostics);
+    breaker.recover_over = table.duration("recover_over", diagnostics);
     breaker.max_concurrent = count(&table, "max_concurrent", diagnostics).unwrap_or(0);
+    breaker.max_connections = count(&table, "max_connections", diagnostics).unwrap_or(0);
+    breaker.max_pending = count(&table, "max_pending", diagnostics).unwrap_or(breaker.max_pending);
+    if let Some(node) = table.get("targets").filter(|node| !is_off(node))
+        && let Some(table) = Table::open(node, &keys::TARGET_BREAKER, diagnostics)
+    {
+        // What is not written is as for the service.
+        let mut own = CircuitBreaker { recover_over: None, ..breaker.clone() };
+        rates(&table, &mut own, diagnostics);
+        breaker.targets = Some(Box::new(own));
+    }
     Some(breaker)
 }
 
-/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so.
-pub(super) fn retry_on(table: &Table<'_>, diagnostics: &mut Diagnostics) -> RetryOn {
+fn rates(table: &Table<'_>, breaker: &mut CircuitBreaker, diagnostics: &mut Diagnostics) {
+    breaker.failure_rate = percent(table, "failure_rate", diagnostics).unwrap_or(breaker.failure_rate);
+    breaker.window = table.duration("window", diagnostics).unwrap_or(breaker.window);
+    breaker.min_requests = at_least_one(table, "min_requests", diagnostics).unwrap_or(breaker.min_requests);
+    breaker.open_for = table.duration("open_for", diagnostics).unwrap_or(breaker.open_for);
+    breaker.slow_call = table.duration("slow_call", diagnostics).or(breaker.slow_call);
+    breaker.slow_rate = percent(table, "slow_rate", diagnostics).unwrap_or(breaker.slow_rate);
+    let probes = at_least_one(table, "half_open_requests", diagnostics);
+    breaker.half_open_requests = probes.unwrap_or(breaker.half_open_requests);
+}
+
+/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
+/// if none could follow, so `timeout` is the default beside it.
+pub(super) fn retry_on(table: &Table<'_>, limits_tries: bool, diagnostics: &mut Diagnostics) -> RetryOn {
     if table.get("retry_on").is_none() {
-        return RetryOn::default();
+        return RetryOn { timeout: limits_tries, ..RetryOn::default() };
     }
-    let mut on = RetryOn { reset: false, statuses: Vec::new() };
+    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new() };
     for node in table.list("retry_on", diagnostics) {
         match (node.as_str(), node.as_i64()) {
             (Some("connect"), _) => {}
             (Some("reset"), _) => on.reset = true,
+            (Some("timeout"), _) => on.timeout = true,
             (_, Some(status @ 400..=599)) => on.statuses.push(status as u16),
-            _ => mismatch(node, "`connect`, `reset` or a status from 400 to 599", diagnostics),
+            _ => mismatch(node, "`connect`, `reset`, `timeout` or a status from 400 to 599", diagnostics),
         }
     }
     on

@@ -25,12 +25,17 @@ pub struct Service {
     pub http2: bool,
     /// For targets with `https`.
     pub tls: UpstreamTls,
-    /// For the whole exchange with the service, retries included. Default 60 s.
-    pub timeout: Duration,
+    /// For the whole exchange with the service, retries included. Default 60 s; none: as long as it takes.
+    pub timeout: Option<Duration>,
     /// Until a connection is made. Default 5 s: Kong's 60 s only delays the next try.
     pub connect_timeout: Duration,
+    /// From the end of a request to the head of its answer. Default: as `read_timeout`, which is both in nginx and Kong; Varnish
+    /// and Traefik tell them apart.
+    pub first_byte_timeout: Duration,
     /// Between two reads. Default 60 s, as in Kong.
     pub read_timeout: Duration,
+    /// From the begin of a try to the head of its answer, as in Envoy; absent: only the others.
+    pub per_try_timeout: Option<Duration>,
     /// Between two writes. Default 60 s, as in Kong.
     pub write_timeout: Duration,
     /// Further tries. Default 0, where Kong has 5: a retry is a choice (Envoy's default).
@@ -83,10 +88,12 @@ pub(super) fn service(
         .name("name", diagnostics)
         .unwrap_or_else(|| Spanned::new(format!("service-{}", index + 1), node.span.clone()));
     let mut duration = |key, default| table.duration(key, diagnostics).unwrap_or(default);
-    let timeout = duration("timeout", DEFAULT_TIMEOUT);
     let connect_timeout = duration("connect_timeout", DEFAULT_CONNECT_TIMEOUT);
     let read_timeout = duration("read_timeout", DEFAULT_TIMEOUT);
     let write_timeout = duration("write_timeout", DEFAULT_TIMEOUT);
+    let first_byte_timeout = duration("first_byte_timeout", read_timeout);
+    let per_try_timeout = table.duration("per_try_timeout", diagnostics);
+    let timeout = table.duration_or_off("timeout", diagnostics).unwrap_or(Some(DEFAULT_TIMEOUT));
     // 32767 is Kong's limit.
     let retries = table.integer("retries", 0..=32_767, diagnostics);
     let protocol = protocol(&table, diagnostics);
@@ -111,14 +118,16 @@ pub(super) fn service(
         algorithm: algorithm.unwrap_or_default(),
         slow_start: table.duration("slow_start", diagnostics),
         circuit_breaker: health::circuit_breaker(table.get("circuit_breaker"), diagnostics),
-        retry_on: health::retry_on(&table, diagnostics),
+        retry_on: health::retry_on(&table, per_try_timeout.is_some(), diagnostics),
         targets,
         http2: protocol.is_some_and(|protocol| protocol.is_http2()),
         tls,
         name,
         timeout,
         connect_timeout,
+        first_byte_timeout,
         read_timeout,
+        per_try_timeout,
         write_timeout,
         retries: retries.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         preserve_host: table.boolean("preserve_host", diagnostics).unwrap_or(false),

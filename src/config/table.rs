@@ -125,6 +125,15 @@ impl<'n> Table<'n> {
         Some(duration)
     }
 
+    /// A duration above zero, or `off` or 0: none. Nothing when the key is absent.
+    pub fn duration_or_off(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<Option<Duration>> {
+        let node = self.get(key)?;
+        if node.as_str() == Some("off") || node.as_bool() == Some(false) {
+            return Some(None);
+        }
+        duration(node, diagnostics).map(|duration| (!duration.is_zero()).then_some(duration))
+    }
+
     pub fn size(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<u64> {
         size(self.get(key)?, diagnostics)
     }

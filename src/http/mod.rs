@@ -2,12 +2,14 @@
 //!
 //! Every file holds one rule set and its sources: [`police`] refuses heads that two parties could read differently,
 //! [`path`] normalises the target once, [`hop`] removes what belongs to one connection, [`forwarded`] and [`identity`]
-//! decide what a client may claim about itself, [`content`] and [`encoding`] keep a body and its headers in step.
+//! decide what a client may claim about itself, [`content`] and [`encoding`] keep a body and its headers in step, [`deadline`] reads how
+//! long a client waits.
 //! Nothing here performs input or output, and nothing here knows of routes, scripts or targets.
 
 pub mod body;
 pub mod content;
 pub mod cookies;
+pub mod deadline;
 pub mod encoding;
 pub mod forwarded;
 pub mod h2;

@@ -1,29 +1,33 @@
 //! Services as a worker uses them: targets to connect to, and the rules of the service for choosing, trying again and giving up.
 //!
 //! The rules are the generation's; what is known of targets and breakers is the process's, looked up when the generation is made
-//! ready on this worker. One [`Attempt`] is one request to one target: it counts as in flight until its body has ended.
+//! ready on this worker. What becomes of one request to one target is [`attempt`](super::attempt)'s.
 
 use crate::{
-    balance::{Cause, Clock, Member, Permit, Picker, Registry, ServiceState, Standing, TargetState, backoff::Retry},
+    balance::{Cause, Member, Permit, Picker, Registry, ServiceState, Standing, backoff::Retry},
     config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
     gateway::generation::Generation,
-    http::{Body, BodyError, Fault, cookies},
+    http::cookies,
     observe::metrics::{Meters, ServiceMeter},
-    script::Exchange,
-    upstream::{Kind, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
+    script::{Exchange, exchange::NO_END},
+    upstream::{Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
-use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderMap, Method, StatusCode};
 use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::failure::Failure;
+use super::{
+    attempt::{Attempt, Watch},
+    failure::Failure,
+};
 
 pub struct Backend {
     pub name: Arc<str>,
@@ -31,12 +35,15 @@ pub struct Backend {
     pub retries: u32,
     pub preserve_host: bool,
     connect: Duration,
+    first_byte: Duration,
     read: Duration,
     write: Duration,
+    per_try: Option<Duration>,
     retry_on: RetryOn,
-    passive: Option<PassiveCheck>,
+    pub(super) passive: Option<PassiveCheck>,
     breaker: Option<CircuitBreaker>,
-    state: Arc<ServiceState>,
+    pub(super) watch: Rc<Watch>,
+    pub(super) state: Arc<ServiceState>,
     picker: Picker,
     /// In the order of the picker's members.
     seats: Vec<Seat>,
@@ -50,6 +57,8 @@ pub struct Seat {
     pub name: Arc<str>,
     /// Goes before the request's path; empty, or without a slash at its end.
     pub path: String,
+    /// `max_connections`.
+    gate: Option<Arc<Semaphore>>,
 }
 
 /// All services of a generation.
@@ -85,22 +94,34 @@ impl Backend {
         for target in &service.targets {
             if let Some(seat) = Seat::new(service, target, tls) {
                 let address = target.address();
-                members.push(Member::new(state.target(&address), &address, target.weight, target.backup));
-                seats.push(seat);
+                let known = state.target(&address);
+                let most = service.circuit_breaker.as_ref().map_or(0, |breaker| breaker.max_connections);
+                seats.push(Seat { gate: known.connections(most), ..seat });
+                members.push(Member::new(known, &address, target.weight, target.backup));
             }
         }
+        let breaker = service.circuit_breaker.clone();
+        let of_targets = breaker.as_ref().and_then(|breaker| breaker.targets.as_deref().cloned());
+        let picker = Picker::new(service.algorithm.clone(), service.slow_start, state.clock, members);
+        let picker = picker.with_breaker(of_targets);
+        let watch = Watch { service: state.clone(), breaker: breaker.clone(), of_targets: picker.breaker().cloned() };
         Backend {
+            watch: Rc::new(watch),
             name: Arc::from(service.name.value.as_str()),
-            timeout: service.timeout,
+            timeout: service.timeout.unwrap_or(NO_END),
             retries: service.retries,
             preserve_host: service.preserve_host,
-            connect: service.connect_timeout,
+            connect: service
+                .per_try_timeout
+                .map_or(service.connect_timeout, |limit| limit.min(service.connect_timeout)),
+            first_byte: service.first_byte_timeout,
+            per_try: service.per_try_timeout,
             read: service.read_timeout,
             write: service.write_timeout,
             retry_on: service.retry_on.clone(),
             passive: service.passive_check.clone(),
-            breaker: service.circuit_breaker.clone(),
-            picker: Picker::new(service.algorithm.clone(), service.slow_start, state.clock, members),
+            breaker,
+            picker,
             state,
             seats,
             meter,
@@ -121,13 +142,54 @@ impl Backend {
 
     /// The next target, another one than those in `tried` if possible.
     pub fn choose(&self, tried: &[usize], key: Option<u64>) -> Result<usize, Failure> {
-        self.picker.pick(tried, key).ok_or_else(|| self.no_target())
+        let found = self.picker.pick(tried, key).ok_or_else(|| self.no_target())?;
+        Ok(if self.is_full(found) { self.with_room(found, tried, key) } else { found })
+    }
+
+    /// A target of those that were not tried which has a connection to give, or the one that was found.
+    #[cold]
+    fn with_room(&self, found: usize, tried: &[usize], key: Option<u64>) -> usize {
+        let mut passed = tried.to_vec();
+        let mut full = found;
+        while passed.len() < self.seats.len() {
+            passed.push(full);
+            match self.picker.pick(&passed, key) {
+                Some(next) if passed.contains(&next) => break,
+                Some(next) if self.is_full(next) => full = next,
+                Some(next) => return next,
+                None => break,
+            }
+        }
+        found
+    }
+
+    fn is_full(&self, index: usize) -> bool {
+        self.seats[index].gate.as_ref().is_some_and(|gate| gate.available_permits() == 0)
+    }
+
+    /// A connection to the target, within `max_connections`; waits for it until `connect_timeout` or the deadline.
+    pub async fn connection(&self, index: usize, deadline: Instant) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let Some(gate) = &self.seats[index].gate else { return Ok(None) };
+        if let Ok(free) = gate.clone().try_acquire_owned() {
+            return Ok(Some(free));
+        }
+        let overloaded = || Failure::Overloaded(self.name.to_string());
+        let most = self.breaker.as_ref().map_or(0, |breaker| breaker.max_pending);
+        let _pending = Pending::begin(&self.picker.members()[index].state.pending, most).ok_or_else(overloaded)?;
+        let end = deadline.min(Instant::now() + self.connect);
+        match tokio::time::timeout_at(end.into(), gate.clone().acquire_owned()).await {
+            Ok(Ok(free)) => Ok(Some(free)),
+            Ok(Err(_)) | Err(_) => Err(overloaded()),
+        }
     }
 
     /// None of its targets can be asked: when the next one may be tried.
     pub fn no_target(&self) -> Failure {
         let now = self.state.clock.now();
-        let ends = self.picker.members().iter().filter_map(|member| member.state.ejected_until());
+        let breakers = self.picker.breaker().is_some();
+        let of_breaker = |member: &Member| if breakers { member.state.breaker.opens_at() } else { None };
+        let members = self.picker.members().iter();
+        let ends = members.filter_map(|member| member.state.ejected_until().max(of_breaker(member)));
         let after = ends.min().map_or(1_000, |end| end.saturating_sub(now));
         Failure::NoTarget { service: self.name.to_string(), after: Duration::from_millis(after) }
     }
@@ -147,10 +209,12 @@ impl Backend {
         }
     }
 
-    /// Begins one request to a target.
-    pub fn attempt(&self, index: usize) -> Attempt<'_> {
+    /// Begins one request to a target, on a connection that it may have.
+    pub fn attempt(&self, index: usize, begun: Instant, connection: Option<OwnedSemaphorePermit>) -> Attempt<'_> {
         let target = &self.picker.members()[index].state;
-        Attempt { backend: self, target, trial: target.begin() }
+        // Another worker may have taken the last place of a probe meanwhile: one request more does no harm.
+        let admitted = self.picker.breaker().map(|policy| target.breaker.admit(Some(policy), self.state.clock, begun));
+        Attempt { backend: self, target, trial: target.begin(), permit: admitted.and_then(Result::ok), connection }
     }
 
     /// Whether a try that failed is repeated; `retries` ones have been. A target that could not be connected to is passed over in
@@ -158,8 +222,9 @@ impl Backend {
     pub fn may_retry(&self, error: &UpstreamError, method: &Method, retries: usize) -> bool {
         let unreached = is_unreached(error);
         let allowed = if unreached { self.seats.len().saturating_sub(1) } else { 0 };
-        let wanted = unreached || self.retry_on.reset;
-        wanted && retries < allowed.max(self.retries as usize) && error.may_retry(method)
+        let slow = self.retry_on.timeout && error.may_retry_slow(method);
+        let wanted = slow || (unreached || self.retry_on.reset) && error.may_retry(method);
+        wanted && retries < allowed.max(self.retries as usize)
     }
 
     /// Whether an answer is asked for again; `replayable`: the request's body is still here.
@@ -208,8 +273,22 @@ impl Backend {
         self.read
     }
 
-    pub fn timeouts(&self, deadline: Instant) -> Timeouts {
-        Timeouts { connect: self.connect, read: self.read, write: self.write, deadline: Some(deadline.into()) }
+    /// `replayable`: the request's body is here. One that streams is sent for as long as the client takes, so that the limit of a try
+    /// is reckoned from its end, as in Envoy.
+    pub fn timeouts(&self, deadline: Instant, replayable: bool) -> Timeouts {
+        let of_try = self.per_try.filter(|_| !replayable).unwrap_or(self.first_byte);
+        Timeouts {
+            connect: self.connect,
+            first_byte: self.first_byte.min(of_try),
+            read: self.read,
+            write: self.write,
+            deadline: Some(deadline.into()),
+        }
+    }
+
+    /// When a try that begins then must have its answer's head.
+    pub fn try_ends(&self, begun: Instant) -> Option<Instant> {
+        self.per_try.map(|limit| begun + limit)
     }
 
     fn in_flight(&self) -> u32 {
@@ -218,7 +297,7 @@ impl Backend {
 
     /// Whether one more target may be ejected for `cause`. A service's only target never is: the breaker is there for that. Those that
     /// can't be reached are no loss, so their share is not looked at.
-    fn may_eject(&self, cause: Cause, policy: &PassiveCheck) -> bool {
+    pub(super) fn may_eject(&self, cause: Cause, policy: &PassiveCheck) -> bool {
         let members = self.picker.members();
         if members.len() < 2 {
             return false;
@@ -238,114 +317,28 @@ impl Seat {
         if service.http2 {
             origin = origin.with_http2();
         }
-        Some(Seat { origin: Arc::new(origin), name: target.address().into(), path: target.path.clone() })
-    }
-}
-
-/// One request to one target, in flight.
-pub struct Attempt<'b> {
-    backend: &'b Backend,
-    target: &'b Arc<TargetState>,
-    /// It decides whether an ejection ends.
-    trial: bool,
-}
-
-impl Attempt<'_> {
-    /// Judges an answer.
-    pub fn answered(&self, status: StatusCode, at: Instant) {
-        let clock = self.backend.state.clock;
-        let failing = |policy: &PassiveCheck| policy.statuses.contains(&status.as_u16());
-        // Nearly all answers are below.
-        if status.as_u16() >= 400 && self.backend.passive.as_ref().is_some_and(failing) {
-            self.failed_by(Cause::Status, clock, at);
-        } else {
-            self.target.succeeded(self.trial, || clock.at(at));
-        }
-    }
-
-    /// Judges a failure; the client's own say nothing about the target.
-    pub fn failed(&self, error: &UpstreamError, at: Instant) {
-        if error.fault() == Fault::Upstream {
-            let cause = match &error.kind {
-                _ if is_unreached(error) => Cause::Unreached,
-                Kind::Timeout => Cause::Timeout,
-                _ => Cause::Broken,
-            };
-            self.failed_by(cause, self.backend.state.clock, at);
-        }
-    }
-
-    fn failed_by(&self, cause: Cause, clock: Clock, at: Instant) {
-        let policy = self.backend.passive.as_ref();
-        let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
-        if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
-            let service = &*self.backend.name;
-            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often in a row");
-        }
-    }
-
-    /// The answer, which keeps the target busy until its body has ended.
-    pub fn follow(self, response: Response<Body>) -> Response<Body> {
-        response.map(|body| match body {
-            Body::Streamed(inner) => {
-                let busy = Busy { target: self.target.clone() };
-                // It ends with the body, and not here.
-                std::mem::forget(self);
-                Body::Streamed(Box::new(Followed { inner, busy }))
-            }
-            body => body,
-        })
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.target.end(self.trial);
-    }
-}
-
-struct Busy {
-    target: Arc<TargetState>,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        // Its head was a success already: no trial any more.
-        self.target.end(false);
-    }
-}
-
-/// The body of an answer, and the target that is busy with it.
-struct Followed {
-    inner: crate::http::body::Streamed,
-    busy: Busy,
-}
-
-impl HttpBody for Followed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Err(error))) = &polled
-            && error.fault() == Fault::Upstream
-        {
-            // Counted only: the next failure that is seen with its service decides.
-            self.busy.target.failed(Cause::Broken, false, None, 0, || false);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        Some(Seat { origin: Arc::new(origin), name: target.address().into(), path: target.path.clone(), gate: None })
     }
 }
 
 /// Whether no connection could be made: nothing was sent.
 pub fn is_unreached(error: &UpstreamError) -> bool {
     matches!(error.phase, Phase::Resolve | Phase::Connect)
+}
+
+/// A try that waits for a connection.
+struct Pending<'b>(&'b AtomicU32);
+
+impl<'b> Pending<'b> {
+    /// None when as many wait as may.
+    fn begin(pending: &'b AtomicU32, most: u32) -> Option<Pending<'b>> {
+        let begun = pending.fetch_update(Relaxed, Relaxed, |now| (now < most).then_some(now + 1));
+        begun.ok().map(|_| Pending(pending))
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }

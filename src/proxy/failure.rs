@@ -33,6 +33,9 @@ pub enum Failure {
     /// `max_concurrent`.
     #[error("the service `{0}` has as many requests as it may have")]
     Overloaded(String),
+    /// The deadline passed before a target was asked.
+    #[error("the time for the request was over before it was forwarded")]
+    Late,
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
@@ -50,6 +53,7 @@ impl Failure {
             Failure::NoTarget { .. } => "no_target",
             Failure::BreakerOpen { .. } => "breaker",
             Failure::Overloaded(_) => "overloaded",
+            Failure::Late => "timeout",
             Failure::Upstream(error) => error.word(),
             Failure::Script(error) => match &error.fault {
                 script::error::Fault::Limit(_) => "script_limit",
@@ -69,6 +73,7 @@ impl Failure {
             Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Failure::Late => StatusCode::GATEWAY_TIMEOUT,
             Failure::Upstream(error) => error.status(),
         }
     }
@@ -76,7 +81,7 @@ impl Failure {
     pub fn fault(&self) -> Fault {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
-            Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => Fault::Gateway,
+            Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Late | Failure::Script(_) => Fault::Gateway,
             Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => Fault::Upstream,
             Failure::Upstream(error) => error.fault(),
         }
@@ -92,6 +97,7 @@ impl Failure {
             Failure::NoTarget { .. } => "the service has no target that can answer".into(),
             Failure::BreakerOpen { .. } => "the service is left alone for a moment: it failed too often".into(),
             Failure::Overloaded(_) => "the service has too many requests at the moment".into(),
+            Failure::Late => "the time for the request was over before it was forwarded".into(),
             Failure::Script(_) => "a script of this route failed".into(),
             Failure::Upstream(error) => match error.fault() {
                 Fault::Client => "the request body could not be read".into(),
@@ -130,6 +136,7 @@ impl Failure {
             | Failure::NoRoute { .. }
             | Failure::NoService(_)
             | Failure::NoAnswer(_)
+            | Failure::Late
             | Failure::Upstream(_)
             | Failure::Script(_) => return None,
         };

@@ -117,6 +117,8 @@ async fn send(
         host: host.as_ref(),
         started: exchange.started,
         deadline: exchange.deadline.get(),
+        hurried: exchange.account.hurried.get(),
+        shortened: exchange.account.shortened.get(),
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),

@@ -41,14 +41,16 @@ pub fn reply(status: StatusCode, message: &str) -> Reply {
     reply
 }
 
-/// The code that says the same as an HTTP status: gRPC's own mapping, as in Envoy.
+/// The code that says the same as an HTTP status: gRPC's own mapping but for timeouts.
 fn code(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "13",
         401 => "16",
         403 => "7",
         404 => "12",
-        429 | 502 | 503 | 504 => "14",
+        429 | 502 | 503 => "14",
+        // The mapping is for clients, who can't know whose timeout it was: here it is the call's own.
+        504 => "4",
         _ => "2",
     }
 }

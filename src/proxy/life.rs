@@ -24,7 +24,7 @@ use crate::{
         router::{Match, Subject},
     },
     http::{
-        Body, NormalPath, content, forwarded, h2, hop,
+        Body, NormalPath, content, deadline, forwarded, h2, hop,
         police::{self, Refusal},
         trace::Trace,
     },
@@ -271,6 +271,9 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
     if let Some(service) = route.service {
         exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);
     }
+    if let Some(patience) = deadline::of(&mut request.headers, exchange.account.protocol.get() == "HTTP/2") {
+        exchange.hurry(patience);
+    }
     Ok(found)
 }
 
@@ -435,6 +438,7 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
         | Failure::NoTarget { .. }
         | Failure::BreakerOpen { .. }
         | Failure::Overloaded(_)
+        | Failure::Late
         | Failure::Upstream(_) => {
             let route = exchange.route.borrow();
             tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");

@@ -4,6 +4,7 @@
 //! process starts workers and hands them generations. Sockets, TLS and both HTTPs stand in `listen`.
 
 pub mod alone;
+mod attempt;
 pub mod backend;
 mod chunks;
 mod compression;

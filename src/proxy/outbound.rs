@@ -9,7 +9,12 @@ use super::{
     tries::{self, Outgoing},
 };
 use crate::{
-    http::{Body, BodyError, path, trace::TRACEPARENT},
+    http::{
+        Body, BodyError,
+        deadline::{self, X_REQUEST_TIMEOUT},
+        path,
+        trace::TRACEPARENT,
+    },
     script::{
         Exchange, Scope,
         outbound::{Answer, Call, Failure, Outbound},
@@ -76,14 +81,22 @@ async fn to_service(
     max_body: usize,
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
-    let headers = call.headers;
+    let mut headers = call.headers;
+    let account = exchange.as_ref().map(|exchange| &exchange.account);
+    let hurried = account.is_some_and(|account| account.hurried.get());
+    if hurried {
+        let left = deadline.saturating_duration_since(Instant::now());
+        headers.entry(X_REQUEST_TIMEOUT).or_insert_with(|| deadline::field(left));
+    }
     let outgoing = Outgoing {
         method: &call.method,
         headers: &headers,
         host: None,
         started: Instant::now(),
         deadline,
-        key: exchange.and_then(|exchange| backend.key(&exchange, &headers)),
+        hurried,
+        shortened: account.is_some_and(|account| account.shortened.get()),
+        key: exchange.as_ref().and_then(|exchange| backend.key(exchange, &headers)),
         account: None,
         interim: None,
     };
@@ -104,6 +117,9 @@ fn is_target(target: &str) -> bool {
 }
 
 fn failure(error: &failure::Failure) -> Failure {
+    if matches!(error, failure::Failure::Late) {
+        return Failure::Timeout;
+    }
     let failure::Failure::Upstream(error) = error else {
         // No target, or the breaker is open: nothing was sent.
         return Failure::Connect;

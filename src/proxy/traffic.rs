@@ -50,7 +50,11 @@ pub async fn direct(
         && dice.happens(fault.share)
     {
         if let Some(delay) = fault.delay {
-            tokio::time::sleep(delay).await;
+            let left = exchange.remaining();
+            tokio::time::sleep(delay.min(left)).await;
+            if delay >= left {
+                return Err(Failure::Late);
+            }
         }
         if let Some(status) = fault.abort {
             return Ok(Some(Reply::problem(status, "a fault was injected by the configuration")));

@@ -1,20 +1,21 @@
 //! A request to a service: breaker, target, try, and trying again. Forwarding and `svc://` calls of scripts both end here.
 //!
 //! A try that failed is repeated only where the failure says that it may be, at another target first. Passing over a target that can't
-//! be connected to costs neither wait nor budget, since nothing was sent; every other retry waits a random moment and needs a place in the
-//! service's budget. The breaker hears of the outcome once, after the last try.
+//! be connected to costs neither wait nor budget, since nothing was sent; every other retry waits a random moment, or as long as the
+//! answer asks for, and needs a place in the service's budget. The breaker hears of the outcome once, after the last try.
 
 use super::{
+    attempt::counts,
     backend::{Backend, is_unreached},
     failure::Failure,
 };
 use crate::{
     balance::backoff,
-    http::{Body, Fault},
+    http::{Body, Fault, deadline},
     script::Account,
-    upstream::{Pool, Request, Upgrade},
+    upstream::{Kind, Phase, Pool, Request, Timeouts, Upgrade, UpstreamError},
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::{
     borrow::Cow,
     time::{Duration, Instant},
@@ -28,6 +29,10 @@ pub struct Outgoing<'r> {
     pub host: Option<&'r HeaderValue>,
     pub started: Instant,
     pub deadline: Instant,
+    /// The headers hold the client's own deadline, of which targets are told what is left.
+    pub hurried: bool,
+    /// The deadline is the client's own.
+    pub shortened: bool,
     /// What is known of the exchange, told of each try; none for a call by a script.
     pub account: Option<&'r Account>,
     /// What the target is chosen by, with `balance: hash`.
@@ -52,58 +57,65 @@ pub async fn send<'t>(
     target: impl Fn(&str) -> Cow<'t, str>,
 ) -> Result<Answered, Failure> {
     let permit = backend.admit(outgoing.started)?;
-    let timeouts = backend.timeouts(outgoing.deadline);
     let replayable = matches!(body, Body::Empty | Body::Full(_));
+    let timeouts = backend.timeouts(outgoing.deadline, replayable);
+    let own_end = outgoing.shortened.then_some(outgoing.deadline);
     let mut tried = Vec::new();
     // Held while its retry is in flight.
     let mut _budget = None;
     loop {
         let index = backend.choose(&tried, outgoing.key)?;
         let seat = backend.seat(index);
-        let attempt = backend.attempt(index);
+        let connection = backend.connection(index, outgoing.deadline).await?;
         let begun = Instant::now();
+        if begun >= outgoing.deadline {
+            return Err(Failure::Late);
+        }
+        let mut attempt = backend.attempt(index, begun, connection);
         let sent = {
             let target = target(&seat.path);
+            let told = outgoing.hurried.then(|| told(outgoing, begun));
             let request = Request {
                 origin: &seat.origin,
                 method: outgoing.method,
                 target: &target,
                 host: outgoing.host,
-                headers: outgoing.headers,
+                headers: told.as_ref().unwrap_or(outgoing.headers),
                 upgrade: upgrade.as_deref_mut(),
                 interim: outgoing.interim,
                 body,
             };
-            pool.send(request, &timeouts).await
+            let ends = if replayable { backend.try_ends(begun) } else { None };
+            one(pool, request, &timeouts, ends).await
         };
         let (sent, took) = backend.counted(begun, sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
         }
         let at = begun + took;
-        let free = match sent {
+        let wait = match sent {
             Ok(response) => {
                 attempt.answered(response.status(), at);
-                let failed = counts(&response);
-                let again = backend.may_ask_again(response.status(), outgoing.method, replayable, tried.len())
-                    && at < outgoing.deadline
-                    && !asks_for_patience(&response);
-                if !again {
-                    permit.ended(failed, at);
-                    return Ok(Answered { response: attempt.follow(response), at });
+                let failed = counts(response.status());
+                let may_ask_again = backend.may_ask_again(response.status(), outgoing.method, replayable, tried.len());
+                let wait = if may_ask_again { wait_for(&response, backend, tried.len(), outgoing, at) } else { None };
+                if wait.is_some() {
+                    _budget = None;
+                    _budget = backend.begin_retry();
                 }
-                _budget = None;
-                match backend.begin_retry() {
-                    Some(budget) => _budget = Some(budget),
-                    None => {
+                match wait {
+                    Some(wait) if _budget.is_some() => wait,
+                    _ => {
                         permit.ended(failed, at);
-                        return Ok(Answered { response: attempt.follow(response), at });
+                        return Ok(Answered { response: attempt.follow(response, own_end), at });
                     }
                 }
-                false
             }
             Err(error) => {
-                attempt.failed(&error, at);
+                let own = outgoing.shortened && matches!(error.kind, Kind::Timeout) && at >= outgoing.deadline;
+                if !own {
+                    attempt.failed(&error, at);
+                }
                 let unreached = is_unreached(&error);
                 let free = unreached && backend.has_more(tried.len() + 1);
                 let mut again = backend.may_retry(&error, outgoing.method, tried.len()) && at < outgoing.deadline;
@@ -113,7 +125,7 @@ pub async fn send<'t>(
                     again = _budget.is_some();
                 }
                 if !again {
-                    if error.fault() == Fault::Upstream {
+                    if error.fault() == Fault::Upstream && !own {
                         permit.ended(true, at);
                     }
                     // Nobody is there: that is no answer of a gateway's, and a client may well come back.
@@ -121,27 +133,55 @@ pub async fn send<'t>(
                     return Err(if all_dead { backend.no_target() } else { error.into() });
                 }
                 tracing::debug!(%error, "trying again");
-                free
+                match free {
+                    true => Duration::ZERO,
+                    false => backoff::wait(tried.len() as u32 + 1, backend.random()),
+                }
             }
         };
         drop(attempt);
         tried.push(index);
-        if !free {
-            let wait = backoff::wait(tried.len() as u32, backend.random());
-            let left = outgoing.deadline.saturating_duration_since(at);
-            tokio::time::sleep(wait.min(left)).await;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait.min(outgoing.deadline.saturating_duration_since(at))).await;
         }
     }
 }
 
-/// Whether the breaker counts it. 501 and 505 answer the request and not the load (RFC 9110 §15.6).
-fn counts(response: &Response<Body>) -> bool {
-    let status = response.status().as_u16();
-    status >= 500 && status != 501 && status != 505
+/// One try, which may have a limit of its own.
+async fn one(
+    pool: &Pool,
+    request: Request<'_>,
+    timeouts: &Timeouts,
+    ends: Option<Instant>,
+) -> Result<Response<Body>, UpstreamError> {
+    let origin = request.origin;
+    let sending = pool.send(request, timeouts);
+    let Some(ends) = ends else { return sending.await };
+    let ended = tokio::time::timeout_at(ends.into(), sending).await;
+    // Connecting has a limit that is no longer, so that this is one that was sent; and its body is one that is kept.
+    ended.unwrap_or_else(|_| {
+        let (origin, kind) = (origin.clone(), Kind::Timeout);
+        Err(UpstreamError { origin, phase: Phase::Head, kind, sent: true, body_consumed: false })
+    })
 }
 
-/// Whether the service said when to come back, and that is later than any retry here (RFC 9110 §10.2.3).
-fn asks_for_patience(response: &Response<Body>) -> bool {
-    let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    after.and_then(|text| text.parse().ok()).map(Duration::from_secs).is_some_and(|after| !after.is_zero())
+/// The headers with what is left of the client's own deadline.
+#[cold]
+fn told(outgoing: &Outgoing<'_>, now: Instant) -> HeaderMap {
+    let mut headers = outgoing.headers.clone();
+    deadline::tell(&mut headers, outgoing.deadline.saturating_duration_since(now));
+    headers
+}
+
+/// How long to wait before asking again; none when the service said when to come back, and that is too late.
+fn wait_for(
+    response: &Response<Body>,
+    backend: &Backend,
+    retries: usize,
+    outgoing: &Outgoing<'_>,
+    at: Instant,
+) -> Option<Duration> {
+    let own = backoff::wait(retries as u32 + 1, backend.random());
+    let asked = backoff::retry_after(response.headers()).unwrap_or_default();
+    (asked <= backoff::MOST_PATIENCE && at + asked < outgoing.deadline).then(|| own.max(asked))
 }

@@ -19,6 +19,10 @@ pub struct Account {
     pub route: Cell<Option<usize>>,
     /// Bytes of the request's body that the client announced or sent.
     pub received: Cell<u64>,
+    /// The client said how long it waits: services are told what is left of it.
+    pub hurried: Cell<bool>,
+    /// That made the deadline earlier, so that missing it says nothing about a service.
+    pub shortened: Cell<bool>,
     /// The service that it was forwarded to.
     pub service: RefCell<Option<Arc<str>>>,
     /// The target of the last try, as `host:port`.

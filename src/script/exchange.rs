@@ -19,9 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How far away the deadline is of what may take as long as it likes: further than any exchange lasts, and near enough for timers.
+pub const NO_END: Duration = Duration::from_secs(366 * 86_400);
+
+/// How long a hook may wait where nothing else ends it.
+const LONGEST_HOOK: Duration = Duration::from_secs(60);
+
 pub struct Exchange {
     pub id: RequestId,
     pub started: Instant,
+    /// [`NO_END`] from the start when there is none.
     pub deadline: Cell<Instant>,
     pub client: Client,
     /// The route's name; empty until it matched.
@@ -235,6 +242,26 @@ impl Exchange {
     /// Time left until the exchange's deadline.
     pub fn remaining(&self) -> Duration {
         self.deadline.get().saturating_duration_since(Instant::now())
+    }
+
+    /// The client waits that long, from the start. SECURITY: that may bring the deadline nearer and never move it away.
+    pub fn hurry(&self, patience: Duration) {
+        let end = self.started + patience.min(NO_END);
+        self.account.hurried.set(true);
+        if end < self.deadline.get() {
+            self.deadline.set(end);
+            self.account.shortened.set(true);
+        }
+    }
+
+    /// Whether nothing but its own end ends it.
+    pub fn is_endless(&self) -> bool {
+        self.deadline.get() >= self.started + NO_END
+    }
+
+    /// When a hook that begins now must have ended.
+    pub fn hook_deadline(&self) -> Instant {
+        if self.is_endless() { Instant::now() + LONGEST_HOOK } else { self.deadline.get() }
     }
 }
 

@@ -314,6 +314,7 @@ impl Exchange {
             Some(WaitsFor::Socket) if phase == Phase::Head => {
                 (self.timeouts.limit(since, self.timeouts.write), Phase::Write, Kind::Timeout)
             }
+            _ if phase == Phase::Head => (self.timeouts.limit(since, self.timeouts.first_byte), phase, Kind::Timeout),
             _ => (self.timeouts.limit(since, self.timeouts.read), phase, Kind::Timeout),
         };
         let Some(limit) = limit else {

@@ -169,6 +169,16 @@ impl UpstreamError {
     }
 }
 
+impl UpstreamError {
+    /// The same for a service that asks for it: whether a try that was too slow may be made again. It may still be at work on
+    /// the first, so that only idempotent methods are.
+    pub fn may_retry_slow(&self, method: &Method) -> bool {
+        matches!((&self.kind, self.phase), (Kind::Timeout, Phase::Write | Phase::Head))
+            && !self.body_consumed
+            && (!self.sent || is_idempotent(method))
+    }
+}
+
 impl From<UpstreamError> for BodyError {
     fn from(error: UpstreamError) -> BodyError {
         match &error.kind {

@@ -274,7 +274,7 @@ where
             let waits_for_client = lent.waits_for_client();
             // The body moves in another task, so that this one looks again after a while.
             let since = if waits_for_client { Instant::now() } else { lent.moved() };
-            let Some(limit) = timeouts.limit(since, timeouts.read) else { return Poll::Pending };
+            let Some(limit) = timeouts.limit(since, timeouts.first_byte) else { return Poll::Pending };
             if timer.poll(cx, limit).is_pending() {
                 return Poll::Pending;
             }

@@ -38,7 +38,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From one write that the target accepts to the next.
     pub write: Duration,
-    /// From the end of the request to the head of the response, and then from one read to the next.
+    /// From the end of the request to the head of the response.
+    pub first_byte: Duration,
+    /// Then from one read to the next.
     pub read: Duration,
     /// The end of everything, the response body included.
     pub deadline: Option<Instant>,
@@ -50,6 +52,7 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(60),
             write: Duration::from_secs(60),
+            first_byte: Duration::from_secs(60),
             read: Duration::from_secs(60),
             deadline: None,
         }

@@ -142,6 +142,7 @@ fn short() -> Timeouts {
     Timeouts {
         connect: Duration::from_secs(5),
         write: Duration::from_secs(5),
+        first_byte: Duration::from_secs(5),
         read: Duration::from_secs(5),
         deadline: None,
     }

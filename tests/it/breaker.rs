@@ -85,3 +85,144 @@ services: [{name: s, url: '${s}', circuit_breaker: {max_concurrent: 1}, routes: 
     });
     assert_eq!(gateway.get("/").status, 200);
 }
+
+fn admin(gateway: &Gateway, path: &str) -> serde_json::Value {
+    Client::connect(gateway.address_of("admin")).send(&Request::get(path)).ok().json()
+}
+
+fn breakers(gateway: &Gateway) -> Vec<String> {
+    let targets = admin(gateway, "/api/v1/targets");
+    let all = targets.as_array().expect("a list").iter();
+    all.map(|target| target["breaker"].as_str().unwrap_or("none").to_owned()).collect()
+}
+
+fn switchable(name: &'static str) -> (Upstream, Arc<AtomicU16>) {
+    let status = Arc::new(AtomicU16::new(200));
+    let answered = status.clone();
+    (Upstream::start(move |_| reply(answered.load(Ordering::Relaxed), name)), status)
+}
+
+/// `health: off`, so that nothing but the breaker takes it out.
+const TWO: &str = "
+workers: 1
+admin: 127.0.0.1:0
+services:
+  - name: s
+    targets: [{url: '${a}'}, {url: '${b}'}]
+    health: off
+    circuit_breaker: {min_requests: 1000, targets: {min_requests: 4, open_for: 300ms, half_open_requests: 2}}
+    routes: [{paths: [/]}]
+";
+
+#[test]
+fn a_target_that_fails_is_left_out_probed_by_real_requests_and_comes_back() {
+    let ((a, of_a), (b, _)) = (switchable("a"), switchable("b"));
+    let gateway = gateway(TWO).url("a", &a).url("b", &b).start();
+    assert_eq!(breakers(&gateway), ["closed", "closed"]);
+    of_a.store(500, Ordering::Relaxed);
+    let failed = (0..12).filter(|_| gateway.get("/").status == 500).count();
+    assert_eq!((failed, breakers(&gateway)), (4, vec!["open".to_owned(), "closed".to_owned()]));
+    let reloaded = Client::connect(gateway.address_of("admin")).send(&Request::post("/api/v1/reload", ""));
+    assert_eq!((reloaded.status, breakers(&gateway)[0].as_str()), (200, "open"));
+    of_a.store(200, Ordering::Relaxed);
+    eventually("a request tries it", || (gateway.get("/").ok().text() == "a").then_some(()));
+    assert_eq!(breakers(&gateway)[0], "half_open");
+    eventually("it is used again", || {
+        gateway.get("/").ok();
+        (breakers(&gateway)[0] == "closed").then_some(())
+    });
+}
+
+#[test]
+fn with_every_target_open_it_is_said_when_to_come_back() {
+    let ((a, of_a), (b, of_b)) = (switchable("a"), switchable("b"));
+    let gateway = gateway(&TWO.replace("300ms", "60s")).url("a", &a).url("b", &b).start();
+    [of_a, of_b].iter().for_each(|status| status.store(503, Ordering::Relaxed));
+    (0..8).for_each(|_| assert_eq!(gateway.get("/").status, 503));
+    let refused = gateway.get("/");
+    assert_eq!(refused.header("retry-after"), Some("60"));
+    assert_eq!(refused.problem(503), "the service has no target that can answer");
+    assert_eq!(a.requests().len() + b.requests().len(), 8);
+}
+
+#[test]
+fn bodies_that_break_after_their_head_open_it() {
+    let breaking = Upstream::raw(|stream| {
+        let mut input = std::io::BufReader::new(stream);
+        if let Ok(Some(_)) = crate::support::wire::read_request_head(&mut input) {
+            let _ = std::io::Write::write_all(input.get_mut(), b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort");
+        }
+    });
+    let yaml = "
+admin: 127.0.0.1:0
+services: [{name: s, url: '${s}', circuit_breaker: {min_requests: 3, open_for: 60s}, routes: [{paths: [/]}]}]
+";
+    let gateway = gateway(yaml).url("s", &breaking).start();
+    for _ in 0..3 {
+        let mut client = gateway.connect();
+        client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        // How much of it comes is not certain; that it ends is.
+        let _ = std::io::Read::read_to_end(client.reader(), &mut Vec::new());
+    }
+    eventually("it is open", || (state(&gateway) == "open").then_some(()));
+    assert_eq!(gateway.get("/").problem(503), "the service is left alone for a moment: it failed too often");
+}
+
+#[test]
+fn it_recovers_by_and_by() {
+    let keys = "circuit_breaker: {min_requests: 4, open_for: 50ms, half_open_requests: 1, recover_over: 60s}";
+    let (gateway, status, upstream) = service(keys);
+    (0..4).for_each(|_| assert_eq!(gateway.get("/").status, 500));
+    status.store(200, Ordering::Relaxed);
+    eventually("a request is let through", || (gateway.get("/").status == 200).then_some(()));
+    assert_eq!(state(&gateway), "recovering");
+    let before = upstream.requests().len();
+    let answers: Vec<u16> = (0..20).map(|_| gateway.get("/").status).collect();
+    let good = answers.iter().filter(|status| **status == 200).count();
+    assert!((1..=5).contains(&good) && upstream.requests().len() == before + good, "{answers:?}");
+}
+
+#[test]
+fn connections_to_a_target_are_limited_and_so_is_who_waits_for_one() {
+    let slow = Upstream::start(|_| reply(200, "").after(Duration::from_millis(400)));
+    let yaml = "
+admin: 127.0.0.1:0
+services:
+  - {name: s, url: '${s}', circuit_breaker: {max_connections: 1, max_pending: 1}, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("s", &slow).start();
+    let seen =
+        |key: &str| eventually("it is under way", || (admin(&gateway, "/api/v1/targets")[0][key] == 1).then_some(()));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.get("/").status);
+        seen("in_flight");
+        let second = scope.spawn(|| gateway.get("/").status);
+        seen("pending");
+        let third = gateway.get("/");
+        assert_eq!(third.header("retry-after"), Some("1"));
+        assert_eq!(third.problem(503), "the service has too many requests at the moment");
+        assert_eq!((first.join().expect("a client"), second.join().expect("a client")), (200, 200));
+    });
+    assert_eq!(slow.requests().len(), 2);
+}
+
+#[test]
+fn a_target_without_a_connection_to_give_is_passed_over() {
+    let (slow, quick) = (
+        Upstream::start(|_| reply(200, "slow").after(Duration::from_secs(3))),
+        Upstream::start(|_| reply(200, "quick")),
+    );
+    let yaml = "
+workers: 1
+admin: 127.0.0.1:0
+services:
+  - {name: s, targets: [{url: '${slow}'}, {url: '${quick}'}], circuit_breaker: {max_connections: 1}, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("slow", &slow).url("quick", &quick).start();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.get("/").ok().text());
+        eventually("it is under way", || (admin(&gateway, "/api/v1/targets")[0]["in_flight"] == 1).then_some(()));
+        (0..4).for_each(|_| assert_eq!(gateway.get("/").ok().text(), "quick"));
+        assert_eq!(first.join().expect("a client"), "slow");
+    });
+}

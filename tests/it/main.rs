@@ -33,6 +33,7 @@ mod slow_clients;
 mod slow_openings;
 mod smuggling;
 mod streams;
+mod timeouts;
 mod tls;
 mod traces;
 mod traffic;

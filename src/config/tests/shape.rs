@@ -39,7 +39,7 @@ fn every_key_is_decoded() {
         .iter()
         .map(|s| {
             let targets: Vec<_> = s.targets.iter().map(|t| format!("{t} x{}", t.weight)).collect();
-            let times = [s.timeout, s.connect_timeout, s.read_timeout, s.write_timeout];
+            let times = [s.timeout.unwrap_or_default(), s.connect_timeout, s.read_timeout, s.write_timeout];
             format!("{} {} {times:?} {} {}", s.name.value, targets.join(" "), s.retries, s.preserve_host)
         })
         .collect();

@@ -85,9 +85,13 @@ pub static KIND: Kind = Kind {
         },
         Property {
             name: "deadline_ms",
-            ty: Type::Number,
-            doc: "Milliseconds left until the exchange's deadline.",
-            get: |args| Ok((exchange(args)?.remaining().as_secs_f64() * 1000.0).floor().into()),
+            ty: Type::Maybe(&Type::Number),
+            doc: "Milliseconds left until the exchange's deadline: the service's `timeout`, or less when the client said so by `X-Request-Timeout` or `grpc-timeout`. Nothing where the service has `timeout: off`.",
+            get: |args| {
+                let exchange = exchange(args)?;
+                let left = || (exchange.remaining().as_secs_f64() * 1000.0).floor().into();
+                Ok(if exchange.is_endless() { Value::Nil } else { left() })
+            },
             set: None,
         },
     ],

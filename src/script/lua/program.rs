@@ -303,7 +303,7 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
 
 fn running(vm: &Vm, scope: Option<Rc<Scope>>, natives: Natives, limits: &Limits) -> Rc<Running> {
     let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
-    let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.deadline.get());
+    let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.hook_deadline());
     let budget = Budget::new(limits, deadline, &vm.clock);
     vm.running(scope, natives, budget, limits.memory)
 }

@@ -241,7 +241,7 @@ impl Inner {
     }
 
     fn run_of_exchange(&self, scope: Rc<Scope>, loaded: Rc<Loaded>) -> Rc<Run> {
-        let deadline = scope.exchange.as_ref().map_or_else(|| Instant::now() + LOAD, |it| it.deadline.get());
+        let deadline = scope.exchange.as_ref().map_or_else(|| Instant::now() + LOAD, |it| it.hook_deadline());
         self.run(scope, loaded, deadline)
     }
 

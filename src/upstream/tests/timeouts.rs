@@ -8,7 +8,7 @@ async fn slowness_is_told_by_its_step() {
     let hangs: &[Step] = &[Read(HEAD_END)];
 
     let target = Target::play(&[hangs]).await;
-    let timeouts = Timeouts { read: brief, ..short() };
+    let timeouts = Timeouts { first_byte: brief, read: brief, ..short() };
     let pool = Pool::default();
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
     let error = sent.unwrap_err();
@@ -62,11 +62,11 @@ async fn a_timer_kept_from_an_earlier_exchange_tells_the_right_time() {
     let long = get(&pool, &target).await;
     assert_eq!(long, "200 hello");
     let started = Instant::now();
-    let brief = Timeouts { read: Duration::from_millis(30), ..short() };
+    let brief = Timeouts { first_byte: Duration::from_millis(30), ..short() };
     let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, brief).await;
     assert_eq!(text(&sent.unwrap_err(), &target), "T: waiting for the response: timed out");
     let took = started.elapsed();
-    assert!(took >= brief.read && took < short().read, "{took:?}");
+    assert!(took >= brief.first_byte && took < short().read, "{took:?}");
 }
 
 #[tokio::test]

@@ -54,7 +54,28 @@ pub const BREAKER: Section = Section {
         key("slow_call", "duration", "", "an answer that takes longer is slow"),
         key("slow_rate", "percent", "100", "of slow answers, with `slow_call`"),
         key("half_open_requests", "number", "3", "good answers until it is closed again"),
+        key("recover_over", "duration", "", "how long, after that, the share of requests grows that are let through; the others are answered with 503"),
         key("max_concurrent", "number", "0", "requests at the same time; more are answered with 503; 0: no limit"),
+        key("max_connections", "number", "0", "to one target, in use at the same time; more requests wait; 0: no limit; HTTP/2 shares connections, and counts requests"),
+        key("max_pending", "number", "1024", "requests that wait for a connection to one target, for `connect_timeout` at most; more are answered with 503"),
+        key("targets", "breaker of targets, or `off`", "off", "the same for each of several targets: one whose breaker is open is left out, and comes back by `slow_start`"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const TARGET_BREAKER: Section = Section {
+    name: "a breaker of targets",
+    at: "services[].circuit_breaker.targets",
+    doc: "What is not written is as for the service.",
+    keys: &[
+        key("failure_rate", "percent", "as for the service", ""),
+        key("window", "duration", "as for the service", ""),
+        key("min_requests", "number", "as for the service", ""),
+        key("open_for", "duration", "as for the service", ""),
+        key("slow_call", "duration", "as for the service", ""),
+        key("slow_rate", "percent", "as for the service", ""),
+        key("half_open_requests", "number", "as for the service", ""),
     ],
     kong: &[],
 };

@@ -3,6 +3,7 @@
 //! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
+pub mod handed;
 pub mod watch;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
 };
+use handed::Handed;
 use std::{
     collections::BTreeMap,
     io,
@@ -33,6 +35,8 @@ pub struct Options {
     pub dev: bool,
     /// Reload when files change.
     pub watch: bool,
+    /// Sockets that need not be bound.
+    pub handed: Handed,
 }
 
 /// Why the gateway did not start or ended. Purposefully without a `source`: the reason is in the text, and whoever prints
@@ -86,7 +90,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
-    pub async fn start(options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
+    pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
         let started = Instant::now();
         let built = generation::build(&options.config, 1, false);
         let watch = built.watch();
@@ -107,13 +111,15 @@ impl Gateway {
             metrics: metrics.clone(),
             open: options.dev,
             admission: Arc::default(),
+            exhausted: listen::exhausted::Exhausted::default(),
             drain,
         });
         let count = match generation.config.workers {
             Count::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Count::Exactly(count) => count.get(),
         };
-        let sockets = bind(&generation.config.listeners, &BTreeMap::new(), count)?;
+        options.handed.keep_for(&generation.config.listeners);
+        let sockets = bind(&generation.config.listeners, &BTreeMap::new(), &options.handed, count)?;
         let workers =
             Workers::start(count, shared, generation.clone(), meters.clone()).await.map_err(|diagnostics| {
                 show(&diagnostics);
@@ -169,9 +175,12 @@ impl Gateway {
         }
     }
 
-    /// Runs until `shutdown` ends, then drains.
+    /// Runs until `shutdown` ends, then drains: readiness fails, after `drain.delay` listeners close, then connections end.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
         let (ask, mut asked) = mpsc::channel(16);
+        // As nginx does: HUP reloads, USR1 reopens the log. Before anyone is told that the gateway is ready: without a handler they end the process.
+        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
@@ -194,9 +203,6 @@ impl Gateway {
             }
             tracing::info!("ready");
         }
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        // As nginx does: HUP reloads, USR1 reopens the log.
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
@@ -213,6 +219,13 @@ impl Gateway {
             changes.follow(&self.watch);
         }
         self.status.send_modify(|status| status.ready = false);
+        let delay = self.current.config.drain.delay;
+        if !delay.is_zero() {
+            tracing::info!(delay_ms = delay.as_millis() as u64, "not ready any more; still accepting connections");
+            tokio::time::sleep(delay).await;
+        }
+        // Nobody is left to reload; and with the last handle of a socket its queue is closed.
+        drop((asked, self.options.handed));
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.
@@ -288,7 +301,8 @@ impl Gateway {
 
     async fn switch(&mut self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
         let new = &generation.config.listeners;
-        let sockets = bind(new, &self.listening, self.workers.count()).map_err(|error| refused(&error, new))?;
+        let sockets = bind(new, &self.listening, &self.options.handed, self.workers.count())
+            .map_err(|error| refused(&error, new))?;
         let meters = self.metrics.prepare(&shape(&generation));
         self.workers.prepare(&generation, &meters).await?;
         self.workers.switch(generation.number);
@@ -312,10 +326,12 @@ impl Gateway {
 fn bind(
     listeners: &[Listener],
     bound: &BTreeMap<ListenerKey, SocketAddr>,
+    handed: &Handed,
     count: usize,
 ) -> Result<Vec<(Listener, Vec<TcpListener>)>, RunError> {
     let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.key()));
-    new.map(|listener| match listen::bind(listener.address, count) {
+    let open = |address| handed.share(address, count).unwrap_or_else(|| listen::bind(address, count));
+    new.map(|listener| match open(listener.address) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
         Err(why) => Err(RunError::Bind { address: listener.address, why }),
     })

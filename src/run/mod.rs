@@ -25,7 +25,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch as cell};
 
@@ -317,9 +317,19 @@ impl Gateway {
         }
         self.checks.follow(&generation.config, &self.registry);
         self.shown.send_replace(generation.clone());
-        self.current = generation;
+        retire(std::mem::replace(&mut self.current, generation));
         Ok(warnings)
     }
+}
+
+/// Frees a generation on this thread once no worker has it: thousands of routes are freed in milliseconds, which on a
+/// worker would be the traffic's.
+fn retire(generation: Arc<Generation>) {
+    tokio::spawn(async move {
+        while Arc::strong_count(&generation) > 1 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
 }
 
 /// Sockets for the listeners that are not bound yet.

@@ -1,9 +1,10 @@
-//! What a hook costs, in both languages: `cargo bench --bench hooks`, or `-- NAME` for the lines that contain NAME, and
-//! `-- NAME lua` for one language, and `-- NAME lua COUNT` for so many calls without a clock, to count instructions by.
+//! What a hook costs, in both languages, by Criterion: `cargo bench --bench hooks`, or `-- NAME` for the cases that contain NAME.
+//! With `REDIS_URL` the limiter is measured against that Redis too.
 //!
-//! Plain loops over one worker's engine, without a network: the best of several batches, since the machine's other work
-//! can only make a batch slower. The first line is the exchange alone, which every other line contains.
+//! One worker's engine without a network. Each case holds making an exchange, which is the first case alone.
+//! `-- NAME lua COUNT` makes so many calls without a clock, to count instructions by.
 
+use criterion::{BenchmarkId, Criterion};
 use gatewright::script::{
     Engine, Hook, Instance, Language, Modules, Program, Scope, Services, Source, State, Value,
     fixture::{self, Echo},
@@ -13,16 +14,15 @@ use gatewright::script::{
     rhai::RhaiEngine,
     scope::Permissions,
 };
-use std::{
-    hint::black_box,
-    path::Path,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use gatewright::store::{Stores, SystemClock, WorkerStore};
+use std::{hint::black_box, path::Path, rc::Rc, sync::Arc, time::Instant};
+use tokio::runtime::LocalRuntime;
 
+const HEADER_HOOK: &str = "header hook";
+const LIMITER: &str = "rate-limit";
 const SECRET: &str = "a secret of thirty-two bytes, ok";
-const BATCHES: usize = 15;
-const BATCH: Duration = Duration::from_millis(40);
+/// Scripts on one route.
+const SCRIPTS: [usize; 3] = [1, 5, 20];
 
 struct NoModules;
 
@@ -50,65 +50,77 @@ enum Script {
 }
 
 fn main() {
-    let mut words = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    let (filter, only) = (words.next().unwrap_or_default(), words.next());
-    let count: Option<usize> = words.next().and_then(|count| count.parse().ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     let runtime = runtime.expect("a runtime");
     let services = Rc::new(fixture::services(Rc::new(Echo)));
-    if let Some(count) = count {
-        for case in cases().iter().filter(|case| case.name.contains(&filter)) {
-            for language in Language::ALL.into_iter().filter(|language| only.as_deref() == Some(language.extension())) {
-                runtime.block_on(async {
-                    let (program, state) = prepare(case, language, &services).await;
-                    for _ in 0..count {
-                        call(case, &*program, &state, &services).await;
-                    }
-                });
-            }
-        }
+    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if let [name, language, count] = &words[..] {
+        let count = count.parse().expect("a number of calls");
+        runtime.block_on(only_call(name, language, count, &services));
         return;
     }
-    println!("{:<28} {:>9} {:>9}", "µs a call", "Lua", "Rhai");
-    let alone = best(|| drop(black_box(fixture::exchange(""))));
-    println!("{:<28} {alone:>9.2} {alone:>9.2}", "the exchange alone");
-    for case in cases().iter().filter(|case| case.name.contains(&filter)) {
-        let [lua, rhai] = Language::ALL.map(|language| match &only {
-            Some(only) if only != language.extension() => f64::NAN,
-            _ => runtime.block_on(measure(case, language, &services)),
-        });
-        println!("{:<28} {lua:>9.2} {rhai:>9.2}", case.name);
+    let mut criterion = Criterion::default().configure_from_args();
+    criterion.bench_function("the exchange alone", |bench| bench.iter(|| fixture::exchange("")));
+    for case in cases() {
+        measure(&mut criterion, &runtime, case.name, &[&case], &services);
     }
+    let header = cases().into_iter().find(|case| case.name == HEADER_HOOK).expect("the case");
+    for count in SCRIPTS {
+        let name = format!("{count} scripts on a route");
+        measure(&mut criterion, &runtime, &name, &vec![&header; count], &services);
+    }
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        let limiter = cases().into_iter().find(|case| case.name == LIMITER).expect("the case");
+        let services = Rc::new(runtime.block_on(with_redis(&url)));
+        measure(&mut criterion, &runtime, "rate-limit, Redis", &[&limiter], &services);
+    }
+    criterion.final_summary();
 }
 
-/// The best mean of the batches, in µs.
-fn best(mut run: impl FnMut()) -> f64 {
-    let mut best = f64::MAX;
-    for _ in 0..BATCHES {
-        let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < BATCH {
-            (0..16).for_each(|_| run());
-            count += 16;
-        }
-        best = best.min(start.elapsed().as_secs_f64() * 1e6 / f64::from(count));
-    }
-    best
-}
-
-async fn measure(case: &Case, language: Language, services: &Rc<Services>) -> f64 {
-    let (program, state) = prepare(case, language, services).await;
-    let mut best = f64::MAX;
-    for _ in 0..BATCHES {
-        let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < BATCH {
-            for _ in 0..16 {
-                call(case, &*program, &state, services).await;
+async fn only_call(name: &str, language: &str, count: usize, services: &Rc<Services>) {
+    for case in cases().iter().filter(|case| case.name.contains(name)) {
+        for language in Language::ALL.into_iter().filter(|each| each.extension() == language) {
+            let (program, state) = prepare(case, language, services).await;
+            for _ in 0..count {
+                call(case, &[(program.clone(), state.clone())], services).await;
             }
-            count += 16;
         }
-        best = best.min(start.elapsed().as_secs_f64() * 1e6 / f64::from(count));
     }
-    best
+}
+
+async fn with_redis(url: &str) -> Services {
+    let stores = Arc::new(Stores::new(Arc::new(SystemClock::new())));
+    let store = WorkerStore::connect(Some(url), stores).expect("a URL of Redis");
+    if let Some(redis) = store.redis() {
+        redis.first_attempt().await;
+    }
+    Services { store, ..fixture::services(Rc::new(Echo)) }
+}
+
+/// One after the other on one exchange, as a route's scripts run.
+fn measure(criterion: &mut Criterion, runtime: &LocalRuntime, name: &str, scripts: &[&Case], services: &Rc<Services>) {
+    let mut group = criterion.benchmark_group(name);
+    for language in Language::ALL {
+        let prepared = runtime.block_on(async {
+            let mut prepared = Vec::new();
+            for case in scripts {
+                prepared.push(prepare(case, language, services).await);
+            }
+            prepared
+        });
+        group.bench_function(BenchmarkId::from_parameter(language.extension()), |bench| {
+            bench.iter_custom(|count| {
+                runtime.block_on(async {
+                    let start = Instant::now();
+                    for _ in 0..count {
+                        call(scripts[0], &prepared, services).await;
+                    }
+                    start.elapsed()
+                })
+            });
+        });
+    }
+    group.finish();
 }
 
 async fn prepare(case: &Case, language: Language, services: &Rc<Services>) -> (Rc<dyn Program>, State) {
@@ -133,7 +145,7 @@ async fn prepare(case: &Case, language: Language, services: &Rc<Services>) -> (R
     (program, state)
 }
 
-async fn call(case: &Case, program: &dyn Program, state: &State, services: &Rc<Services>) {
+async fn call(case: &Case, scripts: &[(Rc<dyn Program>, State)], services: &Rc<Services>) {
     let exchange = fixture::exchange(if case.hook == Hook::OnResponse { "" } else { &case.body });
     if case.hook == Hook::OnResponse {
         fixture::respond(&exchange, &case.body);
@@ -141,8 +153,10 @@ async fn call(case: &Case, program: &dyn Program, state: &State, services: &Rc<S
     if let Some((name, value)) = &case.header {
         exchange.request.borrow_mut().headers.insert(*name, value.parse().expect("a header"));
     }
-    let called = program.call(case.hook, scope(case.hook, Some(exchange), services), state).await;
-    black_box(called).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    for (program, state) in scripts {
+        let called = program.call(case.hook, scope(case.hook, Some(exchange.clone()), services), state).await;
+        black_box(called).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    }
 }
 
 fn scope(hook: Hook, exchange: Option<Rc<gatewright::script::Exchange>>, services: &Rc<Services>) -> Rc<Scope> {
@@ -187,7 +201,7 @@ fn cases() -> Vec<Case> {
     vec![
         case("empty hook", "return { on_request = function(req, ctx) end }", "fn on_request(req, ctx) { }"),
         case(
-            "header hook",
+            HEADER_HOOK,
             r#"return { on_request = function(req, ctx)
               if not req.headers["accept"] then return reply.error(406, "say what you accept") end
               req.headers["x-user-id"] = "7"
@@ -210,7 +224,7 @@ fn cases() -> Vec<Case> {
             lua: Script::File("scripts/rate-limit.lua"),
             rhai: Script::File("scripts/rate-limit.rhai"),
             config: r#"{"limit":1000000000,"window":60,"by":"ip","on_store_error":"local"}"#.into(),
-            ..case("rate-limit", "", "")
+            ..case(LIMITER, "", "")
         },
         Case {
             hook: Hook::OnResponse,

@@ -11,6 +11,7 @@ pub use inventory::Inventory;
 use crate::{
     config::Admin,
     observe::metrics::{Format, Metrics},
+    proxy::listen::exhausted::PAUSE,
     run::Reloaded,
 };
 use bytes::Bytes;
@@ -64,7 +65,12 @@ pub async fn listen(
     let token = admin.token.as_ref().map(|token| token.0.clone());
     let state = Arc::new(State { token, status, reload, inventory, metrics });
     let answering = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of file descriptors: the workers say so.
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
             let state = state.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| {

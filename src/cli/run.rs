@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     gateway::generation::Generation,
     observe,
-    run::{Gateway, Options, RunError},
+    run::{Gateway, Options, RunError, handed::Handed},
 };
 use std::{net::SocketAddr, process::ExitCode};
 use tokio::{
@@ -15,11 +15,13 @@ use tokio::{
 
 pub fn run(config: &ConfigFile, dev: bool, watch_files: bool) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
+    // First: the log has a thread.
+    let handed = Handed::from_env();
     let _log = observe::log::start(dev);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let (drain, draining) = watch::channel(false);
-        let options = Options { config: path.clone(), dev, watch: watch_files };
+        let options = Options { config: path.clone(), dev, watch: watch_files, handed };
         let gateway = Gateway::start(options, draining).await?;
         if dev {
             banner(gateway.generation(), &gateway.addresses(), &path);

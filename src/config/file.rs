@@ -16,7 +16,7 @@ use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
 use super::upstream;
-use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, keys, limits};
+use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, drain, keys, limits};
 
 /// What decoders must know of the file around them.
 pub(super) struct File<'f> {
@@ -41,6 +41,7 @@ pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostic
         trusted_proxies: trusted_proxies(&table, diagnostics),
         identity_headers: identity_headers(&table, diagnostics),
         limits: limits::limits(table.get("limits"), diagnostics),
+        drain: drain::drain(table.get("drain"), diagnostics),
         compression: compression::compression(table.get("compression"), diagnostics),
         services,
         routes,

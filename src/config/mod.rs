@@ -9,6 +9,7 @@ mod access_log;
 mod check;
 mod compression;
 mod diagnostic;
+mod drain;
 mod expand;
 mod file;
 mod health;
@@ -48,6 +49,7 @@ use ipnet::IpNet;
 pub use access_log::{AccessLog, AccessLogTo, FIELDS as ACCESS_LOG_FIELDS};
 pub use compression::{Coding, Compression};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+pub use drain::Drain;
 pub use health::{ActiveCheck, Algorithm, CircuitBreaker, HashOn, PassiveCheck, Probe, RetryOn};
 pub use limits::Limits;
 pub use listener::{Admin, Listener, ListenerKey, Secret, Workers};
@@ -82,6 +84,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub identity_headers: Vec<HeaderName>,
     pub limits: Limits,
+    pub drain: Drain,
     /// Absent when answers are sent as they are.
     pub compression: Option<Compression>,
     /// Disabled ones included: routes refer to services by position.

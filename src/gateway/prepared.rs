@@ -14,6 +14,9 @@ use crate::{
 use ahash::AHashMap;
 use std::{path::PathBuf, rc::Rc, sync::Arc};
 
+/// Well below a millisecond of a worker's time.
+const ROUTES_AT_ONCE: usize = 1000;
+
 pub struct Prepared {
     pub generation: Arc<Generation>,
     /// For each route.
@@ -69,12 +72,21 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
         plugins.push(prepare_place(index, place, &generation, &services, &mut engines, &mut diagnostics).await);
         tokio::task::yield_now().await;
     }
-    let chain = |places: &[usize]| {
-        let plugins: Vec<Rc<Plugin>> = places.iter().filter_map(|place| plugins[*place].clone()).collect();
-        Rc::new(Chain::new(&plugins))
-    };
-    let chains: Vec<Rc<Chain>> = generation.chains.iter().map(|places| chain(places)).collect();
-    let unrouted = chain(&generation.unrouted);
+    // Most routes of a large configuration have the same plugins, often none.
+    let mut made: AHashMap<&[usize], Rc<Chain>> = AHashMap::new();
+    let mut chains = Vec::with_capacity(generation.chains.len());
+    for (index, places) in generation.chains.iter().chain([&generation.unrouted]).enumerate() {
+        let chain = made.entry(places).or_insert_with(|| {
+            let plugins: Vec<Rc<Plugin>> = places.iter().filter_map(|place| plugins[*place].clone()).collect();
+            Rc::new(Chain::new(&plugins))
+        });
+        chains.push(chain.clone());
+        if index % ROUTES_AT_ONCE == ROUTES_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(made);
+    let unrouted = chains.pop().unwrap_or_default();
     if !diagnostics.has_errors() {
         check_answered(&generation, &chains, &mut diagnostics);
     }

@@ -42,6 +42,7 @@ impl Alone {
             drain,
             metrics: Arc::new(Metrics::new()),
             admission: Default::default(),
+            exhausted: Default::default(),
             registry: Default::default(),
         });
         Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))

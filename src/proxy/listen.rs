@@ -8,6 +8,7 @@ pub mod admission;
 mod announced;
 mod connection;
 mod entrance;
+pub mod exhausted;
 mod opening;
 mod protocols;
 mod replay;
@@ -29,9 +30,13 @@ use std::{
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 
-/// Connections still open this long after draining began are closed.
-const DRAIN: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 4096;
+
+/// `count` handles of a socket that somebody else has bound, so that all workers accept from its one queue.
+pub fn share(socket: &TcpListener, count: usize) -> io::Result<Vec<TcpListener>> {
+    socket.set_nonblocking(true)?;
+    (0..count).map(|_| socket.try_clone()).collect()
+}
 
 /// Binds `count` sockets to one address; port 0 gives all of them the same free port.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -140,10 +145,11 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
         };
         match accepted {
             Ok((stream, peer)) => door.enter(stream, peer),
-            // Out of file descriptors, most likely: the connection waits in the queue until others have ended.
+            // The connection waits in the queue until others have ended.
             Err(error) => {
-                tracing::warn!(%error, "can't accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                door.worker.shared.exhausted.note(&error);
+                // Draining is not held up: what waits in the queue is looked at below.
+                tokio::select! { _ = &mut closed => break, () = tokio::time::sleep(exhausted::PAUSE) => {} }
             }
         }
     }
@@ -151,12 +157,13 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
     for _ in 0..BACKLOG {
         match door.listener.accept().now_or_never() {
             Some(Ok((stream, peer))) => door.enter(stream, peer),
+            Some(Err(error)) if exhausted::is_shortage(&error) => tokio::time::sleep(exhausted::PAUSE).await,
             Some(Err(_)) | None => break,
         }
     }
 }
 
-/// Waits until all connections have ended, at most [`DRAIN`].
+/// Waits until all connections have ended, at most `drain.timeout`.
 pub async fn drained(worker: &worker::Worker) {
     let ended = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
@@ -164,7 +171,8 @@ pub async fn drained(worker: &worker::Worker) {
             ticks.tick().await;
         }
     };
-    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+    let timeout = worker.ready().prepared.generation.config.drain.timeout;
+    if tokio::time::timeout(timeout, ended).await.is_err() {
         tracing::warn!(connections = worker.connections.get(), "closed connections that did not end in time");
     }
 }

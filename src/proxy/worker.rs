@@ -57,6 +57,7 @@ pub struct Shared {
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
     pub admission: Arc<listen::admission::Admission>,
+    pub exhausted: listen::exhausted::Exhausted,
     /// True once the process drains.
     pub drain: watch::Receiver<bool>,
 }

@@ -3,6 +3,7 @@
 //! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
+pub mod handed;
 pub mod watch;
 
 use crate::{
@@ -17,13 +18,14 @@ use crate::{
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
 };
+use handed::Handed;
 use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch as cell};
 
@@ -36,6 +38,8 @@ pub struct Options {
     pub dev: bool,
     /// Reload when files change.
     pub watch: bool,
+    /// Sockets that need not be bound.
+    pub handed: Handed,
 }
 
 /// Why the gateway did not start or ended. Purposefully without a `source`: the reason is in the text, and whoever prints
@@ -88,7 +92,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
-    pub async fn start(options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
+    pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
         let built = generation::build(&options.config, 1, false);
         let watch = built.watch();
         show(&built.diagnostics);
@@ -108,13 +112,15 @@ impl Gateway {
             metrics: metrics.clone(),
             open: options.dev,
             admission: Arc::default(),
+            exhausted: listen::exhausted::Exhausted::default(),
             drain,
         });
         let count = match generation.config.workers {
             Count::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Count::Exactly(count) => count.get(),
         };
-        let sockets = bind(&generation.config.listeners, &BTreeMap::new(), count)?;
+        options.handed.keep_for(&generation.config.listeners);
+        let sockets = bind(&generation.config.listeners, &BTreeMap::new(), &options.handed, count)?;
         let workers =
             Workers::start(count, shared, generation.clone(), meters.clone()).await.map_err(|diagnostics| {
                 show(&diagnostics);
@@ -168,9 +174,12 @@ impl Gateway {
         }
     }
 
-    /// Runs until `shutdown` ends, then drains.
+    /// Runs until `shutdown` ends, then drains: readiness fails, after `drain.delay` listeners close, then connections end.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
         let (ask, mut asked) = mpsc::channel(16);
+        // As nginx does: HUP reloads, USR1 reopens the log. Before anyone is told that the gateway is ready: without a handler they end the process.
+        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
@@ -193,9 +202,6 @@ impl Gateway {
             }
             tracing::info!("ready");
         }
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        // As nginx does: HUP reloads, USR1 reopens the log.
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
@@ -212,6 +218,13 @@ impl Gateway {
             changes.follow(&self.watch);
         }
         self.status.send_modify(|status| status.ready = false);
+        let delay = self.current.config.drain.delay;
+        if !delay.is_zero() {
+            tracing::info!(delay_ms = delay.as_millis() as u64, "not ready any more; still accepting connections");
+            tokio::time::sleep(delay).await;
+        }
+        // Nobody is left to reload; and with the last handle of a socket its queue is closed.
+        drop((asked, self.options.handed));
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.
@@ -298,7 +311,8 @@ impl Gateway {
 
     async fn prepare(&self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Next, Diagnostics> {
         let new = &generation.config.listeners;
-        let sockets = bind(new, &self.listening, self.workers.count()).map_err(|error| refused(&error, new))?;
+        let sockets = bind(new, &self.listening, &self.options.handed, self.workers.count())
+            .map_err(|error| refused(&error, new))?;
         let meters = self.metrics.prepare(&shape(&generation));
         self.workers.prepare(&generation, &meters).await?;
         Ok(Next { generation, sockets, meters, warnings })
@@ -325,9 +339,19 @@ impl Gateway {
         }
         self.checks.follow(&generation.config, &self.registry);
         self.shown.send_replace(generation.clone());
-        self.current = generation;
+        retire(std::mem::replace(&mut self.current, generation));
         warnings
     }
+}
+
+/// Frees a generation on this thread once no worker has it: thousands of routes are freed in milliseconds, which on a
+/// worker would be the traffic's.
+fn retire(generation: Arc<Generation>) {
+    tokio::spawn(async move {
+        while Arc::strong_count(&generation) > 1 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
 }
 
 /// A generation that is ready, and what it needs to be the current one.
@@ -342,10 +366,12 @@ struct Next {
 fn bind(
     listeners: &[Listener],
     bound: &BTreeMap<ListenerKey, SocketAddr>,
+    handed: &Handed,
     count: usize,
 ) -> Result<Vec<(Listener, Vec<TcpListener>)>, RunError> {
     let new = listeners.iter().filter(|listener| !bound.contains_key(&listener.key()));
-    new.map(|listener| match listen::bind(listener.address, count) {
+    let open = |address| handed.share(address, count).unwrap_or_else(|| listen::bind(address, count));
+    new.map(|listener| match open(listener.address) {
         Ok(sockets) => Ok((listener.clone(), sockets)),
         Err(why) => Err(RunError::Bind { address: listener.address, why }),
     })

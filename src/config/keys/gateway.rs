@@ -14,6 +14,7 @@ pub const SECTIONS: &[&Section] = &[
     &ADMIN,
     &ACCESS_LOG,
     &LIMITS,
+    &DRAIN,
     &COMPRESSION,
     &SERVICE,
     &SERVICE_TLS,
@@ -55,6 +56,7 @@ pub const FILE: Section = Section {
         key("trusted_proxies", "list of networks", "[]", "whose `X-Forwarded-For` is believed"),
         key("identity_headers", "list of header names", "[x-user-id, x-user-email]", "removed from every request of a client, in any spelling"),
         key("limits", "limits", "", "what a request or script may use"),
+        key("drain", "drain", "", "how the gateway ends"),
         key("compression", "`on`, `off` or compression", "off", "compress answers for clients that accept it"),
         key("services", "list of services", "[]", "the backends"),
         key("routes", "list of routes", "[]", "routes that name their service, or have none and are answered by a script"),
@@ -162,6 +164,18 @@ pub const LIMITS: Section = Section {
         key("write_timeout", "duration", "60s", "without a byte that the client takes of an answer; above, the connection is closed (HTTP/1.1)"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const DRAIN: Section = Section {
+    name: "drain",
+    at: "drain",
+    doc: "At SIGTERM or SIGINT readiness fails (`/readyz` answers 503); after the delay listeners and idle connections close, and exchanges end. A second signal ends the process at once.",
+    keys: &[
+        key("delay", "duration", "0s", "how long connections are still accepted: as long as balancers take to notice"),
+        key("timeout", "duration", "30s", "connections that are still open this long after that are closed"),
     ],
     kong: &[],
 };

@@ -25,6 +25,20 @@ pub fn binary() -> Command {
     command
 }
 
+/// A shell that is given the binary as `"$@"`.
+pub fn shell(commands: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let binary = binary();
+    shell.args(["-c", commands, "sh"]).arg(binary.get_program());
+    for (name, value) in binary.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 pub fn ended(command: &mut Command) -> Ended {
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -13,7 +13,7 @@ use std::{
     process::{Child, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -29,10 +29,11 @@ pub struct Given {
     env: Vec<(String, String)>,
     files: Vec<(String, String)>,
     args: Vec<String>,
+    parent: Option<(String, Stdio)>,
 }
 
 pub fn gateway(yaml: &str) -> Given {
-    Given { yaml: yaml.into(), env: Vec::new(), files: Vec::new(), args: Vec::new() }
+    Given { yaml: yaml.into(), env: Vec::new(), files: Vec::new(), args: Vec::new(), parent: None }
 }
 
 impl Given {
@@ -55,6 +56,12 @@ impl Given {
         self
     }
 
+    /// Starts it by these commands of a shell, which has `input` as its standard input and becomes the gateway.
+    pub fn after(mut self, commands: &str, input: impl Into<Stdio>) -> Given {
+        self.parent = Some((commands.into(), input.into()));
+        self
+    }
+
     pub fn start(self) -> Gateway {
         let files = Files::new();
         for (path, text) in &self.files {
@@ -63,8 +70,13 @@ impl Given {
         files.write("gateway.yaml", &with_defaults(&self.yaml));
         let config = files.path("gateway.yaml");
         let mut command = command::binary();
+        let mut input = Stdio::null();
+        if let Some((commands, stdin)) = self.parent {
+            command = command::shell(&format!("{commands}\nexec \"$@\""));
+            input = stdin;
+        }
         command.args(["run", "-c"]).arg(config).args(&self.args).envs(self.env);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");
         let log = Log::default();
         log.follow(process.stderr.take().expect("a pipe"));
@@ -198,12 +210,17 @@ impl Gateway {
         super::eventually("the gateway ended", || self.process.try_wait().expect("its status")).code()
     }
 
+    /// Processor time that it has used so far.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("its status");
+        // proc(5): the name may hold spaces; utime and stime are the 12th and 13th field after it, in 1/100 s.
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum())
+    }
+
     /// Kilobytes of memory in use, by a line of `/proc/PID/status` such as `VmRSS` or `VmHWM`.
     pub fn memory(&self, line: &str) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
-        let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
-        let number = found.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        number.unwrap_or_else(|| panic!("no {line} in {status}"))
+        memory(self.process.id(), line)
     }
 }
 
@@ -216,6 +233,14 @@ impl Drop for Gateway {
             eprintln!("the end of the gateway's log:\n{}", lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
         }
     }
+}
+
+/// Kilobytes of memory of a process, by a line of `/proc/PID/status`.
+pub fn memory(process: u32, line: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
+    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let number = found.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {line} in {status}"))
 }
 
 /// The shell's own `kill`: the program of that name is not on every machine.
@@ -257,7 +282,7 @@ impl Log {
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{otherwise}:\n{}", lines.join("\n"));
             // Now and then without a new line: the process may have ended silently.
-            let nap = left.min(std::time::Duration::from_millis(200));
+            let nap = left.min(Duration::from_millis(200));
             lines = more.wait_timeout(lines, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

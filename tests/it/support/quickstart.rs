@@ -2,7 +2,7 @@
 
 use super::{
     command,
-    gateway::{Files, Log},
+    gateway::{Files, Log, memory},
     repository,
 };
 use std::{
@@ -60,6 +60,11 @@ impl Quickstart {
             assert!(ended.is_none() || busy, "the quickstart ended: {:#?}", errors.lines());
             ended.map(|_| false)
         })
+    }
+
+    /// Kilobytes of memory, by a line of `/proc/PID/status`.
+    pub fn memory(&self, line: &str) -> usize {
+        memory(self.process.id(), line)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -42,6 +42,7 @@ impl Alone {
             metrics: Arc::new(Metrics::new()),
             admission: Default::default(),
             registry: Default::default(),
+            names: Arc::default(),
         });
         Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))
     }

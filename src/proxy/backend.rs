@@ -4,13 +4,16 @@
 //! ready on this worker. One [`Attempt`] is one request to one target: it counts as in flight until its body has ended.
 
 use crate::{
-    balance::{Cause, Clock, Member, Permit, Picker, Registry, ServiceState, Standing, TargetState, backoff::Retry},
+    balance::{
+        Cause, Clock, Member, Permit, Picker, Registry, ServiceState, Standing, TargetState,
+        backoff::{self, Retry},
+    },
     config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
     gateway::generation::Generation,
     http::{Body, BodyError, Fault, cookies},
     observe::metrics::{Meters, ServiceMeter},
     script::Exchange,
-    upstream::{Kind, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
+    upstream::{Kind, Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -24,6 +27,9 @@ use std::{
 };
 
 use super::failure::Failure;
+
+/// How often a retry looks for a place in the budget again: 25, 75 and 175 ms at most, about 140 together.
+const WAITS_FOR_A_PLACE: usize = 3;
 
 pub struct Backend {
     pub name: Arc<str>,
@@ -59,10 +65,10 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(generation: &Generation, registry: &Registry, meters: &Meters) -> Backends {
+    pub fn new(generation: &Generation, registry: &Registry, names: &Names, meters: &Meters) -> Backends {
         let services = generation.config.services.iter().zip(&generation.upstream_tls).zip(&meters.services);
         let one = |((service, tls), meter): ((&Service, &Option<Tls>), &Arc<ServiceMeter>)| {
-            Backend::new(service, tls.as_ref(), registry, meter.clone())
+            Backend::new(service, tls.as_ref(), registry, names, meter.clone())
         };
         let all: Vec<Backend> = services.map(one).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
@@ -79,11 +85,17 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service, tls: Option<&Tls>, registry: &Registry, meter: Arc<ServiceMeter>) -> Backend {
+    fn new(
+        service: &Service,
+        tls: Option<&Tls>,
+        registry: &Registry,
+        names: &Names,
+        meter: Arc<ServiceMeter>,
+    ) -> Backend {
         let state = registry.service(&service.name.value);
         let (mut seats, mut members) = (Vec::new(), Vec::new());
         for target in &service.targets {
-            if let Some(seat) = Seat::new(service, target, tls) {
+            if let Some(seat) = Seat::new(service, target, tls, names) {
                 let address = target.address();
                 members.push(Member::new(state.target(&address), &address, target.weight, target.backup));
                 seats.push(seat);
@@ -170,13 +182,30 @@ impl Backend {
             && is_idempotent(method)
     }
 
-    /// A place in the budget of retries; none when it is spent.
-    pub fn begin_retry(&self) -> Option<Retry<'_>> {
+    /// A place in the budget of retries, after a random moment; none when the budget is spent.
+    ///
+    /// When one of several targets dies, all its requests fail at once, and more of them than the budget has places. As long as another
+    /// target is well they wait for one: places come free as fast as it answers. In an outage nobody waits.
+    pub async fn begin_retry(&self, tried: &[usize], last: usize, deadline: Instant) -> Option<Retry<'_>> {
+        let mut place = None;
+        for nth in (tried.len() as u32 + 1..).take(1 + WAITS_FOR_A_PLACE) {
+            place = place.or_else(|| Retry::begin(&self.state.retrying, self.in_flight()));
+            let another = |index: usize| index != last && !tried.contains(&index) && self.is_well(index);
+            if place.is_none() && !(0..self.seats.len()).any(another) {
+                return None;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(backoff::wait(nth, self.picker.random()).min(left)).await;
+            if place.is_some() {
+                return place;
+            }
+        }
         Retry::begin(&self.state.retrying, self.in_flight())
     }
 
-    pub fn random(&self) -> u64 {
-        self.picker.random()
+    fn is_well(&self, index: usize) -> bool {
+        let target = &self.picker.members()[index].state;
+        target.standing() == Standing::Up && target.is_well()
     }
 
     /// Whether all its targets have been tried, and it has several.
@@ -230,8 +259,8 @@ impl Backend {
 
 impl Seat {
     /// None for what can't be connected to; the configuration is checked, so that there is none.
-    fn new(service: &Service, target: &Target, tls: Option<&Tls>) -> Option<Seat> {
-        let mut origin = Origin::new(&target.host, target.port).ok()?;
+    fn new(service: &Service, target: &Target, tls: Option<&Tls>, names: &Names) -> Option<Seat> {
+        let mut origin = Origin::new(&target.host, target.port).ok()?.among(names);
         if target.scheme == Scheme::Https {
             origin = origin.with_tls(tls?.clone()).ok()?;
         }
@@ -259,7 +288,7 @@ impl Attempt<'_> {
         if status.as_u16() >= 400 && self.backend.passive.as_ref().is_some_and(failing) {
             self.failed_by(Cause::Status, clock, at);
         } else {
-            self.target.succeeded(self.trial, || clock.at(at));
+            self.target.succeeded(self.trial, self.backend.passive.as_ref(), || clock.at(at));
         }
     }
 
@@ -280,7 +309,7 @@ impl Attempt<'_> {
         let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
         if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
             let service = &*self.backend.name;
-            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often in a row");
+            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often");
         }
     }
 

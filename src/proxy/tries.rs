@@ -9,7 +9,6 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    balance::backoff,
     http::{Body, Fault},
     script::Account,
     upstream::{Pool, Request, Upgrade},
@@ -78,7 +77,7 @@ pub async fn send<'t>(
             account.tried(&backend.name, &seat.name, took);
         }
         let at = begun + took;
-        let free = match sent {
+        match sent {
             Ok(response) => {
                 attempt.answered(response.status(), at);
                 let failed = counts(&response);
@@ -90,23 +89,23 @@ pub async fn send<'t>(
                     return Ok(Answered { response: attempt.follow(response), at });
                 }
                 _budget = None;
-                match backend.begin_retry() {
+                match backend.begin_retry(&tried, index, outgoing.deadline).await {
                     Some(budget) => _budget = Some(budget),
                     None => {
                         permit.ended(failed, at);
                         return Ok(Answered { response: attempt.follow(response), at });
                     }
                 }
-                false
             }
             Err(error) => {
                 attempt.failed(&error, at);
+                drop(attempt);
                 let unreached = is_unreached(&error);
                 let free = unreached && backend.has_more(tried.len() + 1);
                 let mut again = backend.may_retry(&error, outgoing.method, tried.len()) && at < outgoing.deadline;
                 if again && !free {
                     _budget = None;
-                    _budget = backend.begin_retry();
+                    _budget = backend.begin_retry(&tried, index, outgoing.deadline).await;
                     again = _budget.is_some();
                 }
                 if !again {
@@ -118,16 +117,9 @@ pub async fn send<'t>(
                     return Err(if all_dead { backend.no_target() } else { error.into() });
                 }
                 tracing::debug!(%error, "trying again");
-                free
             }
-        };
-        drop(attempt);
-        tried.push(index);
-        if !free {
-            let wait = backoff::wait(tried.len() as u32, backend.random());
-            let left = outgoing.deadline.saturating_duration_since(at);
-            tokio::time::sleep(wait.min(left)).await;
         }
+        tried.push(index);
     }
 }
 

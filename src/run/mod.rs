@@ -8,7 +8,9 @@ pub mod watch;
 use crate::{
     admin,
     balance::{Registry, check::Checks},
-    config::{AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Listener, ListenerKey, Style, Workers as Count},
+    config::{
+        AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Style, Workers as Count,
+    },
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
@@ -16,6 +18,7 @@ use crate::{
     },
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
+    upstream::Names,
 };
 use std::{
     collections::BTreeMap,
@@ -82,6 +85,9 @@ pub struct Gateway {
     /// For whoever lists what runs.
     shown: cell::Sender<Arc<Generation>>,
     checks: Checks,
+    names: Arc<Names>,
+    /// Keeps the names fresh, and as the configuration wants it.
+    looking: (Dns, tokio::task::JoinHandle<()>),
 }
 
 impl Gateway {
@@ -96,6 +102,8 @@ impl Gateway {
         };
         let generation = Arc::new(generation);
         let registry = Arc::new(Registry::new());
+        let names = Arc::new(Names::default());
+        names.ask(&generation.config.dns.servers);
         let metrics = Arc::new(Metrics::new());
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
@@ -103,6 +111,7 @@ impl Gateway {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
             registry: registry.clone(),
+            names: names.clone(),
             access_log: access_log.clone(),
             metrics: metrics.clone(),
             open: options.dev,
@@ -124,6 +133,8 @@ impl Gateway {
         let fingerprint = if watch.changed_since(started) { 0 } else { watch.fingerprint() };
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
         let shown = cell::Sender::new(generation.clone());
+        let dns = generation.config.dns.clone();
+        let looking = tokio::spawn(names.clone().keep_fresh(dns.refresh));
         let mut gateway = Gateway {
             options,
             workers,
@@ -137,7 +148,9 @@ impl Gateway {
             access_log,
             registry,
             shown,
-            checks: Checks::new(),
+            checks: Checks::new(names.clone()),
+            names,
+            looking: (dns, looking),
         };
         gateway.checks.follow(&gateway.current.config, &gateway.registry);
         gateway.listen(sockets);
@@ -225,7 +238,7 @@ impl Gateway {
     }
 
     fn inventory(&self) -> admin::Inventory {
-        admin::Inventory { registry: self.registry.clone(), current: self.shown.subscribe() }
+        admin::Inventory { registry: self.registry.clone(), names: self.names.clone(), current: self.shown.subscribe() }
     }
 
     async fn reload_if_changed(&mut self) {
@@ -302,9 +315,21 @@ impl Gateway {
             }
         }
         self.checks.follow(&generation.config, &self.registry);
+        self.look_as(&generation.config.dns);
         self.shown.send_replace(generation.clone());
         self.current = generation;
         Ok(warnings)
+    }
+}
+
+impl Gateway {
+    /// Resolves names as this configuration wants it. The addresses so far stay in use until a look finds others.
+    fn look_as(&mut self, dns: &Dns) {
+        if self.looking.0 != *dns {
+            self.looking.1.abort();
+            self.names.ask(&dns.servers);
+            self.looking = (dns.clone(), tokio::spawn(self.names.clone().keep_fresh(dns.refresh)));
+        }
     }
 }
 

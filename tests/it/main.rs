@@ -21,6 +21,7 @@ mod http2;
 mod jwt_auth;
 mod limits;
 mod metrics;
+mod names;
 mod plugins;
 mod quickstart;
 mod rate_limit;

@@ -16,6 +16,7 @@ mod compression;
 mod connections;
 mod dashboards;
 mod examples;
+mod failures;
 mod health;
 mod http2;
 mod jwt_auth;

@@ -201,15 +201,15 @@ impl Gateway {
             self.reload_if_changed().await;
             changes.follow(&self.watch);
         }
+        // As nginx does: HUP reloads, USR1 reopens the log. Before anybody is told that it is ready: unhandled, they end the process.
+        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         if !self.options.dev {
             if let Some((address, _)) = &administration {
                 tracing::info!(%address, name = "admin", "listening");
             }
             tracing::info!("ready");
         }
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        // As nginx does: HUP reloads, USR1 reopens the log.
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {

@@ -22,7 +22,7 @@
 //! | [`crypto`] | tokens and digests |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
-//! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, and its pool |
+//! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, its pool, and the addresses of names |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
 //! | [`observe`] | metrics, access log and program log |
 //! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |

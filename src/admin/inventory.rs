@@ -6,6 +6,7 @@ use crate::{
     balance::{Hand, Registry, Standing},
     config::{PluginKind, PluginUse, Service},
     gateway::generation::Generation,
+    upstream::Names,
 };
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 pub struct Inventory {
     pub registry: Arc<Registry>,
+    pub names: Arc<Names>,
     pub current: watch::Receiver<Arc<Generation>>,
 }
 
@@ -70,7 +72,11 @@ impl Inventory {
                 None => (Standing::Down, Hand::Auto),
             };
             let ends = known.as_ref().and_then(|(clock, target)| Some((target.ejected_until()?, clock.now())));
+            let resolved = self.names.resolved(&target.host.to_ascii_lowercase());
             json!({
+                "addresses": resolved.as_ref().map(|name| name.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                "lookups_failed": resolved.as_ref().map(|name| name.failures),
+                "lookup_error": resolved.as_ref().and_then(|name| name.failing.as_deref()),
                 "service": service.name.value,
                 "target": address,
                 "url": target.to_string(),

@@ -5,13 +5,18 @@
 //! the target's state; nothing on the path of a request waits for it.
 
 use super::{Registry, ServiceState, TargetState};
-use crate::config::{ActiveCheck, Config, Probe, Service, Target};
-use std::{collections::HashMap, sync::Arc};
+use crate::{
+    config::{ActiveCheck, Config, Probe, Service, Target},
+    upstream::Names,
+};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 /// The checks that run.
 pub struct Checks {
     client: reqwest::Client,
+    names: Arc<Names>,
     running: HashMap<Wanted, Running>,
 }
 
@@ -46,13 +51,15 @@ enum Found {
 }
 
 impl Checks {
-    pub fn new() -> Checks {
+    /// They resolve names as requests do.
+    pub fn new(names: Arc<Names>) -> Checks {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .no_proxy()
+            .dns_resolver(Arc::new(Lookup(names.clone())))
             .user_agent("gatewright-health-check");
-        Checks { client: client.build().unwrap_or_default(), running: HashMap::new() }
+        Checks { client: client.build().unwrap_or_default(), names, running: HashMap::new() }
     }
 
     /// Starts what this configuration wants and ends what it doesn't.
@@ -81,14 +88,24 @@ impl Checks {
             service: service.clone(),
             target: target.clone(),
             client: self.client.clone(),
+            names: self.names.clone(),
         };
         Running { how: how.clone(), target, task: tokio::spawn(check.run()) }
     }
 }
 
-impl Default for Checks {
-    fn default() -> Checks {
-        Checks::new()
+/// What the client asks for addresses; the port is put in by it.
+struct Lookup(Arc<Names>);
+
+impl Resolve for Lookup {
+    fn resolve(&self, name: Name) -> Resolving {
+        let names = self.0.clone();
+        Box::pin(async move {
+            let found = names.lookup(name.as_str()).await?;
+            let found: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+            let found: Addrs = Box::new(found.into_iter());
+            Ok(found)
+        })
     }
 }
 
@@ -106,6 +123,7 @@ struct Check {
     service: Arc<ServiceState>,
     target: Arc<TargetState>,
     client: reqwest::Client,
+    names: Arc<Names>,
 }
 
 /// Results in a row.
@@ -143,13 +161,23 @@ impl Check {
 
     async fn ask(&self) -> Found {
         if self.how.probe == Probe::Tcp {
-            return match TcpStream::connect(&self.wanted.address).await {
+            return match self.connect().await {
                 Ok(_) => Found::Good,
                 Err(_) => Found::Tcp,
             };
         }
         let Ok(answer) = self.client.get(&self.wanted.url).send().await else { return Found::Tcp };
         judge(answer.status().as_u16(), &self.how)
+    }
+}
+
+impl Check {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let (host, port) = self.wanted.address.rsplit_once(':').unwrap_or((&self.wanted.address, ""));
+        let port = port.parse().map_err(io::Error::other)?;
+        let found = self.names.lookup(host).await?;
+        let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        TcpStream::connect(&addresses[..]).await
     }
 }
 

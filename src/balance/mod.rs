@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod check;
 pub mod pick;
+mod rate;
 pub mod registry;
 pub mod target;
 

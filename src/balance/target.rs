@@ -4,7 +4,7 @@
 //! checks, and ejection by failures of real requests. An ejection ends by itself: when its time is over one real request is let
 //! through (half-open), and what becomes of it decides. Purposefully not taken out of the list meanwhile, or nothing would ever try it.
 
-use super::Breaker;
+use super::{Breaker, rate::Rate};
 use crate::config::PassiveCheck;
 use std::{
     sync::{
@@ -56,6 +56,8 @@ pub struct TargetState {
     row_tcp: AtomicU32,
     row_timeouts: AtomicU32,
     failures: AtomicU64,
+    /// Counts only where the service has a `failure_rate`.
+    rate: Rate,
     /// When it last came back; 0: it was never away.
     up_since: AtomicU64,
     /// Its own; looked at where the service's `circuit_breaker` has `targets`.
@@ -108,6 +110,11 @@ impl TargetState {
         self.in_flight.load(Relaxed)
     }
 
+    /// Whether the last thing that was seen of it was good.
+    pub fn is_well(&self) -> bool {
+        self.row.load(Relaxed) == 0
+    }
+
     /// Failures since the process knows it.
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
@@ -146,7 +153,10 @@ impl TargetState {
         }
     }
 
-    pub fn succeeded(&self, trial: bool, now: impl FnOnce() -> u64) {
+    pub fn succeeded(&self, trial: bool, policy: Option<&PassiveCheck>, now: impl Fn() -> u64) {
+        if let Some(policy) = policy.filter(|policy| policy.failure_rate.is_some()) {
+            self.rate.count(false, policy.window, now());
+        }
         if self.row.load(Relaxed) != 0 {
             self.clear_rows();
         }
@@ -178,7 +188,11 @@ impl TargetState {
         let of_kind = kind.fetch_add(1, Relaxed) + 1;
         let Some(policy) = policy else { return false };
         let reached = |count: u32, limit: u32| limit > 0 && count >= limit;
-        if !trial && !reached(row, policy.failures) && !reached(of_kind, limit) {
+        let too_often = policy.failure_rate.is_some_and(|rate| {
+            self.rate.count(true, policy.window, now);
+            self.rate.reached(rate, policy.min_requests, policy.window, now)
+        });
+        if !trial && !too_often && !reached(row, policy.failures) && !reached(of_kind, limit) {
             return false;
         }
         let mut changes = self.lock();
@@ -195,7 +209,7 @@ impl TargetState {
         let time = millis(policy.eject_for).saturating_mul(u64::from(changes.ejections)).min(longest);
         changes.ejected_until = Some(now.saturating_add(time));
         changes.probing = false;
-        self.clear_rows();
+        self.forget();
         self.judge(&changes);
         true
     }
@@ -209,7 +223,7 @@ impl TargetState {
         changes.checks_failed = !good;
         if good {
             self.up_since.store(now, Relaxed);
-            self.clear_rows();
+            self.forget();
         }
         self.judge(&changes);
         true
@@ -227,7 +241,7 @@ impl TargetState {
         let mut changes = self.lock();
         changes.hand = hand;
         (changes.ejected_until, changes.ejections) = (None, 0);
-        self.clear_rows();
+        self.forget();
         self.judge(&changes);
     }
 
@@ -245,6 +259,11 @@ impl TargetState {
         for row in [&self.row, &self.row_http, &self.row_tcp, &self.row_timeouts] {
             row.store(0, Relaxed);
         }
+    }
+
+    fn forget(&self) {
+        self.clear_rows();
+        self.rate.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Changes> {
@@ -268,10 +287,26 @@ mod tests {
     fn five_failures_in_a_row_eject_and_one_success_in_between_does_not() {
         let target = TargetState::default();
         let ejected: Vec<bool> = (0..4).map(|_| fail(&target, false, 0)).collect();
-        target.succeeded(false, || 0);
+        target.succeeded(false, None, || 0);
         let again: Vec<bool> = (0..5).map(|_| fail(&target, false, 0)).collect();
         assert_eq!((ejected, again), (vec![false; 4], vec![false, false, false, false, true]));
         assert_eq!(target.standing(), Standing::Ejected);
+    }
+
+    #[test]
+    fn failures_in_between_eject_by_their_rate() {
+        let policy = PassiveCheck { failure_rate: Some(50), min_requests: 10, ..PassiveCheck::default() };
+        let target = TargetState::default();
+        let mut ejected = Vec::new();
+        for _ in 0..5 {
+            target.succeeded(false, Some(&policy), || 0);
+            ejected.push(target.failed(Cause::Status, false, Some(&policy), 0, || true));
+        }
+        assert_eq!((ejected, target.standing()), (vec![false, false, false, false, true], Standing::Ejected));
+        // What was before its ejection is forgotten after it.
+        assert!(target.begin());
+        target.succeeded(true, Some(&policy), || 30_000);
+        assert!(!target.failed(Cause::Status, false, Some(&policy), 30_000, || true));
     }
 
     #[test]
@@ -285,7 +320,7 @@ mod tests {
         target.end(true);
         assert_eq!(target.ejected_until(), Some(90_000));
         assert!(target.begin());
-        target.succeeded(true, || 90_000);
+        target.succeeded(true, None, || 90_000);
         target.end(true);
         assert_eq!((target.standing(), target.up_since(), target.in_flight()), (Standing::Up, 90_000, 0));
     }

@@ -16,7 +16,7 @@ use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
 use super::upstream;
-use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, drain, keys, limits};
+use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, dns, drain, keys, limits};
 
 /// What decoders must know of the file around them.
 pub(super) struct File<'f> {
@@ -37,6 +37,7 @@ pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostic
         workers: listener::workers(table.get("workers"), diagnostics),
         access_log: access_log::access_log(table.get("access_log"), directory, diagnostics),
         redis: redis(&table, diagnostics),
+        dns: dns::dns(table.get("dns"), diagnostics),
         plugins_dir: plugins_dir(&table, directory, diagnostics),
         trusted_proxies: trusted_proxies(&table, diagnostics),
         identity_headers: identity_headers(&table, diagnostics),

@@ -79,6 +79,13 @@ pub struct PassiveCheck {
     pub http_failures: u32,
     pub tcp_failures: u32,
     pub timeouts: u32,
+    /// Of its requests in `window`, in percent, whether in a row or not; absent: no limit. Envoy's `failure_percentage`, which is not
+    /// enforced by default either.
+    pub failure_rate: Option<u32>,
+    /// In the window, before the rate means something. Default 50, as Envoy's `failure_percentage_request_volume`.
+    pub min_requests: u32,
+    /// Default 10 s, as Envoy's `interval`.
+    pub window: Duration,
     /// Statuses that are failures. Default 500, 502, 503, 504.
     pub statuses: Vec<u16>,
     /// How long a target is left out, times the ejections in a row. Default 30 s, as in Envoy.
@@ -134,6 +141,9 @@ impl Default for PassiveCheck {
             http_failures: 0,
             tcp_failures: 0,
             timeouts: 0,
+            failure_rate: None,
+            min_requests: 50,
+            window: Duration::from_secs(10),
             statuses: vec![500, 502, 503, 504],
             eject_for: Duration::from_secs(30),
             max_eject_for: Duration::from_secs(300),
@@ -272,6 +282,9 @@ fn passive(node: &Node, diagnostics: &mut Diagnostics) -> PassiveCheck {
     set("http_failures", &mut check.http_failures);
     set("tcp_failures", &mut check.tcp_failures);
     set("timeouts", &mut check.timeouts);
+    check.failure_rate = percent(&table, "failure_rate", diagnostics);
+    check.min_requests = at_least_one(&table, "min_requests", diagnostics).unwrap_or(check.min_requests);
+    check.window = table.duration("window", diagnostics).unwrap_or(check.window);
     check.eject_for = table.duration("eject_for", diagnostics).unwrap_or(check.eject_for);
     check.max_eject_for = table.duration("max_eject_for", diagnostics).unwrap_or(check.max_eject_for);
     check.max_ejected = percent(&table, "max_ejected", diagnostics).unwrap_or(check.max_ejected);

@@ -9,6 +9,7 @@ mod access_log;
 mod check;
 mod compression;
 mod diagnostic;
+mod dns;
 mod drain;
 mod expand;
 mod file;
@@ -49,6 +50,7 @@ use ipnet::IpNet;
 pub use access_log::{AccessLog, AccessLogTo, FIELDS as ACCESS_LOG_FIELDS};
 pub use compression::{Coding, Compression};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+pub use dns::Dns;
 pub use drain::Drain;
 pub use health::{ActiveCheck, Algorithm, CircuitBreaker, HashOn, PassiveCheck, Probe, RetryOn};
 pub use limits::Limits;
@@ -80,6 +82,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The URL of the shared store, which may hold a password; absent for the embedded one.
     pub redis: Option<Spanned<Secret>>,
+    /// How the names of targets are resolved.
+    pub dns: Dns,
     pub plugins_dir: PluginsDir,
     pub trusted_proxies: Vec<IpNet>,
     pub identity_headers: Vec<HeaderName>,

@@ -44,6 +44,7 @@ impl Alone {
             admission: Default::default(),
             exhausted: Default::default(),
             registry: Default::default(),
+            names: Arc::default(),
         });
         Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))
     }

@@ -49,7 +49,7 @@ impl Attempt<'_> {
         if status.as_u16() >= 400 && self.backend.passive.as_ref().is_some_and(failing) {
             self.failed_by(Cause::Status, clock, at);
         } else {
-            self.target.succeeded(self.trial, || clock.at(at));
+            self.target.succeeded(self.trial, self.backend.passive.as_ref(), || clock.at(at));
         }
         self.tell_breaker(counts(status), at);
     }
@@ -72,7 +72,7 @@ impl Attempt<'_> {
         let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
         if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
             let service = &*self.backend.name;
-            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often in a row");
+            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often");
         }
     }
 

@@ -4,13 +4,16 @@
 //! ready on this worker. What becomes of one request to one target is [`attempt`](super::attempt)'s.
 
 use crate::{
-    balance::{Cause, Member, Permit, Picker, Registry, ServiceState, Standing, backoff::Retry},
+    balance::{
+        Cause, Member, Permit, Picker, Registry, ServiceState, Standing,
+        backoff::{self, Retry},
+    },
     config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
     gateway::generation::Generation,
     http::cookies,
     observe::metrics::{Meters, ServiceMeter},
     script::{Exchange, exchange::NO_END},
-    upstream::{Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
+    upstream::{Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
 use http::{HeaderMap, Method, StatusCode};
@@ -28,6 +31,9 @@ use super::{
     attempt::{Attempt, Watch},
     failure::Failure,
 };
+
+/// How often a retry looks for a place in the budget again: 25, 75 and 175 ms at most, about 140 together.
+const WAITS_FOR_A_PLACE: usize = 3;
 
 pub struct Backend {
     pub name: Arc<str>,
@@ -68,10 +74,10 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub fn new(generation: &Generation, registry: &Registry, meters: &Meters) -> Backends {
+    pub fn new(generation: &Generation, registry: &Registry, names: &Names, meters: &Meters) -> Backends {
         let services = generation.config.services.iter().zip(&generation.upstream_tls).zip(&meters.services);
         let one = |((service, tls), meter): ((&Service, &Option<Tls>), &Arc<ServiceMeter>)| {
-            Backend::new(service, tls.as_ref(), registry, meter.clone())
+            Backend::new(service, tls.as_ref(), registry, names, meter.clone())
         };
         let all: Vec<Backend> = services.map(one).collect();
         let by_name = all.iter().enumerate().map(|(index, backend)| (backend.name.clone(), index)).collect();
@@ -88,11 +94,17 @@ impl Backends {
 }
 
 impl Backend {
-    fn new(service: &Service, tls: Option<&Tls>, registry: &Registry, meter: Arc<ServiceMeter>) -> Backend {
+    fn new(
+        service: &Service,
+        tls: Option<&Tls>,
+        registry: &Registry,
+        names: &Names,
+        meter: Arc<ServiceMeter>,
+    ) -> Backend {
         let state = registry.service(&service.name.value);
         let (mut seats, mut members) = (Vec::new(), Vec::new());
         for target in &service.targets {
-            if let Some(seat) = Seat::new(service, target, tls) {
+            if let Some(seat) = Seat::new(service, target, tls, names) {
                 let address = target.address();
                 let known = state.target(&address);
                 let most = service.circuit_breaker.as_ref().map_or(0, |breaker| breaker.max_connections);
@@ -235,13 +247,40 @@ impl Backend {
             && is_idempotent(method)
     }
 
-    /// A place in the budget of retries; none when it is spent.
-    pub fn begin_retry(&self) -> Option<Retry<'_>> {
+    /// A place in the budget of retries, after `wait`; none when the budget is spent.
+    ///
+    /// When one of several targets dies, all its requests fail at once, and more of them than the budget has places. As long as another
+    /// target is well they wait for one: places come free as fast as it answers. In an outage nobody waits.
+    pub async fn begin_retry(
+        &self,
+        tried: &[usize],
+        last: usize,
+        mut wait: Duration,
+        deadline: Instant,
+    ) -> Option<Retry<'_>> {
+        let mut place = None;
+        for nth in (tried.len() as u32 + 2..).take(1 + WAITS_FOR_A_PLACE) {
+            place = place.or_else(|| Retry::begin(&self.state.retrying, self.in_flight()));
+            let another = |index: usize| index != last && !tried.contains(&index) && self.is_well(index);
+            if place.is_none() && !(0..self.seats.len()).any(another) {
+                return None;
+            }
+            tokio::time::sleep(wait.min(deadline.saturating_duration_since(Instant::now()))).await;
+            if place.is_some() {
+                return place;
+            }
+            wait = backoff::wait(nth, self.random());
+        }
         Retry::begin(&self.state.retrying, self.in_flight())
     }
 
     pub fn random(&self) -> u64 {
         self.picker.random()
+    }
+
+    fn is_well(&self, index: usize) -> bool {
+        let target = &self.picker.members()[index].state;
+        target.standing() == Standing::Up && target.is_well()
     }
 
     /// Whether all its targets have been tried, and it has several.
@@ -309,8 +348,8 @@ impl Backend {
 
 impl Seat {
     /// None for what can't be connected to; the configuration is checked, so that there is none.
-    fn new(service: &Service, target: &Target, tls: Option<&Tls>) -> Option<Seat> {
-        let mut origin = Origin::new(&target.host, target.port).ok()?;
+    fn new(service: &Service, target: &Target, tls: Option<&Tls>, names: &Names) -> Option<Seat> {
+        let mut origin = Origin::new(&target.host, target.port).ok()?.among(names);
         if target.scheme == Scheme::Https {
             origin = origin.with_tls(tls?.clone()).ok()?;
         }

@@ -93,22 +93,19 @@ pub async fn send<'t>(
             account.tried(&backend.name, &seat.name, took);
         }
         let at = begun + took;
-        let wait = match sent {
+        match sent {
             Ok(response) => {
                 attempt.answered(response.status(), at);
                 let failed = counts(response.status());
                 let may_ask_again = backend.may_ask_again(response.status(), outgoing.method, replayable, tried.len());
                 let wait = if may_ask_again { wait_for(&response, backend, tried.len(), outgoing, at) } else { None };
-                if wait.is_some() {
-                    _budget = None;
-                    _budget = backend.begin_retry();
+                _budget = None;
+                if let Some(wait) = wait {
+                    _budget = backend.begin_retry(&tried, index, wait, outgoing.deadline).await;
                 }
-                match wait {
-                    Some(wait) if _budget.is_some() => wait,
-                    _ => {
-                        permit.ended(failed, at);
-                        return Ok(Answered { response: attempt.follow(response, own_end), at });
-                    }
+                if _budget.is_none() {
+                    permit.ended(failed, at);
+                    return Ok(Answered { response: attempt.follow(response, own_end), at });
                 }
             }
             Err(error) => {
@@ -116,12 +113,14 @@ pub async fn send<'t>(
                 if !own {
                     attempt.failed(&error, at);
                 }
+                drop(attempt);
                 let unreached = is_unreached(&error);
                 let free = unreached && backend.has_more(tried.len() + 1);
                 let mut again = backend.may_retry(&error, outgoing.method, tried.len()) && at < outgoing.deadline;
                 if again && !free {
                     _budget = None;
-                    _budget = backend.begin_retry();
+                    let wait = backoff::wait(tried.len() as u32 + 1, backend.random());
+                    _budget = backend.begin_retry(&tried, index, wait, outgoing.deadline).await;
                     again = _budget.is_some();
                 }
                 if !again {
@@ -133,17 +132,9 @@ pub async fn send<'t>(
                     return Err(if all_dead { backend.no_target() } else { error.into() });
                 }
                 tracing::debug!(%error, "trying again");
-                match free {
-                    true => Duration::ZERO,
-                    false => backoff::wait(tried.len() as u32 + 1, backend.random()),
-                }
             }
-        };
-        drop(attempt);
-        tried.push(index);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait.min(outgoing.deadline.saturating_duration_since(at))).await;
         }
+        tried.push(index);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     script::{Services, outbound::Outbound},
     store::{RedisOptions, Stores, WorkerStore},
-    upstream::{Pool, PoolLimits},
+    upstream::{Names, Pool, PoolLimits},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -52,6 +52,8 @@ pub struct Shared {
     pub stores: Arc<Stores>,
     /// What is known of services and targets.
     pub registry: Arc<Registry>,
+    /// The addresses of targets.
+    pub names: Arc<Names>,
     pub access_log: Option<AccessLog>,
     pub metrics: Arc<Metrics>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
@@ -257,7 +259,7 @@ async fn make_ready(
     // Two views of one connection: the scripts' and the one that the next generation starts from.
     let own = connect().map_err(fail)?;
     let scripts = own.next(url, RedisOptions::default()).map_err(fail)?;
-    let backends = Rc::new(Backends::new(&generation, &shared.registry, &meters));
+    let backends = Rc::new(Backends::new(&generation, &shared.registry, &shared.names, &meters));
     let outbound: Rc<dyn Outbound> = Rc::new(Calls {
         pool: pool.clone(),
         backends: backends.clone(),

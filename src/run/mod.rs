@@ -9,7 +9,9 @@ pub mod watch;
 use crate::{
     admin,
     balance::{Registry, check::Checks},
-    config::{AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Listener, ListenerKey, Style, Workers as Count},
+    config::{
+        AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Style, Workers as Count,
+    },
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
@@ -17,6 +19,7 @@ use crate::{
     },
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
+    upstream::Names,
 };
 use handed::Handed;
 use std::{
@@ -88,6 +91,9 @@ pub struct Gateway {
     /// For whoever lists what runs.
     shown: cell::Sender<Arc<Generation>>,
     checks: Checks,
+    names: Arc<Names>,
+    /// Keeps the names fresh, and as the configuration wants it.
+    looking: (Dns, tokio::task::JoinHandle<()>),
 }
 
 impl Gateway {
@@ -101,6 +107,8 @@ impl Gateway {
         };
         let generation = Arc::new(generation);
         let registry = Arc::new(Registry::new());
+        let names = Arc::new(Names::default());
+        names.ask(&generation.config.dns.servers);
         let metrics = Arc::new(Metrics::new());
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
@@ -108,6 +116,7 @@ impl Gateway {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
             registry: registry.clone(),
+            names: names.clone(),
             access_log: access_log.clone(),
             metrics: metrics.clone(),
             open: options.dev,
@@ -130,6 +139,8 @@ impl Gateway {
         let watch = watch();
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
         let shown = cell::Sender::new(generation.clone());
+        let dns = generation.config.dns.clone();
+        let looking = tokio::spawn(names.clone().keep_fresh(dns.refresh));
         let mut gateway = Gateway {
             options,
             workers,
@@ -142,7 +153,9 @@ impl Gateway {
             access_log,
             registry,
             shown,
-            checks: Checks::new(),
+            checks: Checks::new(names.clone()),
+            names,
+            looking: (dns, looking),
         };
         gateway.checks.follow(&gateway.current.config, &gateway.registry);
         gateway.listen(sockets);
@@ -177,9 +190,6 @@ impl Gateway {
     /// Runs until `shutdown` ends, then drains: readiness fails, after `drain.delay` listeners close, then connections end.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
         let (ask, mut asked) = mpsc::channel(16);
-        // As nginx does: HUP reloads, USR1 reopens the log. Before anyone is told that the gateway is ready: without a handler they end the process.
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         let admin = self.current.config.admin.clone();
         let administration = match &admin {
             Some(admin) => Some(
@@ -196,6 +206,9 @@ impl Gateway {
             self.reload_if_changed().await;
             changes.follow(&self.watch);
         }
+        // As nginx does: HUP reloads, USR1 reopens the log. Before anybody is told that it is ready: unhandled, they end the process.
+        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         if !self.options.dev {
             if let Some((address, _)) = &administration {
                 tracing::info!(%address, name = "admin", "listening");
@@ -237,7 +250,7 @@ impl Gateway {
     }
 
     fn inventory(&self) -> admin::Inventory {
-        admin::Inventory { registry: self.registry.clone(), current: self.shown.subscribe() }
+        admin::Inventory { registry: self.registry.clone(), names: self.names.clone(), current: self.shown.subscribe() }
     }
 
     async fn reload_if_changed(&mut self) {
@@ -338,9 +351,21 @@ impl Gateway {
             }
         }
         self.checks.follow(&generation.config, &self.registry);
+        self.look_as(&generation.config.dns);
         self.shown.send_replace(generation.clone());
         retire(std::mem::replace(&mut self.current, generation));
         warnings
+    }
+}
+
+impl Gateway {
+    /// Resolves names as this configuration wants it. The addresses so far stay in use until a look finds others.
+    fn look_as(&mut self, dns: &Dns) {
+        if self.looking.0 != *dns {
+            self.looking.1.abort();
+            self.names.ask(&dns.servers);
+            self.looking = (dns.clone(), tokio::spawn(self.names.clone().keep_fresh(dns.refresh)));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -28,6 +29,8 @@ pub enum Io {
 #[derive(Debug)]
 pub struct Connection {
     pub io: Io,
+    /// The address that it leads to.
+    pub peer: SocketAddr,
     /// Bytes that were read and not yet understood.
     pub input: BytesMut,
     /// The buffer of the last request head, kept for the next.
@@ -38,8 +41,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(io: Io) -> Connection {
-        Connection { io, input: BytesMut::new(), spare: Vec::new(), timer: Timer::default(), reused: false }
+    pub fn new(io: Io, peer: SocketAddr) -> Connection {
+        Connection { io, peer, input: BytesMut::new(), spare: Vec::new(), timer: Timer::default(), reused: false }
     }
 
     /// Whether an idle connection is open and silent. Bytes that nobody asked for, such as the rest of a response that

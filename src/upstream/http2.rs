@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ struct Lane {
 #[derive(Debug)]
 struct Multiplexed {
     sender: SendRequest<Outgoing>,
+    peer: SocketAddr,
     streams: Rc<Streams>,
 }
 
@@ -96,10 +98,10 @@ impl Multiplexer {
 }
 
 impl Lane {
-    /// A connection that has a stream to spare.
-    fn take(&self) -> Option<(SendRequest<Outgoing>, Using)> {
+    /// A connection that has a stream to spare. One to an address that the name no longer has ends with its streams.
+    fn take(&self, pool: &Pool, origin: &Arc<Origin>) -> Option<(SendRequest<Outgoing>, Using)> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| !one.sender.is_closed());
+        connections.retain(|one| !one.sender.is_closed() && pool.leads_to(origin, one.peer));
         let free = connections.iter().find(|one| one.streams.used.get() < one.streams.allowed.get())?;
         Some((free.sender.clone(), Using::new(&free.streams)))
     }
@@ -198,7 +200,7 @@ async fn obtain(
     timeouts: &Timeouts,
 ) -> Result<(SendRequest<Outgoing>, Using), UpstreamError> {
     let lane = pool.multiplexer().lane(origin);
-    if let Some(found) = lane.take() {
+    if let Some(found) = lane.take(pool, origin) {
         return Ok(found);
     }
     let failed =
@@ -206,10 +208,10 @@ async fn obtain(
     let now = Instant::now();
     let limit = timeouts.limit(now, timeouts.connect).unwrap_or(now + Duration::from_secs(120));
     let opening = timeout_at(limit, lane.opening.lock()).await.map_err(|_| failed(Kind::Timeout))?;
-    if let Some(found) = lane.take() {
+    if let Some(found) = lane.take(pool, origin) {
         return Ok(found);
     }
-    let io = pool.open(origin, timeouts).await?;
+    let (io, peer) = pool.open(origin, timeouts).await?;
     let mut builder = Builder::new(Local);
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     // Until the target's SETTINGS are here: what is sent beyond its limit would wait behind the others, or be refused.
@@ -246,7 +248,7 @@ async fn obtain(
         }
     });
     let using = Using::new(&streams);
-    lane.connections.borrow_mut().push(Multiplexed { sender: sender.clone(), streams });
+    lane.connections.borrow_mut().push(Multiplexed { sender: sender.clone(), peer, streams });
     drop(opening);
     Ok((sender, using))
 }

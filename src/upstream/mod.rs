@@ -4,25 +4,29 @@
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
 //! RFC 9112 §6 are ours to keep, on the line where requests get smuggled: [`head`], [`framing`] and [`crate::http1`] are pure
 //! machines over bytes and doubt everything a target says. [`pool`] keeps connections, one pool a worker; [`http2`] shares
-//! its own between exchanges. This folder
-//! knows nothing of services, balancing or retries elsewhere.
+//! its own between exchanges. [`names`] keeps addresses
+//! fresh. This folder knows nothing of services, balancing or retries elsewhere.
 
 mod body;
 mod client;
 mod connection;
+mod dial;
 mod error;
 mod extended;
 mod framing;
 mod head;
 mod http2;
 mod http2_body;
+mod names;
 mod origin;
 mod pool;
 mod sender;
 mod tls;
+mod ways;
 
 pub use client::{Handshake, Request, Switched, Transport, Upgrade};
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
+pub use names::{Names, Resolved};
 pub use origin::{BadOrigin, Origin};
 pub use pool::{Pool, PoolLimits};
 pub use tls::{BadTls, SystemRoots, Tls, TlsSettings};

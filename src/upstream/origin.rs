@@ -5,22 +5,31 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::HeaderValue;
 use rustls::pki_types::ServerName;
 
 use super::Tls;
+use super::names::{Name, Names};
 
 /// The origin of a target.
 #[derive(Clone, Debug)]
 pub struct Origin {
     host: Box<str>,
     port: u16,
-    /// The address, when the host is one: nothing to resolve.
-    address: Option<SocketAddr>,
+    place: Place,
     host_header: HeaderValue,
     tls: Option<(Tls, ServerName<'static>)>,
     http2: bool,
+}
+
+/// Where the host is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// The host is an address: nothing to resolve.
+    Address(SocketAddr),
+    Name(Arc<Name>),
 }
 
 /// Why there can be no such origin.
@@ -47,13 +56,24 @@ impl Origin {
         };
         let header = if port == 80 { shown.clone() } else { format!("{shown}:{port}") };
         Ok(Origin {
+            place: match address {
+                Some(address) => Place::Address(SocketAddr::new(address, port)),
+                None => Place::Name(Arc::new(Name::alone(&shown))),
+            },
             host: shown.into_boxed_str(),
             port,
-            address: address.map(|address| SocketAddr::new(address, port)),
             host_header: HeaderValue::from_str(&header).map_err(|_| bad())?,
             tls: None,
             http2: false,
         })
+    }
+
+    /// The same, its name one of those that are kept fresh for the whole process.
+    pub fn among(mut self, names: &Names) -> Origin {
+        if let Place::Name(name) = &mut self.place {
+            *name = names.name(&self.host);
+        }
+        self
     }
 
     /// The same, spoken to over TLS.
@@ -90,8 +110,19 @@ impl Origin {
         self.port
     }
 
+    /// The address, when the host is one.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        match &self.place {
+            Place::Address(address) => Some(*address),
+            Place::Name(_) => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<&Name> {
+        match &self.place {
+            Place::Address(_) => None,
+            Place::Name(name) => Some(name),
+        }
     }
 
     /// The TLS settings, and whom the certificate must name.

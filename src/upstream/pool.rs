@@ -6,19 +6,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Io};
+use super::dial::dial;
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2::Multiplexer;
+use super::ways::Ways;
 use super::{Origin, Timeouts};
 
 /// How many connections rest, and for how long.
@@ -50,11 +50,18 @@ pub struct Pool {
 struct Shared {
     limits: PoolLimits,
     multiplexer: Multiplexer,
-    idle: RefCell<HashMap<Arc<Origin>, Vec<Idle>, ahash::RandomState>>,
+    idle: RefCell<HashMap<Arc<Origin>, Resting, ahash::RandomState>>,
     spare_maps: RefCell<Vec<HeaderMap>>,
     /// When a connection was last taken or looked for: near enough to tell how long one has rested, and a look at the clock
     /// less for each request.
     clock: Cell<Instant>,
+}
+
+/// The idle connections to one origin, and where new ones go.
+#[derive(Debug, Default)]
+struct Resting {
+    idle: Vec<Idle>,
+    ways: Ways,
 }
 
 #[derive(Debug)]
@@ -83,17 +90,18 @@ impl Pool {
 
     /// The number of idle connections, to all targets together.
     pub fn idle(&self) -> usize {
-        self.shared.idle.borrow().values().map(Vec::len).sum()
+        self.shared.idle.borrow().values().map(|resting| resting.idle.len()).sum()
     }
 
     #[cfg(test)]
     pub(super) fn idle_and_quiet(&self) -> usize {
         let mut idle = self.shared.idle.borrow_mut();
-        let resting = idle.values_mut().flatten();
+        let resting = idle.values_mut().flat_map(|resting| &mut resting.idle);
         resting.filter_map(|idle| idle.connection.is_quiet().then_some(())).count()
     }
 
-    /// Closes connections that are too old or were closed by the target, and forgets origins without any.
+    /// Closes connections that are too old, were closed by the target or lead to an address that its name no longer has, and forgets
+    /// origins without any.
     ///
     /// A worker calls this every second. An origin that is no longer used is otherwise never looked at; and with a timer
     /// so near always armed, tokio need not wake its own driver (a write to an eventfd, in most requests) when an
@@ -102,24 +110,39 @@ impl Pool {
         let now = Instant::now();
         self.shared.clock.set(now);
         self.shared.multiplexer.sweep(self.shared.limits.idle_timeout, now);
-        self.shared.idle.borrow_mut().retain(|_, resting| {
-            resting.retain_mut(|idle| !self.has_expired(idle, now) && idle.connection.is_quiet());
-            !resting.is_empty()
+        self.shared.idle.borrow_mut().retain(|origin, Resting { idle, ways }| {
+            ways.follow(origin);
+            idle.retain_mut(|idle| {
+                !self.has_expired(idle, now) && ways.lead_to(idle.connection.peer) && idle.connection.is_quiet()
+            });
+            !idle.is_empty()
         });
     }
 
-    /// The idle connection to `origin` that was used last and is still good.
+    /// The idle connection to `origin` that was used last and is still good; of those of a name, to the address whose turn it is.
     pub(super) fn take(&self, origin: &Arc<Origin>, now: Instant) -> Option<Connection> {
         self.shared.clock.set(now);
-        let mut idle = self.shared.idle.borrow_mut();
-        let resting = idle.get_mut(origin)?;
-        if resting.is_empty() {
+        let mut all = self.shared.idle.borrow_mut();
+        let Resting { idle, ways } = all.get_mut(origin)?;
+        if origin.name().is_some() {
+            ways.follow(origin);
+            let wanted = ways.turn(now)?;
+            while let Some(at) = idle.iter().rposition(|idle| idle.connection.peer == wanted) {
+                let mut last = idle.remove(at);
+                if !self.has_expired(&last, now) && last.connection.is_quiet() {
+                    ways.took(wanted);
+                    return Some(last.connection);
+                }
+            }
             return None;
         }
-        while let Some(mut last) = resting.pop() {
+        if idle.is_empty() {
+            return None;
+        }
+        while let Some(mut last) = idle.pop() {
             if self.has_expired(&last, now) {
                 // All below it are older still.
-                resting.clear();
+                idle.clear();
                 return None;
             }
             if last.connection.is_quiet() {
@@ -127,6 +150,14 @@ impl Pool {
             }
         }
         None
+    }
+
+    /// Whether a connection to that address still leads to `origin`.
+    pub(super) fn leads_to(&self, origin: &Arc<Origin>, address: SocketAddr) -> bool {
+        if origin.name().is_none() {
+            return true;
+        }
+        self.ways(origin, |ways| ways.lead_to(address))
     }
 
     /// Keeps a connection whose exchange was wholly done.
@@ -137,14 +168,14 @@ impl Pool {
         let idle = Idle { connection, since: self.shared.clock.get() };
         let mut all = self.shared.idle.borrow_mut();
         let Some(resting) = all.get_mut(origin) else {
-            all.insert(origin.clone(), vec![idle]);
+            all.insert(origin.clone(), Resting { idle: vec![idle], ways: Ways::default() });
             return;
         };
-        if resting.len() >= self.shared.limits.idle_connections {
+        if resting.idle.len() >= self.shared.limits.idle_connections {
             // The newest would be used next, so the oldest goes.
-            resting.drain(..1);
+            resting.idle.drain(..1);
         }
-        resting.push(idle);
+        resting.idle.push(idle);
     }
 
     /// The connections that speak HTTP/2.
@@ -172,55 +203,65 @@ impl Pool {
         now.saturating_duration_since(idle.since) >= self.shared.limits.idle_timeout
     }
 
-    /// A new connection. The addresses of a name are tried in the resolver's order (RFC 6724), each for its part of the
-    /// time that is left, so that one silent address doesn't use it all.
+    /// A new connection, to the address whose turn it is or else to another of the same name.
     pub(super) async fn connect(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Connection, UpstreamError> {
-        self.open(origin, timeouts).await.map(Connection::new)
+        let (io, peer) = self.open(origin, timeouts).await?;
+        Ok(Connection::new(io, peer))
     }
 
     /// The socket of a new connection, its TLS handshake done.
-    pub(super) async fn open(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Io, UpstreamError> {
+    pub(super) async fn open(
+        &self,
+        origin: &Arc<Origin>,
+        timeouts: &Timeouts,
+    ) -> Result<(Io, SocketAddr), UpstreamError> {
         let failed =
             |phase, kind| UpstreamError { origin: origin.clone(), phase, kind, sent: false, body_consumed: false };
         let started = Instant::now();
         // Without any limit there would be none by the kernel's retransmissions either: about two minutes.
         let limit = timeouts.limit(started, timeouts.connect).unwrap_or(started + Duration::from_secs(120));
-        let resolved: Vec<SocketAddr>;
-        let addresses = match origin.address() {
-            Some(address) => &[address][..],
-            None => {
-                let name = (origin.host(), origin.port());
-                let lookup = timeout_at(limit, tokio::net::lookup_host(name)).await;
-                let found = lookup.map_err(|_| failed(Phase::Resolve, Kind::Timeout))?;
-                resolved = found.map_err(|error| failed(Phase::Resolve, Kind::Unresolved(error)))?.collect();
-                &resolved[..]
-            }
-        };
-        let mut last = Kind::Unresolved(io::ErrorKind::NotFound.into());
-        let mut phase = Phase::Resolve;
-        for (tried, address) in addresses.iter().enumerate() {
-            phase = Phase::Connect;
-            let now = Instant::now();
-            let left = limit.saturating_duration_since(now);
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            match timeout_at(now + share, TcpStream::connect(address)).await {
-                Err(_) => last = Kind::Timeout,
-                Ok(Err(error)) => last = Kind::Refused(error),
-                Ok(Ok(stream)) => {
-                    // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
-                    // say so makes a connection slow, not wrong.
-                    let _ = stream.set_nodelay(true);
-                    let Some((tls, name)) = origin.tls() else {
-                        return Ok(Io::Tcp(stream));
-                    };
-                    match timeout_at(limit, tls.connect(name, stream)).await {
-                        Err(_) => last = Kind::Timeout,
-                        Ok(Err(error)) => last = Kind::Tls(error),
-                        Ok(Ok(stream)) => return Ok(Io::Tls(Box::new(stream))),
-                    }
+        if let Some(name) = origin.name() {
+            let ready = timeout_at(limit, name.ready()).await.map_err(|_| failed(Phase::Resolve, Kind::Timeout))?;
+            ready.map_err(|error| failed(Phase::Resolve, Kind::Unresolved(error)))?;
+        }
+        let mut addresses = self.ways(origin, |ways| {
+            let addresses = ways.in_turn(started);
+            addresses.first().into_iter().for_each(|first| ways.took(*first));
+            addresses
+        });
+        loop {
+            let unreached = |address| self.ways(origin, |ways| ways.failed(address, started));
+            let (stream, address) =
+                dial(&addresses, limit, unreached).await.map_err(|kind| failed(Phase::Connect, kind))?;
+            // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
+            // say so makes a connection slow, not wrong.
+            let _ = stream.set_nodelay(true);
+            let kind = match origin.tls() {
+                None => {
+                    self.ways(origin, |ways| ways.succeeded(address));
+                    return Ok((Io::Tcp(stream), address));
                 }
+                Some((tls, name)) => match timeout_at(limit, tls.connect(name, stream)).await {
+                    Ok(Ok(stream)) => {
+                        self.ways(origin, |ways| ways.succeeded(address));
+                        return Ok((Io::Tls(Box::new(stream)), address));
+                    }
+                    Ok(Err(error)) => Kind::Tls(error),
+                    Err(_) => Kind::Timeout,
+                },
+            };
+            unreached(address);
+            addresses.retain(|other| *other != address);
+            if addresses.is_empty() {
+                return Err(failed(Phase::Connect, kind));
             }
         }
-        Err(failed(phase, last))
+    }
+
+    fn ways<T>(&self, origin: &Arc<Origin>, with: impl FnOnce(&mut Ways) -> T) -> T {
+        let mut all = self.shared.idle.borrow_mut();
+        let ways = &mut all.entry(origin.clone()).or_default().ways;
+        ways.follow(origin);
+        with(ways)
     }
 }

@@ -18,7 +18,11 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("downstream", &["http", "http1", "timer"], "connections of clients, with bodies and refusals of http"),
     ("upstream", &["http", "http1", "timer"], "connections to targets, with bodies of http"),
     ("observe", &[], "counts, and where lines are written to; knows nothing of what it is told about"),
-    ("balance", &["config"], "health, breakers and balancing, by the rules that the user wrote"),
+    (
+        "balance",
+        &["config", "upstream"],
+        "health, breakers and balancing, by the rules that the user wrote; names of targets",
+    ),
     ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
     (
         "gateway",
@@ -32,13 +36,13 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "admin",
-        &["balance", "config", "crypto", "gateway", "observe", "proxy", "run", "script"],
+        &["balance", "config", "crypto", "gateway", "observe", "proxy", "run", "script", "upstream"],
         "asks the process; `run` is named for its answer only",
     ),
     (
         "run",
-        &["admin", "balance", "config", "gateway", "observe", "proxy", "store"],
-        "the process: starts workers, and replaces generations",
+        &["admin", "balance", "config", "gateway", "observe", "proxy", "store", "upstream"],
+        "the process: starts workers, keeps names fresh, and replaces generations",
     ),
     (
         "harness",

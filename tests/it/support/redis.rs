@@ -2,7 +2,8 @@
 
 use super::gateway::{Log, signal};
 use std::{
-    net::TcpListener,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -15,15 +16,18 @@ pub struct Redis {
 pub fn redis() -> Redis {
     // A free port may be taken by another test before the server binds it.
     for _ in 0..10 {
-        if let Some(redis) = start() {
+        if let Some(redis) = start(free_port()) {
             return redis;
         }
     }
     panic!("redis-server does not start");
 }
 
-fn start() -> Option<Redis> {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn start(port: u16) -> Option<Redis> {
     let mut process = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .stdin(Stdio::null())
@@ -57,6 +61,38 @@ impl Redis {
 
     pub fn go_on(&self) {
         signal(self.process.id(), "CONT");
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("a process");
+        self.process.wait().expect("its end");
+    }
+
+    /// Again on the same port, with nothing in it.
+    pub fn restart(&mut self) {
+        self.kill();
+        *self = start(self.port).expect("its port is still free");
+    }
+
+    /// How many keys it holds.
+    pub fn keys(&self) -> u64 {
+        let answer = self.ask("DBSIZE");
+        let number = answer.strip_prefix(':').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("redis answered `{answer}`"))
+    }
+
+    /// Throws all keys away.
+    pub fn forget(&self) {
+        assert_eq!(self.ask("FLUSHALL"), "+OK");
+    }
+
+    fn ask(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("redis");
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("redis reads");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("redis answers");
+        line.trim_end().to_owned()
     }
 }
 

@@ -1,8 +1,20 @@
-//! The sections about health, breakers and Kong's `healthchecks`, in the order of the reference.
+//! The sections about names, health, breakers and Kong's `healthchecks`, in the order of the reference.
 //!
 //! Only names, kinds and defaults; `config::health` decodes them, and `balance` is where they act.
 
 use super::super::{Section, harmless, key, without};
+
+#[rustfmt::skip]
+pub const DNS: Section = Section {
+    name: "dns",
+    at: "dns",
+    doc: "The names of targets are resolved again and again in the background, and requests go round over all addresses of a name. When that fails, the last ones stay in use.",
+    keys: &[
+        key("refresh", "duration", "5s", "from one look to the next"),
+        key("servers", "list of addresses", "[]", "DNS servers, asked in this order instead of the system's; names are taken as they are written, without search domains or `/etc/hosts`"),
+    ],
+    kong: &[],
+};
 
 #[rustfmt::skip]
 pub const HEALTH: Section = Section {
@@ -33,6 +45,9 @@ pub const PASSIVE: Section = Section {
         key("http_failures", "number", "0", "answers with one of `statuses`, in a row"),
         key("tcp_failures", "number", "0", "connections that fail or break, in a row"),
         key("timeouts", "number", "0", "in a row"),
+        key("failure_rate", "percent", "", "of its requests in the window, in a row or not; no limit when it is left out"),
+        key("min_requests", "number", "50", "in the window, before the rate means something"),
+        key("window", "duration", "10s", "of the rate"),
         key("statuses", "list of statuses", "[500, 502, 503, 504]", "which answers are failures"),
         key("eject_for", "duration", "30s", "how long it is left out, times the ejections in a row"),
         key("max_eject_for", "duration", "300s", "the longest time"),

@@ -21,7 +21,7 @@
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, and its pool |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
-//! | [`observe`] | metrics, access log and program log |
+//! | [`observe`] | metrics, traces, access log and program log |
 //! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |
 //! | [`gateway`] | a generation: routes, plugins, chains; checked once, prepared on each worker |
 //! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
@@ -64,7 +64,7 @@
 //! - No background task for a request: the upstream connection is driven in the exchange's own task (half the cost of a
 //!   general client).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
-//! - Not there yet: the export of traces, which will stand in `observe`; the dashboard, in `admin`.
+//! - Not there yet: the dashboard, in `admin`.
 //!
 //! # Decisions that differ from the first design
 //!

@@ -54,6 +54,10 @@ pub struct TargetState {
     row_tcp: AtomicU32,
     row_timeouts: AtomicU32,
     failures: AtomicU64,
+    tries: AtomicU64,
+    ejected: AtomicU64,
+    /// Of active checks, by what they found: good, bad, neither.
+    checks: [AtomicU64; 3],
     /// When it last came back; 0: it was never away.
     up_since: AtomicU64,
     changes: Mutex<Changes>,
@@ -92,6 +96,26 @@ impl TargetState {
         self.failures.load(Relaxed)
     }
 
+    /// Requests sent to it since the process knows it.
+    pub fn tries(&self) -> u64 {
+        self.tries.load(Relaxed)
+    }
+
+    /// How often it was ejected since the process knows it.
+    pub fn ejections(&self) -> u64 {
+        self.ejected.load(Relaxed)
+    }
+
+    /// Active checks that found it good, bad, and neither.
+    pub fn checks(&self) -> [u64; 3] {
+        self.checks.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// Counts an active check; None: what it found counts neither way.
+    pub fn looked(&self, good: Option<bool>) {
+        self.checks[good.map_or(2, |good| usize::from(!good))].fetch_add(1, Relaxed);
+    }
+
     pub fn hand(&self) -> Hand {
         self.lock().hand
     }
@@ -114,6 +138,7 @@ impl TargetState {
     /// Begins a try. True: it is the one that decides whether an ejection ends.
     pub fn begin(&self) -> bool {
         self.in_flight.fetch_add(1, Relaxed);
+        self.tries.fetch_add(1, Relaxed);
         self.standing() == Standing::Ejected && !std::mem::replace(&mut self.lock().probing, true)
     }
 
@@ -171,6 +196,7 @@ impl TargetState {
             changes.ejections = 0;
         }
         changes.ejections = changes.ejections.saturating_add(1);
+        self.ejected.fetch_add(1, Relaxed);
         let time = millis(policy.eject_for).saturating_mul(u64::from(changes.ejections)).min(longest);
         changes.ejected_until = Some(now.saturating_add(time));
         changes.probing = false;

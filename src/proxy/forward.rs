@@ -6,6 +6,7 @@
 use super::{
     backend::{Backend, Backends},
     failure::Failure,
+    spans::Under,
     tries::{self, Answered, Outgoing},
 };
 use crate::{
@@ -104,6 +105,7 @@ async fn send(
         deadline: exchange.deadline.get(),
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
+        under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
     let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;

@@ -16,6 +16,7 @@ mod life;
 pub mod listen;
 pub mod outbound;
 mod record;
+mod spans;
 mod traffic;
 mod tries;
 mod tunnel;

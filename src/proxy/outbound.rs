@@ -6,6 +6,7 @@
 use super::{
     backend::{Backend, Backends},
     failure,
+    spans::{self, Under},
     tries::{self, Outgoing},
 };
 use crate::{
@@ -32,6 +33,7 @@ impl Outbound for Calls {
     fn call(&self, scope: &Scope, mut call: Call) -> LocalBoxFuture<'static, Answer> {
         let deadline = call.deadline;
         let max_body = self.max_body;
+        let mut span = spans::call(scope, &call);
         let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
             Some(rest) => {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -43,17 +45,26 @@ impl Outbound for Calls {
                 if let Some(trace) = trace {
                     call.headers.entry(TRACEPARENT).or_insert(trace);
                 }
+                if let Some(span) = &mut span {
+                    span.set("gatewright.service", name.clone());
+                    span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
+                }
+                let under = span.as_ref().and_then(|span| Under::call(scope, span));
                 let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;
                     if !is_target(&target) {
                         return Err(Failure::BadUrl);
                     }
-                    to_service(&pool, backend, &target, call, exchange, max_body).await
+                    to_service(&pool, backend, &target, call, exchange, under, max_body).await
                 })
             }
             None => match permitted(scope, &call.url) {
                 Ok(url) => {
+                    if let (Some(span), Some(host)) = (&mut span, url.host_str()) {
+                        span.set("server.address", spans::short(host));
+                        span.set("server.port", i64::from(url.port_or_known_default().unwrap_or_default()));
+                    }
                     let client = self.client.get_or_init(new_client).clone();
                     Box::pin(to_host(client, url, call, max_body))
                 }
@@ -62,7 +73,9 @@ impl Outbound for Calls {
         };
         Box::pin(async move {
             let ended = tokio::time::timeout_at(deadline.into(), running).await;
-            ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed)
+            let answer = ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed);
+            spans::called(span, &answer);
+            answer
         })
     }
 }
@@ -73,6 +86,7 @@ async fn to_service(
     target: &str,
     call: Call,
     exchange: Option<Rc<Exchange>>,
+    under: Option<Under>,
     max_body: usize,
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
@@ -85,6 +99,7 @@ async fn to_service(
         deadline,
         key: exchange.and_then(|exchange| backend.key(&exchange, &headers)),
         account: None,
+        under,
     };
     let mut body = Body::full(call.body);
     let joined = |base: &str| path::join(base, target).into();

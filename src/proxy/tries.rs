@@ -7,6 +7,7 @@
 use super::{
     backend::{Backend, is_unreached},
     failure::Failure,
+    spans::{self, Under},
 };
 use crate::{
     balance::backoff,
@@ -32,6 +33,8 @@ pub struct Outgoing<'r> {
     pub account: Option<&'r Account>,
     /// What the target is chosen by, with `balance: hash`.
     pub key: Option<u64>,
+    /// Where tries are recorded, if they are.
+    pub under: Option<Under>,
 }
 
 /// An answer, and when its head was here.
@@ -59,6 +62,9 @@ pub async fn send<'t>(
         let index = backend.choose(&tried, outgoing.key)?;
         let seat = backend.seat(index);
         let attempt = backend.attempt(index);
+        let under = outgoing.under.as_ref();
+        let span = under.map(|under| under.attempt(&backend.name, &seat.name, outgoing.method, tried.len()));
+        let traced = under.zip(span.as_ref()).map(|(under, span)| under.headers(span, outgoing.headers));
         let begun = Instant::now();
         let sent = {
             let target = target(&seat.path);
@@ -67,12 +73,13 @@ pub async fn send<'t>(
                 method: outgoing.method,
                 target: &target,
                 host: outgoing.host,
-                headers: outgoing.headers,
+                headers: traced.as_ref().unwrap_or(outgoing.headers),
                 upgrade: upgrade.as_deref_mut(),
                 body,
             };
             pool.send(request, &timeouts).await
         };
+        spans::answered(span, &sent);
         let (sent, took) = backend.counted(begun, sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
@@ -123,6 +130,7 @@ pub async fn send<'t>(
         };
         drop(attempt);
         tried.push(index);
+        backend.meter.retries.increment();
         if !free {
             let wait = backoff::wait(tried.len() as u32, backend.random());
             let left = outgoing.deadline.saturating_duration_since(at);

@@ -16,6 +16,7 @@ use crate::{
     observe::{
         access::AccessLog,
         metrics::{Meters, Metrics, RouteShape, Shape},
+        traces::Traces,
     },
     script::{Services, outbound::Outbound},
     store::{RedisOptions, Stores, WorkerStore},
@@ -52,6 +53,7 @@ pub struct Shared {
     /// What is known of services and targets.
     pub registry: Arc<Registry>,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     pub metrics: Arc<Metrics>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
@@ -65,6 +67,7 @@ pub struct Worker {
     pub dice: Dice,
     pub ids: Ids,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     pub open: bool,
     pub shared: Arc<Shared>,
     first: bool,
@@ -103,6 +106,7 @@ impl Worker {
             dice: Dice::default(),
             ids: Ids::new(),
             access_log: shared.access_log.clone(),
+            traces: shared.traces.clone(),
             open: shared.open,
             first,
             number: Cell::new(ready.prepared.generation.number),

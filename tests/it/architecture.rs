@@ -16,7 +16,11 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("upstream", &["http"], "connections to targets, with the framing rules of http"),
     ("observe", &[], "counts, and where lines are written to; knows nothing of what it is told about"),
     ("balance", &["config"], "health, breakers and balancing, by the rules that the user wrote"),
-    ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
+    (
+        "script",
+        &["crypto", "http", "memory", "observe", "store"],
+        "both engines and the host's modules, which are made of these; calls are spans",
+    ),
     (
         "gateway",
         &["config", "http", "script", "upstream"],

@@ -27,6 +27,7 @@ mod rate_limit;
 mod readme;
 mod reload;
 mod routing;
+mod spans;
 mod streams;
 mod tls;
 mod traces;

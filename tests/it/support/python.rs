@@ -4,7 +4,6 @@ use super::repository;
 use std::process::Command;
 
 /// A Python that runs `script`, of the folder `tests/it`.
-#[allow(dead_code, reason = "the first tests that use it come with their feature")]
 pub fn python(script: &str) -> Command {
     let python = repository("target/venv/bin/python");
     assert!(python.exists(), "{} is not there: `tests/run` makes it", python.display());

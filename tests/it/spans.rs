@@ -140,6 +140,32 @@ fn calls_by_scripts_are_below_their_hook() {
     assert!(!text.contains("secret"), "{text}");
 }
 
+const STREAM: &str = "
+traces: ${collector}
+services:
+  - {name: events, url: '${events}', routes: [{name: events, paths: [/events], plugins: [{script: c.rhai}]}]}
+";
+const CHUNKS: &str = "fn on_request(req, ctx) { ctx.vars[\"trace\"] = ctx.trace_id; }
+fn on_response(res, ctx) { res.headers[\"x-trace\"] = ctx.trace_id; }
+fn on_response_chunk(chunk, ctx) { chunk }
+";
+
+#[test]
+fn all_pieces_of_a_body_are_one_span_and_rhai_knows_the_trace() {
+    let (collector, events) = (Collector::start(), Upstream::start(|_| reply(200, vec![b'a'; 300_000]).chunked()));
+    let gateway =
+        gateway(STREAM).env("collector", collector.url()).url("events", &events).file("c.rhai", CHUNKS).start();
+    let answer = gateway.get("/events").ok();
+    assert_eq!(answer.body.len(), 300_000);
+    let spans = collector.spans(5);
+    let server = named(&spans, "GET /events");
+    assert_eq!(answer.header("x-trace"), server["trace"].as_str());
+    let pieces: Vec<&Value> = spans.iter().filter(|span| span["name"] == "on_response_chunk c.rhai").collect();
+    assert_eq!(pieces.len(), 1, "{spans:?}");
+    assert_eq!(pieces[0]["parent"], server["id"]);
+    assert!(pieces[0]["attributes"]["gatewright.runs"].as_u64() >= Some(2), "{pieces:?}");
+}
+
 #[test]
 fn each_try_is_a_span_and_failures_are_errors() {
     let (collector, users) = (Collector::start(), Upstream::echo("users"));

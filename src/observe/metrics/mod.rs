@@ -27,8 +27,8 @@ pub const HOOKS: [&str; 8] =
 /// Why a try at a target failed, as the log calls it.
 pub const ERRORS: [&str; 6] = ["timeout", "connect", "reset", "bad_response", "client", "bad_request"];
 
-/// Why the gateway itself failed an exchange, as the log calls it.
-pub const FAILURES: [&str; 16] = [
+/// Why the gateway itself failed an exchange, as the log calls it; what is not listed counts as the last.
+pub const FAILURES: [&str; 17] = [
     "refused",
     "no_route",
     "no_service",
@@ -45,6 +45,7 @@ pub const FAILURES: [&str; 16] = [
     "script",
     "script_limit",
     "body",
+    "other",
 ];
 
 /// Of the process.
@@ -246,9 +247,8 @@ impl RouteShape<'_> {
 impl RouteMeter {
     /// The gateway failed an exchange, for a reason of [`FAILURES`].
     pub fn failed(&self, kind: &str) {
-        if let Some(at) = FAILURES.iter().position(|known| *known == kind) {
-            self.failures[at].increment();
-        }
+        let known = FAILURES.iter().position(|known| *known == kind);
+        self.failures[known.unwrap_or(FAILURES.len() - 1)].increment();
     }
 }
 

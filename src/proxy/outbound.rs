@@ -41,6 +41,8 @@ impl Outbound for Calls {
                 if let Some(exchange) = &scope.exchange {
                     call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
                 }
+                // A script that names another parent has its way: tries are recorded only where they continue this trace.
+                let own = call.headers.contains_key(TRACEPARENT);
                 let trace = scope.exchange.as_ref().and_then(|exchange| exchange.account.trace.get().header());
                 if let Some(trace) = trace {
                     call.headers.entry(TRACEPARENT).or_insert(trace);
@@ -49,7 +51,7 @@ impl Outbound for Calls {
                     span.set("gatewright.service", name.clone());
                     span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
                 }
-                let under = span.as_ref().and_then(|span| Under::call(scope, span));
+                let under = span.as_ref().filter(|_| !own).and_then(|span| Under::call(scope, span));
                 let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;

@@ -31,7 +31,8 @@ function M.on_log() end
 return M
 ";
 const CALLS: &str = "return { handle = function(req, ctx)
-  http.get('svc://users/called?key=secret')
+  local own = req.params.id == 'own' and { headers = { traceparent = '00-11111111111111111111111111111111-2222222222222222-00' } } or nil
+  http.get('svc://users/called?key=secret', own)
   if req.params.id == 'redis' then redis.set('secret-key', 'secret-value') end
   return reply.text(200, ctx.trace_id)
 end }
@@ -138,6 +139,17 @@ fn calls_by_scripts_are_below_their_hook() {
     assert_eq!(set["attributes"]["db.system.name"], "redis");
     let text = spans.iter().map(Value::to_string).collect::<String>();
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_script_may_name_another_parent() {
+    let (collector, users) = (Collector::start(), Upstream::echo("users"));
+    let gateway = start(&collector.url(), "1", &users);
+    gateway.get("/script/own").ok();
+    let other = ("11111111111111111111111111111111", "2222222222222222", "00");
+    let (trace, span, flags) = told(&users);
+    assert_eq!((&*trace, &*span, &*flags), other);
+    assert_eq!(collector.spans(3).len(), 3);
 }
 
 const STREAM: &str = "

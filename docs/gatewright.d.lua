@@ -1326,6 +1326,7 @@ end
 ---The exchange: its id, route and client, and what its hooks share.
 ---@class context
 ---@field id string The request id, as in `x-request-id` and the logs.
+---@field trace_id string The trace that the exchange belongs to, as in `traceparent` and the logs: 32 hexadecimal digits.
 ---@field route string The route's name.
 ---@field plugin string The name of the plugin that runs, or the script's path.
 ---@field place string Where the plugin is used: `global/NAME`, `service:users/NAME` or `route:users/NAME`; the same on every gateway with this configuration.

@@ -24,7 +24,7 @@
 //! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, its pool, and the addresses of names |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
-//! | [`observe`] | metrics, access log and program log |
+//! | [`observe`] | metrics, traces, access log and program log |
 //! | [`script`] | hooks, programs, limits, everything that scripts can call · `lua/`, `rhai/`: the only places that name an engine |
 //! | [`gateway`] | a generation: routes, plugins, chains; checked once, prepared on each worker |
 //! | [`proxy`] | workers, sockets, the life of an exchange, forwarding |
@@ -67,7 +67,7 @@
 //! - No background task for a request: the upstream connection is driven in the exchange's own task, and that is the task of the
 //!   client's connection (half the cost of a general client and server).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
-//! - Not there yet: the export of traces, which will stand in `observe`; the dashboard, in `admin`.
+//! - Not there yet: the dashboard, in `admin`.
 //!
 //! # Decisions that differ from the first design
 //!

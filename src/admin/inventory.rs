@@ -6,6 +6,7 @@ use crate::{
     balance::{Hand, Registry, Standing},
     config::{PluginKind, PluginUse, Service},
     gateway::generation::Generation,
+    observe::metrics::{ServiceStanding, TargetStanding},
     upstream::Names,
 };
 use http::{Method, StatusCode};
@@ -95,6 +96,35 @@ impl Inventory {
         service.targets.iter().map(describe).collect()
     }
 
+    /// Services and targets of the configuration as they stand, for the metrics.
+    pub fn standings<'g>(&self, generation: &'g Generation) -> Vec<ServiceStanding<'g>> {
+        let standing = |service: &'g Service| {
+            let state = self.registry.known(&service.name.value);
+            let target = |target: &crate::config::Target| {
+                let address = target.address();
+                let known = state.as_ref().and_then(|state| state.known(&address));
+                let standing = known.as_ref().map_or(Standing::Down, |known| known.standing());
+                let known = known.unwrap_or_default();
+                TargetStanding {
+                    address,
+                    up: standing == Standing::Up,
+                    ejected: standing == Standing::Ejected,
+                    in_flight: u64::from(known.in_flight()),
+                    tries: known.tries(),
+                    failures: known.failures(),
+                    ejections: known.ejections(),
+                    checks: known.checks(),
+                }
+            };
+            ServiceStanding {
+                name: &service.name.value,
+                breaker: service.circuit_breaker.as_ref().and(state.as_ref()).map(|state| state.breaker.state().name()),
+                targets: service.targets.iter().map(target).collect(),
+            }
+        };
+        generation.config.services.iter().map(standing).collect()
+    }
+
     /// `SERVICE/ADDRESS/up|down|auto`; names are percent-decoded.
     fn set(&self, rest: &str) -> (StatusCode, Value) {
         let refuse = |status, error: String| (status, json!({ "error": error }));
@@ -159,4 +189,14 @@ fn plugins(generation: &Generation) -> Vec<Value> {
         .iter()
         .flat_map(|route| route.plugins.iter().map(move |plugin| entry("route", Some(&route.name.value), plugin)));
     global.chain(services).chain(routes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{balance::breaker::State, observe::metrics::BREAKER};
+
+    #[test]
+    fn metrics_know_every_state_of_a_breaker() {
+        assert_eq!(BREAKER, [State::Closed, State::Open, State::HalfOpen].map(State::name));
+    }
 }

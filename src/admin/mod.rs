@@ -119,7 +119,9 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
 fn metrics(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
-    let mut response = Response::new(Full::new(Bytes::from(state.metrics.text(format))));
+    let generation = state.inventory.current.borrow().clone();
+    let text = state.metrics.text(format, &state.inventory.standings(&generation));
+    let mut response = Response::new(Full::new(Bytes::from(text)));
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(format.content_type()));
     response
 }

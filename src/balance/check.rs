@@ -141,6 +141,11 @@ impl Check {
         let mut up = true;
         loop {
             let found = self.look().await;
+            self.target.looked(match found {
+                Found::Good => Some(true),
+                Found::Neither => None,
+                Found::Status | Found::Tcp | Found::Timeout => Some(false),
+            });
             if let Some(good) = rows.count(found, &self.how) {
                 up = good;
                 if self.target.checked(good, self.service.clock.now()) {

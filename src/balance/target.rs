@@ -58,6 +58,10 @@ pub struct TargetState {
     failures: AtomicU64,
     /// Counts only where the service has a `failure_rate`.
     rate: Rate,
+    tries: AtomicU64,
+    ejected: AtomicU64,
+    /// Of active checks, by what they found: good, bad, neither.
+    checks: [AtomicU64; 3],
     /// When it last came back; 0: it was never away.
     up_since: AtomicU64,
     /// Its own; looked at where the service's `circuit_breaker` has `targets`.
@@ -120,6 +124,26 @@ impl TargetState {
         self.failures.load(Relaxed)
     }
 
+    /// Requests sent to it since the process knows it.
+    pub fn tries(&self) -> u64 {
+        self.tries.load(Relaxed)
+    }
+
+    /// How often it was ejected since the process knows it.
+    pub fn ejections(&self) -> u64 {
+        self.ejected.load(Relaxed)
+    }
+
+    /// Active checks that found it good, bad, and neither.
+    pub fn checks(&self) -> [u64; 3] {
+        self.checks.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// Counts an active check; None: what it found counts neither way.
+    pub fn looked(&self, good: Option<bool>) {
+        self.checks[good.map_or(2, |good| usize::from(!good))].fetch_add(1, Relaxed);
+    }
+
     pub fn hand(&self) -> Hand {
         self.lock().hand
     }
@@ -142,6 +166,7 @@ impl TargetState {
     /// Begins a try. True: it is the one that decides whether an ejection ends.
     pub fn begin(&self) -> bool {
         self.in_flight.fetch_add(1, Relaxed);
+        self.tries.fetch_add(1, Relaxed);
         self.standing() == Standing::Ejected && !std::mem::replace(&mut self.lock().probing, true)
     }
 
@@ -206,6 +231,7 @@ impl TargetState {
             changes.ejections = 0;
         }
         changes.ejections = changes.ejections.saturating_add(1);
+        self.ejected.fetch_add(1, Relaxed);
         let time = millis(policy.eject_for).saturating_mul(u64::from(changes.ejections)).min(longest);
         changes.ejected_until = Some(now.saturating_add(time));
         changes.probing = false;

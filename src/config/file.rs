@@ -15,6 +15,7 @@ use super::route::{self, Written};
 use super::service::{self, Service};
 use super::source::Spanned;
 use super::table::{Table, string};
+use super::traces;
 use super::upstream;
 use super::{Command, Config, Dev, PluginsDir, Route, Secret, compression, dns, drain, keys, limits};
 
@@ -36,6 +37,7 @@ pub(super) fn config(root: &Node, directory: &Path, diagnostics: &mut Diagnostic
         listeners,
         workers: listener::workers(table.get("workers"), diagnostics),
         access_log: access_log::access_log(table.get("access_log"), directory, diagnostics),
+        traces: traces::traces(table.get("traces"), diagnostics),
         redis: redis(&table, diagnostics),
         dns: dns::dns(table.get("dns"), diagnostics),
         plugins_dir: plugins_dir(&table, directory, diagnostics),

@@ -33,6 +33,7 @@ mod table;
 mod target;
 mod tls;
 mod toml;
+mod traces;
 mod traffic;
 pub mod units;
 mod upstream;
@@ -67,6 +68,7 @@ pub use service::Service;
 pub use source::{Source, Span, Spanned};
 pub use target::{Protocol, Scheme, Target};
 pub use tls::{CertificateFiles, ClientAuth, Tls, TlsVersion};
+pub use traces::Traces;
 pub use traffic::{Fault, Fixed, HeaderChanges, Part, Template, Traffic};
 pub use upstream_tls::UpstreamTls;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     pub workers: Workers,
     pub access_log: AccessLog,
+    /// Absent when no spans are exported.
+    pub traces: Option<Traces>,
     /// The URL of the shared store, which may hold a password; absent for the embedded one.
     pub redis: Option<Spanned<Secret>>,
     /// How the names of targets are resolved.

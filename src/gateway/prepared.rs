@@ -142,8 +142,13 @@ async fn prepare_place(
         permissions: place.permissions.clone(),
         limits,
     });
-    let scope =
-        Rc::new(Scope { hook: Hook::OnLoad, instance: instance.clone(), exchange: None, services: services.clone() });
+    let scope = Rc::new(Scope {
+        hook: Hook::OnLoad,
+        instance: instance.clone(),
+        exchange: None,
+        services: services.clone(),
+        span: 0,
+    });
     match program.load(scope, &place.config).await {
         Ok(state) => Some(Rc::new(Plugin { instance, place: index, program, state, on_error: place.on_error })),
         Err(error) => {

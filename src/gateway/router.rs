@@ -330,7 +330,7 @@ fn unmet(route: &Route, subject: &Subject<'_>) -> Option<String> {
     None
 }
 
-fn path_fits(pattern: Option<&PathPattern>, path: &str) -> bool {
+pub fn path_fits(pattern: Option<&PathPattern>, path: &str) -> bool {
     let Some(pattern) = pattern else { return true };
     match pattern {
         PathPattern::Exact(exact) => exact == path,

@@ -106,6 +106,7 @@ impl Suite {
             instance: Rc::new(instance),
             exchange: None,
             services: Rc::new(services),
+            span: 0,
         }))
     }
 }

@@ -5,8 +5,10 @@
 //! an exchange never leaves its worker. A client's trailers are dropped (RFC 9110 §6.5.1 allows it) unless its head announced
 //! them; a field must not enter a message after the head was policed.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -35,10 +37,14 @@ pub enum Body {
     Streamed(Streamed),
 }
 
-/// A client's body whose trailers are forwarded, after something was taken out of them.
+type Strip = Box<dyn Fn(&mut HeaderMap)>;
+
+/// A client's body whose trailers are forwarded, after something was taken out of them, or whose bytes are counted.
 pub struct Trailed {
     received: Received,
-    strip: Box<dyn Fn(&mut HeaderMap)>,
+    /// Absent: there is to be no trailer.
+    strip: Option<Strip>,
+    passed: Option<Rc<Cell<u64>>>,
 }
 
 /// Why a body could not be read to its end.
@@ -108,8 +114,25 @@ impl Body {
     #[must_use]
     pub fn with_trailers(self, strip: impl Fn(&mut HeaderMap) + 'static) -> Body {
         match self {
-            Body::Incoming(received) => Body::Trailed(Box::new(Trailed { received, strip: Box::new(strip) })),
+            Body::Incoming(received) => {
+                Body::Trailed(Box::new(Trailed { received, strip: Some(Box::new(strip)), passed: None }))
+            }
             other => other,
+        }
+    }
+
+    /// A client's body of a length that is not known counts its bytes in `passed` as they go by.
+    #[must_use]
+    pub fn counted(self, passed: impl FnOnce() -> Rc<Cell<u64>>) -> Body {
+        match self {
+            Body::Incoming(received) if received.size_hint().exact().is_none() => {
+                Body::Trailed(Box::new(Trailed { received, strip: None, passed: Some(passed()) }))
+            }
+            Body::Trailed(mut trailed) if trailed.received.size_hint().exact().is_none() => {
+                trailed.passed = Some(passed());
+                Body::Trailed(trailed)
+            }
+            body => body,
         }
     }
 
@@ -184,16 +207,23 @@ impl HttpBody for Body {
                 }
             },
             Body::Trailed(trailed) => {
-                let Trailed { received, strip } = &mut **trailed;
-                let frame = ready!(Pin::new(received).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| {
-                    let mut frame = frame?;
+                let Trailed { received, strip, passed } = &mut **trailed;
+                loop {
+                    let Some(frame) = ready!(Pin::new(&mut *received).poll_frame(cx)) else { return Poll::Ready(None) };
+                    let mut frame = match frame {
+                        Ok(frame) => frame,
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    };
+                    if let (Some(passed), Some(data)) = (&passed, frame.data_ref()) {
+                        passed.set(passed.get() + data.len() as u64);
+                    }
                     if let Some(fields) = frame.trailers_mut() {
+                        let Some(strip) = &strip else { continue };
                         trailers::police(fields);
                         strip(fields);
                     }
-                    Ok(frame)
-                }))
+                    return Poll::Ready(Some(Ok(frame)));
+                }
             }
             Body::Streamed(body) => Pin::new(body).poll_frame(cx),
         }

@@ -1,7 +1,7 @@
 //! W3C Trace Context: which trace a request belongs to.
 //!
 //! A valid `traceparent` of the client is continued, otherwise a trace begins here; either way the gateway is a span of
-//! its own, whose id goes on to services. Nothing is exported here.
+//! its own, whose id goes on to services. Whether a trace that begins here is sampled is up to the caller.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -16,7 +16,9 @@ const MAX_STATE: usize = 512;
 pub struct Trace {
     pub trace: u128,
     pub span: u64,
-    /// Whether whoever called records the trace.
+    /// The caller's span; 0: the trace begins here.
+    pub parent: u64,
+    /// Whether the trace is recorded: the caller's word, where there is one.
     pub sampled: bool,
 }
 
@@ -24,7 +26,7 @@ impl Trace {
     /// Continues the trace of these headers or begins one, and writes the gateway's own span into them.
     ///
     /// SECURITY: `tracestate` is passed on only beside a valid `traceparent`, and within its limit.
-    pub fn enter(headers: &mut HeaderMap, random: impl Fn() -> u64) -> Trace {
+    pub fn enter(headers: &mut HeaderMap, random: impl Fn() -> u64, sample: impl FnOnce(u128) -> bool) -> Trace {
         // Zero means "none" in both places.
         let span = random().max(1);
         let mut parents = headers.get_all(TRACEPARENT).iter();
@@ -33,10 +35,10 @@ impl Trace {
             _ => None,
         };
         let trace = match parent {
-            Some((trace, sampled)) => Trace { trace, span, sampled },
+            Some((trace, parent, sampled)) => Trace { trace, span, parent, sampled },
             None => {
                 let trace = u128::from(random()) << 64 | u128::from(random().max(1));
-                Trace { trace, span, sampled: false }
+                Trace { trace, span, parent: 0, sampled: sample(trace) }
             }
         };
         let state: usize = headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum();
@@ -73,8 +75,8 @@ fn hex(mut number: u128, into: &mut [u8]) {
     }
 }
 
-/// The trace and whether it is sampled (Trace Context §3.2). Later versions may append fields after another dash.
-fn parse(text: &[u8]) -> Option<(u128, bool)> {
+/// The trace, the caller's span and whether it is sampled (Trace Context §3.2). Later versions may append fields after another dash.
+fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
     let digits = |range: std::ops::Range<usize>| {
         let text = text.get(range)?;
         let lower = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -87,7 +89,7 @@ fn parse(text: &[u8]) -> Option<(u128, bool)> {
         255 => false,
         _ => text.len() == 55 || text[55] == b'-',
     };
-    (dashes && ended && trace != 0 && parent != 0).then_some((trace, flags & 1 == 1))
+    (dashes && ended && trace != 0 && parent != 0).then_some((trace, parent as u64, flags & 1 == 1))
 }
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
     fn the_span_is_written_over_the_parents() {
         let sent = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let mut headers: HeaderMap = [(TRACEPARENT, sent)].into_iter().collect();
-        let trace = Trace::enter(&mut headers, || 0xab);
+        let trace = Trace::enter(&mut headers, || 0xab, |_| false);
         assert_eq!(trace.id(), *b"0af7651916cd43dd8448eb211c80319c");
         assert_eq!(headers[TRACEPARENT], "00-0af7651916cd43dd8448eb211c80319c-00000000000000ab-01");
     }

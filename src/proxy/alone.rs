@@ -38,6 +38,7 @@ impl Alone {
             current,
             stores,
             access_log: None,
+            traces: None,
             open: false,
             drain,
             metrics: Arc::new(Metrics::new()),

@@ -6,6 +6,7 @@
 use super::{
     backend::{Backend, Backends},
     failure::Failure,
+    spans::Under,
     tries::{self, Answered, Outgoing},
     websocket,
 };
@@ -122,6 +123,7 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
+        under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
     let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;

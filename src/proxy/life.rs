@@ -11,7 +11,7 @@ use super::{
     forward::{Ahead, Plan, Switching, forward},
     grpc,
     record::{self, Record, Sent},
-    traffic,
+    spans, traffic,
     tunnel::{self, Content},
     websocket,
     worker::{Ready, Worker},
@@ -28,6 +28,7 @@ use crate::{
         police::{self, Refusal},
         trace::Trace,
     },
+    observe::traces::SpanInProgress,
     script::{
         Account, Decision, Exchange, Hook, Reply, Scope, ScriptError,
         exchange::{self, From, Response, Slot},
@@ -178,8 +179,11 @@ fn accept(
     ready.identity.strip(&mut head.headers);
     connection.client.apply(&mut head.headers, &host, trusted);
     head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
-    let trace = Trace::enter(&mut head.headers, || worker.ids.random());
-    let received = body.len().unwrap_or(0);
+    let sample = |trace| worker.traces.as_ref().is_some_and(|traces| traces.samples(trace));
+    let trace = Trace::enter(&mut head.headers, || worker.ids.random(), sample);
+    let announced = body.len().unwrap_or(0);
+    let account = Account::default();
+    let body = body.counted(|| account.passed.get_or_init(Rc::default).clone());
     let started = Instant::now();
     let exchange = Exchange {
         id,
@@ -209,10 +213,11 @@ fn accept(
         failed: RefCell::default(),
         upstream: RefCell::default(),
         max_body: config.limits.max_body_size,
-        account: Account::default(),
+        account,
     };
-    exchange.account.received.set(received);
+    exchange.account.announced.set(announced);
     exchange.account.trace.set(trace);
+    spans::begin(worker, &exchange, trace);
     exchange.account.protocol.set(protocol(head.version));
     (Rc::new(exchange), refused.or(bad_path))
 }
@@ -387,8 +392,13 @@ pub async fn run_on_chunk(
     exchange: &Rc<Exchange>,
     chunk: Option<Bytes>,
 ) -> Result<Option<Bytes>, Failure> {
-    let scope = scope(ready, hook, plugin, exchange);
-    match plugin.program.chunk(hook, scope, &plugin.state, chunk).await {
+    let span = spans::hook(exchange, hook, plugin);
+    let scope = scope(ready, hook, plugin, exchange, span.as_ref());
+    let begun = Instant::now();
+    let ended = plugin.program.chunk(hook, scope, &plugin.state, chunk).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    spans::ran(span, &ended);
+    match ended {
         Ok(changed) => Ok(changed),
         Err(error) => {
             log_script(exchange, &error, "a script failed on a body that streams");
@@ -400,21 +410,30 @@ pub async fn run_on_chunk(
     }
 }
 
-fn scope(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Rc<Scope> {
+fn scope(
+    ready: &Ready,
+    hook: Hook,
+    plugin: &Plugin,
+    exchange: &Rc<Exchange>,
+    span: Option<&SpanInProgress>,
+) -> Rc<Scope> {
     Rc::new(Scope {
         hook,
         instance: plugin.instance.clone(),
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
+        span: span.map_or(0, SpanInProgress::id),
     })
 }
 
 /// One hook. With `on_error: continue` a script that fails is passed over, and logged.
 async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
-    let scope = scope(ready, hook, plugin, exchange);
+    let span = spans::hook(exchange, hook, plugin);
+    let scope = scope(ready, hook, plugin, exchange, span.as_ref());
     let begun = Instant::now();
     let ended = plugin.program.call(hook, scope, &plugin.state).await;
     record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    spans::ran(span, &ended);
     match ended {
         Ok(decision) => Ok(decision),
         Err(error) if plugin.on_error == OnError::Continue => {
@@ -522,11 +541,12 @@ fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<S
 }
 
 /// After the last byte: `on_log` of each plugin. Nothing that happens here reaches the client.
-pub async fn log(ready: Rc<Ready>, exchange: Rc<Exchange>, chain: Rc<Chain>) {
+pub async fn log(worker: Rc<Worker>, ready: Rc<Ready>, exchange: Rc<Exchange>, chain: Rc<Chain>) {
     exchange.deadline.set(Instant::now() + DEFAULT_DEADLINE);
     for plugin in &chain.on_log {
         if let Err(Failure::Script(error)) = run(&ready, Hook::OnLog, plugin, &exchange).await {
             log_script(&exchange, &error, "a script failed in on_log");
         }
     }
+    spans::hand_over(&worker, &exchange);
 }

@@ -116,6 +116,7 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let entrance = self.entrance();
         let Some(admitted) = self.worker.shared.admission.enter(entrance.max_connections) else {
+            self.worker.shared.metrics.connections_refused.increment();
             tracing::debug!(%peer, "closed a connection: `max_connections` are open");
             return;
         };

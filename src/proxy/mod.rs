@@ -18,6 +18,7 @@ pub mod listen;
 pub mod outbound;
 mod record;
 mod service;
+mod spans;
 mod traffic;
 mod tries;
 mod tunnel;

@@ -6,6 +6,7 @@
 use super::{
     backend::{Backend, Backends},
     failure,
+    spans::{self, Under},
     tries::{self, Outgoing},
 };
 use crate::{
@@ -37,6 +38,7 @@ impl Outbound for Calls {
     fn call(&self, scope: &Scope, mut call: Call) -> LocalBoxFuture<'static, Answer> {
         let deadline = call.deadline;
         let max_body = self.max_body;
+        let mut span = spans::call(scope, &call);
         let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
             Some(rest) => {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -44,21 +46,32 @@ impl Outbound for Calls {
                 if let Some(exchange) = &scope.exchange {
                     call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
                 }
+                // A script that names another parent has its way: tries are recorded only where they continue this trace.
+                let own = call.headers.contains_key(TRACEPARENT);
                 let trace = scope.exchange.as_ref().and_then(|exchange| exchange.account.trace.get().header());
                 if let Some(trace) = trace {
                     call.headers.entry(TRACEPARENT).or_insert(trace);
                 }
+                if let Some(span) = &mut span {
+                    span.set("gatewright.service", name.clone());
+                    span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
+                }
+                let under = span.as_ref().filter(|_| !own).and_then(|span| Under::call(scope, span));
                 let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
                     let backend = backends.named(&name).ok_or(Failure::NoService)?;
                     if !is_target(&target) {
                         return Err(Failure::BadUrl);
                     }
-                    to_service(&pool, backend, &target, call, exchange, max_body).await
+                    to_service(&pool, backend, &target, call, exchange, under, max_body).await
                 })
             }
             None => match permitted(scope, &call.url) {
                 Ok(url) => {
+                    if let (Some(span), Some(host)) = (&mut span, url.host_str()) {
+                        span.set("server.address", spans::short(host));
+                        span.set("server.port", i64::from(url.port_or_known_default().unwrap_or_default()));
+                    }
                     let client = self.client.get_or_init(new_client).clone();
                     Box::pin(to_host(client, url, call, max_body))
                 }
@@ -67,7 +80,9 @@ impl Outbound for Calls {
         };
         Box::pin(async move {
             let ended = tokio::time::timeout_at(deadline.into(), running).await;
-            ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed)
+            let answer = ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed);
+            spans::called(span, &answer);
+            answer
         })
     }
 }
@@ -78,6 +93,7 @@ async fn to_service(
     target: &str,
     call: Call,
     exchange: Option<Rc<Exchange>>,
+    under: Option<Under>,
     max_body: usize,
 ) -> Result<Answer, Failure> {
     let deadline = call.deadline.min(Instant::now() + backend.timeout);
@@ -99,6 +115,7 @@ async fn to_service(
         key: exchange.as_ref().and_then(|exchange| backend.key(exchange, &headers)),
         account: None,
         interim: None,
+        under,
     };
     let mut body = Body::full(call.body);
     let joined = |base: &str| path::join(base, target).into();

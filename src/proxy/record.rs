@@ -5,7 +5,7 @@
 
 use super::{
     failure::Failure,
-    life,
+    life, spans,
     worker::{Ready, Worker},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         access::{AccessLog, Field, Line},
         metrics::{Ended, RouteMeter},
     },
-    script::{Decision, Exchange, Hook, ScriptError, error::Fault},
+    script::{Exchange, Hook, ScriptError, error::Fault},
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -81,13 +81,13 @@ fn position(ready: &Ready, exchange: &Exchange) -> usize {
 }
 
 /// A hook ended.
-pub fn ran(
+pub fn ran<T>(
     ready: &Ready,
     hook: Hook,
     plugin: &Plugin,
     exchange: &Exchange,
     took: Duration,
-    ended: &Result<Decision, ScriptError>,
+    ended: &Result<T, ScriptError>,
 ) {
     exchange.account.ran(took);
     let ended = match ended {
@@ -108,8 +108,12 @@ impl Drop for Record {
         meter.in_flight.add(-1);
         meter.statuses.count(status);
         meter.duration.observe(duration);
-        meter.request_bytes.add(self.exchange.account.received.get());
+        if let Some(failure) = self.failure {
+            meter.failed(failure);
+        }
+        meter.request_bytes.add(self.exchange.account.received());
         meter.response_bytes.add(self.bytes);
+        spans::close(&self.worker, &self.ready, &self.exchange, self.status, self.failure, self.complete);
         let Some(log) = &self.worker.access_log else { return };
         if log.wants(|| self.worker.ids.random()) {
             self.write(log, status, duration);
@@ -151,7 +155,7 @@ impl Record {
             target: account.target.borrow().as_deref().unwrap_or_default(),
             tries: account.tries.get(),
             client: exchange.client.ip,
-            request_bytes: account.received.get(),
+            request_bytes: account.received(),
             bytes: self.bytes,
             duration,
             upstream: account.upstream.get(),
@@ -183,7 +187,8 @@ struct Tail {
 impl Drop for Tail {
     fn drop(&mut self) {
         if let Some(chain) = self.after.take() {
-            tokio::task::spawn_local(life::log(self.record.ready.clone(), self.record.exchange.clone(), chain));
+            let Record { worker, ready, exchange, .. } = &self.record;
+            tokio::task::spawn_local(life::log(worker.clone(), ready.clone(), exchange.clone(), chain));
         }
     }
 }
@@ -243,5 +248,17 @@ impl Drop for Sent {
             record.complete |= self.body.is_end_stream() || record.bytes == 0;
             record.complete &= !record.is_cut;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Meters are found by the hook's number; `observe` can't name the type itself.
+    #[test]
+    fn every_hook_has_its_meter() {
+        assert_eq!(crate::observe::metrics::HOOKS, Hook::ALL.map(Hook::name));
+        assert!(Hook::ALL.into_iter().enumerate().all(|(at, hook)| at == hook as usize));
     }
 }

@@ -8,6 +8,7 @@ use super::{
     attempt::counts,
     backend::{Backend, is_unreached},
     failure::Failure,
+    spans::{self, Under},
 };
 use crate::{
     balance::backoff,
@@ -39,6 +40,8 @@ pub struct Outgoing<'r> {
     pub key: Option<u64>,
     /// Is told of interim responses.
     pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
+    /// Where tries are recorded, if they are.
+    pub under: Option<Under>,
 }
 
 /// An answer, and when its head was here.
@@ -67,6 +70,9 @@ pub async fn send<'t>(
         let index = backend.choose(&tried, outgoing.key)?;
         let seat = backend.seat(index);
         let connection = backend.connection(index, outgoing.deadline).await?;
+        let under = outgoing.under.as_ref();
+        let span = under.map(|under| under.attempt(&backend.name, &seat.name, outgoing.method, tried.len()));
+        let traced = under.zip(span.as_ref()).map(|(under, span)| under.headers(span, outgoing.headers));
         let begun = Instant::now();
         if begun >= outgoing.deadline {
             return Err(Failure::Late);
@@ -74,13 +80,13 @@ pub async fn send<'t>(
         let mut attempt = backend.attempt(index, begun, connection);
         let sent = {
             let target = target(&seat.path);
-            let told = outgoing.hurried.then(|| told(outgoing, begun));
+            let own = told(outgoing, begun, traced);
             let request = Request {
                 origin: &seat.origin,
                 method: outgoing.method,
                 target: &target,
                 host: outgoing.host,
-                headers: told.as_ref().unwrap_or(outgoing.headers),
+                headers: own.as_ref().unwrap_or(outgoing.headers),
                 upgrade: upgrade.as_deref_mut(),
                 interim: outgoing.interim,
                 body,
@@ -88,6 +94,7 @@ pub async fn send<'t>(
             let ends = if replayable { backend.try_ends(begun) } else { None };
             one(pool, request, &timeouts, ends).await
         };
+        spans::answered(span, &sent);
         let (sent, took) = backend.counted(begun, sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
@@ -135,6 +142,7 @@ pub async fn send<'t>(
             }
         }
         tried.push(index);
+        backend.meter.retries.increment();
     }
 }
 
@@ -156,12 +164,14 @@ async fn one(
     })
 }
 
-/// The headers with what is left of the client's own deadline.
-#[cold]
-fn told(outgoing: &Outgoing<'_>, now: Instant) -> HeaderMap {
-    let mut headers = outgoing.headers.clone();
+/// This try's own headers, if it has any: those that are traced, and what is left of the client's own deadline.
+fn told(outgoing: &Outgoing<'_>, now: Instant, traced: Option<HeaderMap>) -> Option<HeaderMap> {
+    if !outgoing.hurried {
+        return traced;
+    }
+    let mut headers = traced.unwrap_or_else(|| outgoing.headers.clone());
     deadline::tell(&mut headers, outgoing.deadline.saturating_duration_since(now));
-    headers
+    Some(headers)
 }
 
 /// How long to wait before asking again; none when the service said when to come back, and that is too late.

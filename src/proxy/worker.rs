@@ -17,6 +17,7 @@ use crate::{
     observe::{
         access::AccessLog,
         metrics::{Meters, Metrics, RouteShape, Shape},
+        traces::Traces,
     },
     script::{Services, outbound::Outbound},
     store::{RedisOptions, Stores, WorkerStore},
@@ -55,6 +56,7 @@ pub struct Shared {
     /// The addresses of targets.
     pub names: Arc<Names>,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     pub metrics: Arc<Metrics>,
     /// Whether clients see the errors of scripts (`gatewright dev`).
     pub open: bool,
@@ -69,6 +71,7 @@ pub struct Worker {
     pub dice: Dice,
     pub ids: Ids,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     pub open: bool,
     pub shared: Arc<Shared>,
     first: bool,
@@ -109,6 +112,7 @@ impl Worker {
             dice: Dice::default(),
             ids: Ids::new(),
             access_log: shared.access_log.clone(),
+            traces: shared.traces.clone(),
             open: shared.open,
             first,
             number: Cell::new(ready.prepared.generation.number),

@@ -10,12 +10,14 @@ use crate::{
     admin,
     balance::{Registry, check::Checks},
     config::{
-        AccessLog as Log, AccessLogTo, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Style, Workers as Count,
+        AccessLog as Log, AccessLogTo, Config, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Secret, Style,
+        Workers as Count,
     },
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
         metrics::{Meters, Metrics},
+        traces::{Destination, Traces},
     },
     proxy::{Shared, Workers, listen, shape},
     store::{Stores, SystemClock},
@@ -34,6 +36,8 @@ use tokio::sync::{mpsc, watch as cell};
 
 /// How often a generation is read again because its files changed meanwhile.
 const TURNS: usize = 5;
+/// How long the end waits for the last spans to be exported.
+const FLUSH: Duration = Duration::from_secs(5);
 
 pub struct Options {
     pub config: PathBuf,
@@ -55,6 +59,8 @@ pub enum RunError {
     Bind { address: SocketAddr, why: io::Error },
     #[error("can't write the access log {}: {why}", path.display())]
     AccessLog { path: PathBuf, why: io::Error },
+    #[error("can't export traces: {0}")]
+    Traces(String),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -87,6 +93,7 @@ pub struct Gateway {
     status: cell::Sender<admin::Status>,
     metrics: Arc<Metrics>,
     access_log: Option<AccessLog>,
+    traces: Option<Traces>,
     registry: Arc<Registry>,
     /// For whoever lists what runs.
     shown: cell::Sender<Arc<Generation>>,
@@ -112,12 +119,14 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
+        let traces = traces(&generation.config, &metrics)?;
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
             registry: registry.clone(),
             names: names.clone(),
             access_log: access_log.clone(),
+            traces: traces.clone(),
             metrics: metrics.clone(),
             open: options.dev,
             admission: Arc::default(),
@@ -151,6 +160,7 @@ impl Gateway {
             status,
             metrics,
             access_log,
+            traces,
             registry,
             shown,
             checks: Checks::new(names.clone()),
@@ -241,8 +251,14 @@ impl Gateway {
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.
-        let workers = self.workers;
-        let stopped = tokio::task::spawn_blocking(move || workers.stop()).await;
+        let (workers, traces) = (self.workers, self.traces);
+        let stop = move || {
+            workers.stop();
+            if let Some(traces) = traces {
+                traces.flush(FLUSH);
+            }
+        };
+        let stopped = tokio::task::spawn_blocking(stop).await;
         if let Some((_, administration)) = administration {
             administration.abort();
         }
@@ -429,6 +445,18 @@ fn access_log(log: &Log, dev: bool, lost: Arc<AtomicU64>) -> Result<Option<Acces
             Some(opened.map_err(|why| RunError::AccessLog { path: path.clone(), why })?)
         }
     })
+}
+
+fn traces(config: &Config, metrics: &Metrics) -> Result<Option<Traces>, RunError> {
+    let Some(traces) = &config.traces else { return Ok(None) };
+    let header = |(name, value): &(http::HeaderName, Secret)| (name.as_str().to_owned(), value.0.clone());
+    let to = Destination {
+        endpoint: traces.endpoint.clone(),
+        sample: traces.sample,
+        service_name: traces.service_name.clone(),
+        headers: traces.headers.iter().map(header).collect(),
+    };
+    Traces::start(to, metrics.spans.clone()).map(Some).map_err(RunError::Traces)
 }
 
 /// Prints problems to standard error, with colours on a terminal.

@@ -2,9 +2,10 @@
 //!
 //! Each step of the exchange's life writes its own part; nothing here is seen by scripts.
 
-use crate::http::trace::Trace;
+use crate::{http::trace::Trace, observe::traces::Recording};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -13,16 +14,20 @@ use std::{
 pub struct Account {
     /// This exchange's span.
     pub trace: Cell<Trace>,
+    /// Its spans, when they are recorded.
+    pub recording: OnceCell<Rc<Recording>>,
     /// Of the client's request: `HTTP/1.1`.
     pub protocol: Cell<&'static str>,
     /// The route's position in the router.
     pub route: Cell<Option<usize>>,
-    /// Bytes of the request's body that the client announced or sent.
-    pub received: Cell<u64>,
     /// The client said how long it waits: services are told what is left of it.
     pub hurried: Cell<bool>,
     /// That made the deadline earlier, so that missing it says nothing about a service.
     pub shortened: Cell<bool>,
+    /// Bytes of the request's body that the client announced.
+    pub announced: Cell<u64>,
+    /// Bytes of a body whose length was not announced, as they come.
+    pub passed: OnceCell<Rc<Cell<u64>>>,
     /// The service that it was forwarded to.
     pub service: RefCell<Option<Arc<str>>>,
     /// The target of the last try, as `host:port`.
@@ -42,6 +47,11 @@ impl Account {
         self.upstream.set(self.upstream.get() + took);
         self.service.replace(Some(service.clone()));
         self.target.replace(Some(target.clone()));
+    }
+
+    /// Bytes of the request's body.
+    pub fn received(&self) -> u64 {
+        self.passed.get().map_or(self.announced.get(), |passed| passed.get())
     }
 
     pub fn ran(&self, took: Duration) {

@@ -105,6 +105,7 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
         instance: Rc::new(Instance { plugin: "test".into(), place: "route:users/test".into(), permissions, limits }),
         exchange,
         services: Rc::new(services(Rc::new(Echo))),
+        span: 0,
     })
 }
 

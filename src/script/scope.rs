@@ -4,8 +4,12 @@
 //! gateway, so permissions are checked against it.
 
 use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
-use crate::store::WorkerStore;
+use crate::{
+    observe::traces::{Kind, SpanInProgress},
+    store::WorkerStore,
+};
 use std::{
+    borrow::Cow,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -60,4 +64,14 @@ pub struct Scope {
     /// None in `on_load`.
     pub exchange: Option<Rc<Exchange>>,
     pub services: Rc<Services>,
+    /// The hook's span; 0 when it is not recorded.
+    pub span: u64,
+}
+
+impl Scope {
+    /// Begins the span of a call that the script makes, where its exchange is recorded.
+    pub fn begin_span(&self, kind: Kind, name: impl Into<Cow<'static, str>>) -> Option<SpanInProgress> {
+        let recording = self.exchange.as_ref()?.account.recording.get()?;
+        Some(recording.begin(self.span, kind, name))
+    }
 }

@@ -23,7 +23,11 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
         &["config", "upstream"],
         "health, breakers and balancing, by the rules that the user wrote; names of targets",
     ),
-    ("script", &["crypto", "http", "memory", "store"], "both engines and the host's modules, which are made of these"),
+    (
+        "script",
+        &["crypto", "http", "memory", "observe", "store"],
+        "both engines and the host's modules, which are made of these; calls are spans",
+    ),
     (
         "gateway",
         &["config", "http", "script", "upstream"],

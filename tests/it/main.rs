@@ -38,6 +38,7 @@ mod routing;
 mod slow_clients;
 mod slow_openings;
 mod smuggling;
+mod spans;
 mod streams;
 mod timeouts;
 mod tls;

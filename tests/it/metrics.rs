@@ -1,7 +1,8 @@
 //! The page at `/metrics`: what is counted, under which labels, in both formats, across reloads.
 
-use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply, repository};
-use std::collections::BTreeSet;
+use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, python::python, reply, repository};
+use serde_json::Value;
+use std::{collections::BTreeSet, io::Write, process::Stdio};
 
 const YAML: &str = "
 admin: 127.0.0.1:0
@@ -57,6 +58,98 @@ fn exchanges_are_counted_by_route_service_and_status() {
     has(&gateway, r#"gatewright_upstream_errors_total{service="dead",kind="connect"} 1"#);
     has(&gateway, r#"gatewright_requests_in_flight{route="users"} 0"#);
     has(&gateway, "gatewright_connections 0");
+}
+
+#[test]
+fn targets_and_breakers_are_shown() {
+    let (gateway, users) = started();
+    assert_eq!(gateway.get("/users").status, 201);
+    assert_eq!(gateway.get("/dead").status, 502);
+    let target = format!("service=\"users\",target=\"{}\"", users.address());
+    has(&gateway, &format!("gatewright_target_tries_total{{{target}}} 1"));
+    has(&gateway, &format!("gatewright_target_failures_total{{{target}}} 0"));
+    has(&gateway, &format!("gatewright_target_requests_in_flight{{{target}}} 0"));
+    has(&gateway, &format!("gatewright_target_up{{{target}}} 1"));
+    has(&gateway, &format!("gatewright_target_ejected{{{target}}} 0"));
+    has(&gateway, &format!("gatewright_target_ejections_total{{{target}}} 0"));
+    has(&gateway, r#"gatewright_breaker_state{service="users",state="closed"} 1"#);
+    has(&gateway, r#"gatewright_breaker_state{service="users",state="open"} 0"#);
+    has(&gateway, r#"gatewright_failures_total{route="dead",kind="connect"} 1"#);
+    let mut client = gateway.connect();
+    client.send(&Request::get("/users"));
+    has(&gateway, "gatewright_connections 1");
+    has(&gateway, "gatewright_connections_accepted_total 3");
+}
+
+const HARD: &str = "
+admin: 127.0.0.1:0
+services:
+  - name: pair
+    targets: [{url: '${dead}'}, {url: '${users}', backup: true}]
+    health: {path: /, interval: 1h, passive: {failures: 1, eject_for: 60s}}
+    routes: [{name: pair, paths: [/pair]}]
+";
+
+#[test]
+fn retries_ejections_and_checks_are_counted() {
+    let (users, dead) = (Upstream::start(|_| reply(200, "hello")), Upstream::dead());
+    let gateway = gateway(HARD).url("users", &users).url("dead", &dead).start();
+    let (dead, users) = (dead.url().replace("http://", ""), users.address());
+    has(&gateway, &format!("gatewright_health_checks_total{{service=\"pair\",target=\"{users}\",result=\"good\"}} 1"));
+    has(&gateway, &format!("gatewright_health_checks_total{{service=\"pair\",target=\"{dead}\",result=\"bad\"}} 1"));
+    assert_eq!(gateway.get("/pair").status, 200);
+    has(&gateway, r#"gatewright_upstream_retries_total{service="pair"} 1"#);
+    has(&gateway, &format!("gatewright_target_ejections_total{{service=\"pair\",target=\"{dead}\"}} 1"));
+    has(&gateway, &format!("gatewright_target_up{{service=\"pair\",target=\"{dead}\"}} 0"));
+}
+
+/// A body whose length is not announced.
+#[test]
+fn bytes_of_chunked_bodies_are_counted_as_they_pass() {
+    let (gateway, _users) = started();
+    let request =
+        "POST /users HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
+    assert_eq!(gateway.raw(request).status, 201);
+    has(&gateway, r#"gatewright_request_bytes_total{route="users"} 8"#);
+}
+
+/// What the official Python client reads of a page.
+fn parsed(format: &str, page: &str) -> Vec<Value> {
+    let mut command = python("prometheus/parse.py");
+    let mut process = command.arg(format).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python");
+    process.stdin.take().expect("a pipe").write_all(page.as_bytes()).expect("its input");
+    let output = process.wait_with_output().expect("its output");
+    assert!(output.status.success(), "{format}: it does not read\n{page}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn the_official_python_client_reads_both_formats() {
+    let (gateway, _users) = started();
+    assert_eq!(gateway.send(Request::post("/users/1", "12345678")).status, 201);
+    assert_eq!(gateway.get("/dead").status, 502);
+    assert_eq!(gateway.get("/script/fail").status, 500);
+    has(&gateway, r#"gatewright_script_errors_total{plugin="a.lua",hook="handle",route="script"} 1"#);
+    for (format, accept) in [("prometheus", ""), ("openmetrics", "application/openmetrics-text; version=1.0.0")] {
+        let families = parsed(format, &page(&gateway, accept).1);
+        assert!(families.len() >= 30, "{format}: {} families", families.len());
+        let family = |name: &str| {
+            families.iter().find(|family| family["name"] == name).unwrap_or_else(|| panic!("{format}: no {name}"))
+        };
+        let requests = family("gatewright_requests");
+        assert_eq!(
+            (&requests["type"], &requests["samples"][0]["name"]),
+            (&"counter".into(), &"gatewright_requests_total".into())
+        );
+        let labels = &requests["samples"][0]["labels"];
+        assert_eq!(labels, &serde_json::json!({ "route": "users", "service": "users", "status": "201" }));
+        assert_eq!(family("gatewright_request_duration_seconds")["type"], "histogram");
+        assert_eq!(family("gatewright_target_up")["type"], "gauge");
+        for family in &families {
+            assert!(family["help"].as_str().is_some_and(|help| help.ends_with('.')), "{family}");
+            assert_ne!(family["type"], "unknown", "{family}");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub const SECTIONS: &[&Section] = &[
     &ADMIN,
     &ACCESS_LOG,
     &DNS,
+    &TRACES,
     &LIMITS,
     &DRAIN,
     &COMPRESSION,
@@ -52,6 +53,7 @@ pub const FILE: Section = Section {
         key("admin", "address, `off`, or admin", "127.0.0.1:9080", "the admin API and dashboard"),
         key("workers", "`auto` or a number", "auto", "worker threads; `auto` is one a core"),
         key("access_log", "`stdout`, `off`, a file, or access log", "stdout", "one line an exchange"),
+        key("traces", "`off`, a URL, or traces", "off", "spans of exchanges, exported by OTLP"),
         key("redis", "URL", "", "the store that several gateways share; empty: the embedded one"),
         key("dns", "dns", "", "how the names of targets are resolved"),
         key("plugins_dir", "folder", "./plugins", "the drop-in folder of plugins, relative to this file"),
@@ -145,6 +147,20 @@ pub const ACCESS_LOG: Section = Section {
         key("file", "`stdout`, `off` or a file", "stdout", "where lines go, relative to this file"),
         key("sample", "number from 0 to 1", "1", "the share of the exchanges that is written"),
         key("fields", "list of names", "all", "of `time`, `id`, `trace_id`, `client`, `identity` (the `id` of `ctx.identity`), `method`, `host`, `path` (without the query), `protocol`, `status`, `flags`, `route`, `service`, `target`, `tries`, `request_bytes`, `bytes`, `duration_ms`, `upstream_ms`, `scripts_ms`, `generation`"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const TRACES: Section = Section {
+    name: "traces",
+    at: "traces",
+    doc: "Spans of the exchange, its hooks, its tries at targets and its scripts' calls go to an OpenTelemetry collector (OTLP over HTTP, protobuf). No span holds a header, a query, a body or a token. Just a URL is an endpoint. Read once, when the gateway starts; `OTEL_RESOURCE_ATTRIBUTES` is added to what the gateway says of itself.",
+    keys: &[
+        key("endpoint", "URL", "", "required; of the collector, `http://localhost:4318`: `/v1/traces` is added where it is missing; empty: off"),
+        key("sample", "number from 0 to 1", "1", "the share of the traces that begin here which is recorded; a trace that comes with the request is recorded when its caller says so"),
+        key("service_name", "string", "gatewright", "`service.name` of the spans"),
+        key("headers", "header names and values", "", "sent to the collector with each batch, such as its token"),
     ],
     kong: &[],
 };

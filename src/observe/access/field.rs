@@ -195,6 +195,12 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_knows_the_same_fields() {
+        let names: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
+        assert_eq!(names, crate::config::ACCESS_LOG_FIELDS);
+    }
+
+    #[test]
     fn times_are_milliseconds_with_three_places() {
         let mut out = String::new();
         milliseconds(Duration::from_micros(12_034), &mut out);

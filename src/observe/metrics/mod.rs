@@ -7,11 +7,14 @@
 mod cells;
 mod page;
 mod process;
+mod targets;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram, Statuses};
+pub use targets::{BREAKER, ServiceStanding, TargetStanding};
 pub use text::{Format, Text};
 
+use super::traces::Counts;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
@@ -24,15 +27,42 @@ pub const HOOKS: [&str; 8] =
 /// Why a try at a target failed, as the log calls it.
 pub const ERRORS: [&str; 6] = ["timeout", "connect", "reset", "bad_response", "client", "bad_request"];
 
+/// Why the gateway itself failed an exchange, as the log calls it; what is not listed counts as the last.
+pub const FAILURES: [&str; 17] = [
+    "refused",
+    "no_route",
+    "no_service",
+    "no_answer",
+    "no_target",
+    "breaker",
+    "overloaded",
+    "timeout",
+    "connect",
+    "reset",
+    "bad_response",
+    "client",
+    "bad_request",
+    "script",
+    "script_limit",
+    "body",
+    "other",
+];
+
 /// Of the process.
 pub struct Metrics {
     meters: Mutex<Arc<Meters>>,
     pub connections: Gauge,
+    pub connections_accepted: Counter,
+    /// Over a limit.
+    pub connections_refused: Counter,
     pub generation: Gauge,
     reloads: [Counter; 2],
     last_reload: Gauge,
+    /// Seconds since 1970.
+    last_reload_at: Gauge,
     /// Lines of the access log that were not written.
     pub lost_lines: Arc<AtomicU64>,
+    pub spans: Arc<Counts>,
     started: f64,
 }
 
@@ -53,6 +83,7 @@ pub struct RouteMeter {
     name: String,
     service: String,
     pub statuses: Statuses,
+    failures: [Counter; FAILURES.len()],
     pub duration: Histogram,
     pub request_bytes: Counter,
     pub response_bytes: Counter,
@@ -64,6 +95,8 @@ pub struct ServiceMeter {
     name: String,
     pub duration: Histogram,
     pub tries: Counter,
+    /// Tries after the first of a request.
+    pub retries: Counter,
     errors: [Counter; ERRORS.len()],
 }
 
@@ -107,14 +140,18 @@ pub struct RouteShape<'a> {
 
 impl Metrics {
     pub fn new() -> Metrics {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let started = now().as_secs_f64();
         Metrics {
             meters: Mutex::new(Arc::new(Meters { routes: Vec::new(), services: Vec::new() })),
             connections: Gauge::default(),
+            connections_accepted: Counter::default(),
+            connections_refused: Counter::default(),
             generation: Gauge::default(),
             reloads: Default::default(),
             last_reload: Gauge::default(),
+            last_reload_at: Gauge::default(),
             lost_lines: Arc::default(),
+            spans: Arc::default(),
             started,
         }
     }
@@ -129,17 +166,23 @@ impl Metrics {
         *self.meters.lock().unwrap_or_else(PoisonError::into_inner) = meters;
         self.generation.set(generation as i64);
         self.last_reload.set(1);
+        self.last_reload_at.set(now().as_secs() as i64);
     }
 
     /// Counts a reload; the first generation is none.
     pub fn reloaded(&self, success: bool) {
         self.reloads[usize::from(success)].increment();
         self.last_reload.set(i64::from(success));
+        self.last_reload_at.set(now().as_secs() as i64);
     }
 
     fn current(&self) -> Arc<Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Default for Metrics {
@@ -198,6 +241,14 @@ impl RouteShape<'_> {
             scripts.push((*place, meter.unwrap_or_else(new)));
         }
         Route { meter, scripts }
+    }
+}
+
+impl RouteMeter {
+    /// The gateway failed an exchange, for a reason of [`FAILURES`].
+    pub fn failed(&self, kind: &str) {
+        let known = FAILURES.iter().position(|known| *known == kind);
+        self.failures[known.unwrap_or(FAILURES.len() - 1)].increment();
     }
 }
 

@@ -1,20 +1,22 @@
 //! The page: every family with its samples, in a fixed order.
 
 use super::{
-    ERRORS, HOOKS, HookMeter, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
+    ERRORS, FAILURES, HOOKS, HookMeter, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
     cells::Counter,
     process,
+    targets::{self, ServiceStanding},
     text::{Format, Labels, Text},
 };
 use std::sync::atomic::Ordering;
 
 impl Metrics {
-    /// The page at `/metrics`.
-    pub fn text(&self, format: Format) -> String {
+    /// The page at `/metrics`; `standings` are those of this moment.
+    pub fn text(&self, format: Format, standings: &[ServiceStanding<'_>]) -> String {
         let mut text = Text::new(format);
         let meters = self.current();
         routes(&mut text, &meters);
         services(&mut text, &meters);
+        targets::write(&mut text, standings);
         scripts(&mut text, &meters);
         self.process(&mut text);
         process::write(&mut text, self.started);
@@ -24,6 +26,12 @@ impl Metrics {
     fn process(&self, text: &mut Text) {
         text.gauge("gatewright_connections", "Open connections of clients.");
         text.sample(&[], self.connections.get());
+        text.counter("gatewright_connections_accepted", "Connections of clients that were accepted.");
+        text.sample(&[], self.connections_accepted.get());
+        text.counter("gatewright_connections_refused", "Connections of clients that were closed for a limit.");
+        text.sample(&[], self.connections_refused.get());
+        text.gauge("gatewright_build_info", "Always 1; what runs is in the label.");
+        text.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.gauge("gatewright_generation", "The number of the generation that serves.");
         text.sample(&[], self.generation.get());
         text.counter("gatewright_reloads", "Reloads, by how they ended.");
@@ -32,8 +40,18 @@ impl Metrics {
         }
         text.gauge("gatewright_last_reload_success", "1 when the last reload succeeded, or none was tried.");
         text.sample(&[], self.last_reload.get());
+        text.gauge(
+            "gatewright_last_reload_timestamp_seconds",
+            "When it was, in seconds since 1970; at first when it started.",
+        );
+        text.sample(&[], self.last_reload_at.get());
         text.counter("gatewright_access_log_lost_lines", "Lines of the access log that could not be written.");
         text.sample(&[], self.lost_lines.load(Ordering::Relaxed));
+        text.counter("gatewright_trace_spans", "Spans of traces, by what became of them.");
+        let counts = [("exported", &self.spans.exported), ("lost", &self.spans.lost)];
+        for (result, count) in counts {
+            text.sample(&[("result", result)], count.load(Ordering::Relaxed));
+        }
     }
 }
 
@@ -43,6 +61,12 @@ fn routes(text: &mut Text, meters: &Meters) {
     for Route { meter, .. } in &meters.routes {
         for (status, count) in meter.statuses.counted() {
             text.sample(&[("route", &meter.name), ("service", &meter.service), ("status", &status)], count);
+        }
+    }
+    text.counter("gatewright_failures", "Exchanges that the gateway itself failed, by route and what failed.");
+    for Route { meter, .. } in &meters.routes {
+        for (kind, count) in FAILURES.iter().zip(&meter.failures).filter(|(_, count)| count.get() > 0) {
+            text.sample(&[("route", &meter.name), ("kind", kind)], count.get());
         }
     }
     text.histogram("gatewright_request_duration_seconds", "From the request's head to the response's last byte.");
@@ -71,6 +95,10 @@ fn services(text: &mut Text, meters: &Meters) {
     text.counter("gatewright_upstream_tries", "Requests sent to targets, retries and calls by scripts included.");
     for service in &meters.services {
         text.sample(&[("service", &service.name)], service.tries.get());
+    }
+    text.counter("gatewright_upstream_retries", "Tries that repeat one before them.");
+    for service in &meters.services {
+        text.sample(&[("service", &service.name)], service.retries.get());
     }
     text.counter("gatewright_upstream_errors", "Tries that failed, by what failed.");
     for ServiceMeter { name, errors, .. } in meters.services.iter().map(|service| &**service) {

@@ -79,6 +79,7 @@ async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), En
         && !entrance.trusts(arrived.peer.ip())
         && !arrived.admitted.is_within(arrived.peer.ip(), max)
     {
+        arrived.worker.shared.metrics.connections_refused.increment();
         return Err(Ended::TooMany);
     }
     if let Some(acceptor) = &arrived.entrance.tls {
@@ -131,6 +132,8 @@ struct Counted(Rc<Worker>);
 impl Counted {
     fn new(worker: &Rc<Worker>) -> Counted {
         worker.connections.set(worker.connections.get() + 1);
+        worker.shared.metrics.connections.add(1);
+        worker.shared.metrics.connections_accepted.increment();
         Counted(worker.clone())
     }
 }
@@ -138,5 +141,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
+        self.0.shared.metrics.connections.add(-1);
     }
 }

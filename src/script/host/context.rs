@@ -21,6 +21,13 @@ pub static KIND: Kind = Kind {
             set: None,
         },
         Property {
+            name: "trace_id",
+            ty: Type::String,
+            doc: "The trace that the exchange belongs to, as in `traceparent` and the logs: 32 hexadecimal digits.",
+            get: |args| Ok(String::from_utf8_lossy(&exchange(args)?.account.trace.get().id()).into_owned().into()),
+            set: None,
+        },
+        Property {
             name: "route",
             ty: Type::String,
             doc: "The route's name.",

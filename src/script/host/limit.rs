@@ -5,6 +5,7 @@
 
 use super::option;
 use crate::{
+    observe::traces::Kind,
     script::{
         Raise, Scope, Value,
         list::{Function, Module, Outcome, Param, Type},
@@ -130,7 +131,18 @@ fn check(scope: &Scope, args: &Args, rule: Result<Rule, Raise>) -> Outcome {
     match answer {
         Err(raise) => Outcome::Done(Err(raise)),
         Ok((rule, Answer::Ready(result))) => Outcome::Done(Ok(told(rule, result))),
-        Ok((rule, Answer::Wait(result))) => Outcome::wait(async move { Ok(told(rule, result.await)) }),
+        Ok((rule, Answer::Wait(result))) => {
+            let mut span = scope.begin_span(Kind::Client, "redis EVALSHA");
+            if let Some(span) = &mut span {
+                span.set("db.system.name", "redis");
+                span.set("db.operation.name", "EVALSHA");
+            }
+            Outcome::wait(async move {
+                let result = result.await;
+                drop(span);
+                Ok(told(rule, result))
+            })
+        }
     }
 }
 

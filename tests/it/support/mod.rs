@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod client;
+pub mod collector;
 pub mod command;
 pub mod curl;
 pub mod frames;

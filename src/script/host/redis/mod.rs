@@ -7,12 +7,13 @@
 mod keys;
 
 use crate::{
+    observe::traces::{Kind, SpanInProgress},
     script::{
         Raise, Scope, Value, json,
         list::{Function, Module, Outcome, Param, Type},
         value::Args,
     },
-    store::{RedisClient, RedisScript, RedisValue},
+    store::{RedisClient, RedisScript, RedisValue, StoreError},
 };
 use bytes::Bytes;
 
@@ -162,10 +163,14 @@ fn send(scope: &Scope, words: Result<Vec<Bytes>, Raise>, finish: fn(RedisValue) 
     });
     match ready {
         Err(raise) => Outcome::Done(Err(raise)),
-        Ok((client, words)) => Outcome::wait(async move {
-            let reply = client.command(&words).await;
-            reply.map(finish).map_err(|error| Raise::error(error.to_string()))
-        }),
+        Ok((client, words)) => {
+            let span = span(scope, &words.first().map(|word| String::from_utf8_lossy(word)).unwrap_or_default());
+            Outcome::wait(async move {
+                let reply = client.command(&words).await;
+                ended(span, &reply);
+                reply.map(finish).map_err(|error| Raise::error(error.to_string()))
+            })
+        }
     }
 }
 
@@ -182,12 +187,29 @@ fn script(scope: &Scope, args: &Args) -> Outcome {
         let client = client(scope)?;
         let make = || Ok(RedisScript::new(source));
         let script = scope.services.caches.redis_scripts.get_or_make(source, make)?;
+        let span = span(scope, "EVALSHA");
         Ok(Outcome::wait(async move {
             let reply = client.script(&script, &keys, &more).await;
+            ended(span, &reply);
             reply.map(value).map_err(|error| Raise::error(error.to_string()))
         }))
     };
     ready().unwrap_or_else(|raise| Outcome::Done(Err(raise)))
+}
+
+/// SECURITY: the command's name alone; keys and values may hold secrets. Longer than any name, it is none.
+fn span(scope: &Scope, command: &str) -> Option<SpanInProgress> {
+    let name = if command.len() > 32 { String::new() } else { command.to_ascii_uppercase() };
+    let mut span = scope.begin_span(Kind::Client, format!("redis {name}"))?;
+    span.set("db.system.name", "redis");
+    span.set("db.operation.name", name);
+    Some(span)
+}
+
+fn ended(span: Option<SpanInProgress>, reply: &Result<RedisValue, StoreError>) {
+    if let (Some(mut span), Err(_)) = (span, reply) {
+        span.fail("store");
+    }
 }
 
 fn client(scope: &Scope) -> Result<RedisClient, Raise> {

@@ -147,6 +147,7 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
                 instance: usual.instance.clone(),
                 exchange: Some(fixture::exchange("")),
                 services: Rc::new(fixture::services(Rc::new(Panics))),
+                span: 0,
             };
             let error = program.call(Hook::OnRequest, Rc::new(scope), &state).await.expect_err("an error");
             assert_eq!(tell(&error), said);

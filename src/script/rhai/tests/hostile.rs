@@ -239,8 +239,13 @@ async fn with_broken_calls(body: &str) -> String {
         limits: Limits::default(),
     };
     let services = fixture::services(Rc::new(Broken));
-    let scope =
-        Scope { hook: Hook::OnRequest, instance: Rc::new(instance), exchange: Some(it), services: Rc::new(services) };
+    let scope = Scope {
+        hook: Hook::OnRequest,
+        instance: Rc::new(instance),
+        exchange: Some(it),
+        services: Rc::new(services),
+        span: 0,
+    };
     told(program.call(Hook::OnRequest, Rc::new(scope), &state).await)
 }
 

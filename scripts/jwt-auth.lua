@@ -50,10 +50,11 @@ end
 function M.on_request(req, ctx)
   -- Removed first: whatever happens below, a client's own copy never reaches the backend.
   local headers = ctx.config.headers
-  for _, header in pairs(headers) do
-    req.headers[header] = nil
+  local fields = req.headers
+  for _, header in headers do
+    fields[header] = nil
   end
-  local sent = req.headers:all("authorization")
+  local sent = fields:all("authorization")
   if #sent == 0 then
     return refuse("a bearer token is required", "Bearer")
   end
@@ -76,7 +77,7 @@ function M.on_request(req, ctx)
       if string.find(value, "[\r\n%z]") then
         return refuse("the token is not valid: " .. claim, 'Bearer error="invalid_token"')
       end
-      req.headers[headers[claim]] = value
+      fields[headers[claim]] = value
     end
   end
   ctx.identity = { id = claims.sub, email = claims.email, claims = claims }

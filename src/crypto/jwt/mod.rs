@@ -16,6 +16,7 @@ mod tests;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 pub use jsonwebtoken::Algorithm;
@@ -29,8 +30,9 @@ pub const MAX_LENGTH: usize = 8 * 1024;
 /// The claims of a token, in the order they were sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
-    /// The payload as it was signed: integers of any size are still as they were.
-    pub text: String,
+    /// The payload as it was signed: integers of any size are still as they were. The bytes of a token that is verified again
+    /// are the same in memory, by which others know them.
+    pub text: Bytes,
     pub values: Map<String, Value>,
 }
 
@@ -102,5 +104,5 @@ fn part(encoded: &str) -> Result<Claims, JwtError> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtError::Malformed("a part is not base64url"))?;
     let text = String::from_utf8(bytes).map_err(|_| JwtError::Malformed("a part is not UTF-8"))?;
     let values = json::object(&text)?;
-    Ok(Claims { text, values })
+    Ok(Claims { text: text.into(), values })
 }

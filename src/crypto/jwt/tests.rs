@@ -86,7 +86,7 @@ fn with_header(header: &str) -> String {
 
 fn outcome(verifier: &Verifier, token: &str) -> String {
     match verifier.verify(token, NOW) {
-        Ok(claims) => claims.text.clone(),
+        Ok(claims) => String::from_utf8_lossy(&claims.text).into_owned(),
         Err(error) => error.to_string(),
     }
 }

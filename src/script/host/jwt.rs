@@ -13,7 +13,6 @@ use crate::{
         value::{Args, duration},
     },
 };
-use bytes::Bytes;
 use std::rc::Rc;
 
 const TOKEN: Param = Param::optional("token", Type::String, "in the compact form, without `Bearer`");
@@ -169,7 +168,7 @@ fn told(scope: &Scope, verifier: &Verifier, token: &Value) -> Value {
         return refused("malformed", "token: it is not UTF-8".into());
     };
     match verifier.verify(token, now) {
-        Ok(claims) => record(true, Value::Json(Bytes::from(claims.text.clone())), Value::Nil, Value::Nil),
+        Ok(claims) => record(true, Value::Json(claims.text.clone()), Value::Nil, Value::Nil),
         Err(error) => refused(word(&error), error.to_string()),
     }
 }
@@ -190,7 +189,7 @@ fn word(error: &JwtError) -> &'static str {
 
 fn decode(args: &Args) -> Result<Value, Raise> {
     let decoded = args.get(0).as_str().and_then(|token| jwt::decode(token).ok());
-    let json = |part: jwt::Claims| Value::Json(Bytes::from(part.text));
+    let json = |part: jwt::Claims| Value::Json(part.text);
     Ok(decoded.map_or(Value::Nil, |(header, claims)| {
         Value::Map(vec![("claims".into(), json(claims)), ("header".into(), json(header))])
     }))
@@ -278,7 +277,7 @@ mod tests {
     }
 
     fn json(text: &str) -> Value {
-        Value::Json(Bytes::copy_from_slice(text.as_bytes()))
+        Value::Json(bytes::Bytes::copy_from_slice(text.as_bytes()))
     }
 
     fn signed(scope: &Scope, claims: &str) -> Value {

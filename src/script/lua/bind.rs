@@ -5,18 +5,21 @@
 
 use super::{
     convert::{self, Context, LuaValue},
-    fault, raw,
+    fault,
+    program::freeze,
+    raw,
     running::{Answer, Pending, Running, stopped},
-    vm::{Mark, Shared},
+    vm::{Frozen, MAX_KEPT, Mark, Shared},
 };
 use crate::script::{
     Raise, Value,
     convert::{args, named},
     host,
-    list::{Constant, ConstantValue, Kind, Outcome, Property},
+    list::{Constant, ConstantValue, Kind, Outcome, Param, Property, Type},
     value::Args,
 };
 use ahash::AHashMap;
+use bytes::Bytes;
 use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
 use std::{cell::RefCell, rc::Rc};
 
@@ -160,7 +163,7 @@ fn whole_function(
         };
         let mut converted = Vec::with_capacity(function.params.len() + 1);
         if let Some(kind) = kind {
-            match given.pop_front().as_ref().and_then(convert::object) {
+            match given.pop_front().as_ref().and_then(|value| convert::own_or(&running, value)) {
                 Some(object) if std::ptr::eq(object.kind(), kind) => converted.push(Value::Object(object)),
                 _ => {
                     let why = format!("call it with a colon, on a {}", kind.name);
@@ -170,12 +173,16 @@ fn whole_function(
         }
         let failed = RefCell::new(None);
         let context = Context { lua, shared: &shared, running: &running, failed: &failed };
+        let frozen: Vec<_> = given.iter().enumerate().filter_map(frozen_table).collect();
         let given = given.into_iter().map(|value| LuaValue { value, context });
         if let Err(raise) = args(function.params, function.variadic, given, &mut converted) {
             return match failed.take() {
                 Some(error) => Err(error),
                 None => shared.raise(&running, named(&name, raise)),
             };
+        }
+        for (place, table) in frozen {
+            shared.keep_frozen(function.params.get(place), converted.get(place + usize::from(kind.is_some())), table);
         }
         match running.guard(|| (function.run)(scope, Args(converted)))? {
             Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
@@ -186,6 +193,47 @@ fn whole_function(
             }
         }
     })
+}
+
+/// An argument that can't change: a table that is read only and has no metatable.
+fn frozen_table((place, value): (usize, &Lv)) -> Option<(usize, Table)> {
+    let table = value.as_table()?;
+    (table.is_readonly() && table.metatable().is_none()).then(|| (place, table.clone()))
+}
+
+impl Shared {
+    /// Keeps what a frozen table of options said, if that is all there is to say: tables in it may not be frozen.
+    fn keep_frozen(&self, param: Option<&'static Param>, value: Option<&Value>, table: Table) {
+        let (Some(Param { ty: Type::Options(params), .. }), Some(value @ Value::Map(entries))) = (param, value) else {
+            return;
+        };
+        let params: &'static [Param] = params;
+        let is_plain =
+            |value: &Value| matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_));
+        let mut known = self.frozen.borrow_mut();
+        if known.len() < MAX_KEPT && entries.iter().all(|(_, value)| is_plain(value)) {
+            known.insert(table.to_pointer().addr(), Frozen { params, value: value.clone(), _table: table });
+        }
+    }
+
+    /// Keeps the claims of a token that will be seen again: a table that nobody can change, and the same as JSON.
+    fn keep_claims(&self, lua: &Lua, text: &Bytes, verified: &Lv) -> mlua::Result<()> {
+        let claims = verified.as_table().map(|table| table.raw_get::<Lv>("claims")).transpose()?;
+        let Some(claims @ Lv::Table(_)) = claims else { return Ok(()) };
+        freeze(self, &claims)?;
+        if let (Ok(json), Lv::Table(table)) = (super::json::encode(lua, &self.json, None, &claims)?, claims) {
+            self.json.keep(text, table, json)?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of the claims of a verified token. The verifier gives the same bytes each time.
+fn claims(function: &str, result: &Result<Value, Raise>) -> Option<Bytes> {
+    match result.as_ref().ok()?.get("claims")? {
+        Value::Json(text) if function == "verifier:verify" => Some(text.clone()),
+        _ => None,
+    }
 }
 
 /// What the prelude calls.
@@ -226,7 +274,14 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let answer = lua.create_function(move |lua, ()| {
         let running = at.running()?;
         match running.answer.take() {
-            Some(Answer { result, function }) => at.give(lua, &running, Some(&function), result),
+            Some(Answer { result, function }) => {
+                let claims = claims(&function, &result);
+                let given = at.give(lua, &running, Some(&function), result)?;
+                if let Some(text) = claims {
+                    at.keep_claims(lua, &text, &given)?;
+                }
+                Ok(given)
+            }
             None => at.raise(&running, Raise::error("the call was given up")),
         }
     })?;

@@ -7,7 +7,7 @@ use super::{
     number::{Big, big},
     raw,
     running::Running,
-    vm::Shared,
+    vm::{MAX_KEPT, Shared},
 };
 use crate::script::{Raise, Value, convert::Native, json::MAX_SAFE, object::Object};
 use bytes::Bytes;
@@ -62,7 +62,7 @@ impl Native for LuaValue<'_> {
     }
 
     fn object(&self) -> Option<Object> {
-        object(&self.value)
+        own_or(self.context.running, &self.value)
     }
 
     fn list(&self) -> Option<Vec<Self>> {
@@ -110,6 +110,15 @@ pub fn number(f: f64) -> Value {
     if f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64 { Value::Int(f as i64) } else { Value::Float(f) }
 }
 
+/// The object behind a value, also when it is a part of the exchange of the hook that runs.
+pub fn own_or(running: &Running, value: &mlua::Value) -> Option<Object> {
+    match value {
+        mlua::Value::UserData(it) => running.object(it.to_pointer().addr()).or_else(|| object(value)),
+        _ => None,
+    }
+}
+
+/// The object behind a value, but for parts of an exchange.
 pub fn object(value: &mlua::Value) -> Option<Object> {
     match value {
         mlua::Value::UserData(it) => it.borrow_scoped::<Object, _>(Object::clone).ok(),
@@ -127,6 +136,8 @@ pub fn describe(value: &mlua::Value) -> String {
         null if null.is_null() => "null".into(),
         other => match object(other) {
             Some(object) => format!("a {}", object.kind().name),
+            // A part of an exchange has a name, and other userdata has none.
+            None if other.is_userdata() => format!("a {}", other.to_string().unwrap_or_default()),
             None => format!("a {}", other.type_name()),
         },
     }
@@ -178,7 +189,7 @@ pub fn to_lua(
     }))
 }
 
-/// The userdata of an object; those of the hook's own exchange are made once. They and the answers of calls are emptied
+/// The userdata of an object; those of the hook's own exchange are made once. They and the answers of calls are worth nothing
 /// when the hook is over; replies and keys may be kept by the script.
 pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
     let place = running.and_then(|running| Some((running, running.handle(&object)?)));
@@ -189,20 +200,20 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         };
         shared.held_outside.set(shared.held_outside.get() + held);
         let is_answer = object.answer().is_some();
+        let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_));
+        let lasting = is_lasting.then(|| object.clone());
         let made = lua.create_any_userdata(object)?;
         if let (true, Some(running)) = (is_answer, running) {
             running.answers.borrow_mut().push(made.clone());
         }
+        if let Some((lasting, running)) = lasting.zip(running) {
+            let mut known = shared.made.borrow_mut();
+            let is_loading = running.scope.as_ref().is_some_and(|scope| scope.exchange.is_none());
+            if is_loading && known.len() < MAX_KEPT {
+                known.insert(made.to_pointer().addr(), (lasting, made.clone()));
+            }
+        }
         return Ok(made);
     };
-    if let Some(made) = &running.handles.borrow()[place] {
-        return Ok(made.clone());
-    }
-    let made = lua.create_any_userdata(object)?;
-    if running.row.get() == 0 {
-        running.row.set(shared.take_row()?);
-    }
-    raw::objects::keep(lua, &shared.handles, running.slot(place), &made)?;
-    running.keep_handle(place, made.clone());
-    Ok(made)
+    raw::objects::handle(lua, shared, running, place)
 }

@@ -34,9 +34,15 @@ enum Start {
     Error(Value),
 }
 
-/// Calls `function` as the hook `running` and gives what it returned.
-pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: MultiValue) -> Result<Value, Failure> {
-    let (thread, mut start) = begin(vm, running, function, args)?;
+/// Calls `function` as the hook `running`, by `entry` of the prelude, and gives what it returned.
+pub async fn run(
+    vm: &Vm,
+    running: &Rc<Running>,
+    entry: &Function,
+    function: &Function,
+    args: MultiValue,
+) -> Result<Value, Failure> {
+    let (thread, mut start) = begin(vm, running, entry, function, args)?;
     let deadline = Instant::from_std(running.budget.deadline());
     loop {
         match slice(vm, running, &thread, start)? {
@@ -75,7 +81,7 @@ pub async fn run(vm: &Vm, running: &Rc<Running>, function: &Function, args: Mult
 
 /// The same without a runtime, for the body of a file: it can give way to nobody and wait for nothing.
 pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Value, Failure> {
-    let (thread, mut start) = begin(vm, running, function, MultiValue::new())?;
+    let (thread, mut start) = begin(vm, running, &vm.entry, function, MultiValue::new())?;
     loop {
         start = match slice(vm, running, &thread, start)? {
             Step::Returned(value) => return Ok(value),
@@ -93,10 +99,11 @@ fn message(vm: &Vm, text: &str) -> Result<Value, Failure> {
 fn begin(
     vm: &Vm,
     running: &Rc<Running>,
+    entry: &Function,
     function: &Function,
     mut args: MultiValue,
 ) -> Result<(Thread, Start), Failure> {
-    let thread = vm.thread(&vm.entry).map_err(Failure::Lua)?;
+    let thread = vm.thread(entry).map_err(Failure::Lua)?;
     running.thread.set(thread.state());
     args.push_front(Value::Function(function.clone()));
     Ok((thread, Start::Call(args)))

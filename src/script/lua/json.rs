@@ -34,15 +34,28 @@ const MAX_SHAPE_BYTES: usize = 4096;
 
 /// The metatables of decoded values, for one machine.
 pub struct Tables {
-    array: Table,
+    pub array: Table,
     array_at: usize,
     shapes: RefCell<Shapes>,
     /// Templates of the objects of the document that is being read, whose shapes are not kept.
     own: RefCell<Option<Table>>,
+    /// Tables that stand for texts that come again, see [`Tables::keep`].
+    pub kept: Table,
+    known: RefCell<Known>,
     tape: Cell<Option<Tape>>,
     hasher: RandomState,
     /// Bytes that the machine may hold.
     pub memory: Cell<usize>,
+}
+
+/// Texts that are kept, and bytes of each.
+const MAX_KEPT_TEXTS: usize = 512;
+const MAX_KEPT_BYTES: usize = 4096;
+
+#[derive(Default)]
+struct Known {
+    by_text: AHashMap<usize, (Bytes, i32)>,
+    by_table: AHashMap<usize, Bytes>,
 }
 
 /// Objects by the keys they were decoded with. A template is an object with all of its keys and the metatable that lists them: a
@@ -101,10 +114,41 @@ impl Tables {
             array,
             shapes: RefCell::new(Shapes::new(lua)?),
             own: RefCell::default(),
+            kept: lua.create_table()?,
+            known: RefCell::default(),
             tape: Cell::default(),
             hasher: RandomState::new(),
             memory: Cell::new(usize::MAX),
         })
+    }
+
+    /// Keeps a frozen table as what `text` says, and `json` as what the table is in JSON. The text is known by its place in memory,
+    /// which is held, so only the very same bytes are taken for it.
+    pub fn keep(&self, text: &Bytes, table: Table, json: Bytes) -> mlua::Result<()> {
+        if text.len() > MAX_KEPT_BYTES {
+            return Ok(());
+        }
+        let mut known = self.known.borrow_mut();
+        if known.by_text.len() >= MAX_KEPT_TEXTS {
+            *known = Known::default();
+            self.kept.clear()?;
+        }
+        let place = known.by_text.len() as i32 + 1;
+        known.by_table.insert(table.to_pointer().addr(), json);
+        self.kept.raw_seti(place as usize, table)?;
+        known.by_text.insert(text.as_ptr().addr(), (text.clone(), place));
+        Ok(())
+    }
+
+    /// Where `kept` holds the table of a text.
+    pub fn kept_place(&self, text: &Bytes) -> Option<i32> {
+        let known = self.known.borrow();
+        known.by_text.get(&text.as_ptr().addr()).filter(|(held, _)| held.len() == text.len()).map(|(_, place)| *place)
+    }
+
+    /// The JSON of a table that is kept, by its address.
+    pub fn kept_text(&self, table: usize) -> Option<Bytes> {
+        self.known.borrow().by_table.get(&table).cloned()
     }
 
     /// Marks a table as an array, even when it is empty.

@@ -27,6 +27,7 @@ pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, m
     let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
     let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
     let iterate: Function = prelude.get("iterate")?;
+    raw::objects::own_metatable(lua, &index, &newindex, &iterate)?;
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
@@ -38,6 +39,7 @@ pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, m
 /// The host functions behind the metamethods.
 pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
+    set("handle", raw::objects::handle_function(lua, shared))?;
 
     let at = shared.clone();
     set("get", lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| get(lua, &at, &object, &key)))?;
@@ -53,7 +55,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         "item",
         lua.create_function(move |lua, (object, key): (AnyUserData, LuaString)| {
             let running = at.running()?;
-            let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+            let object = at.object(&object);
             match &object.kind().index {
                 Some(index) => {
                     let key = Value::Str(bytes::Bytes::copy_from_slice(&key.as_bytes()));
@@ -69,7 +71,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         "names",
         lua.create_function(move |lua, object: AnyUserData| {
             let running = at.running()?;
-            let Ok(object) = object.borrow_scoped::<Object, _>(Object::clone) else {
+            let is_object = raw::objects::is_handle(lua, &object) || object.is::<Object>();
+            let Some(object) = is_object.then(|| at.object(&object)) else {
                 return at.raise(&running, Raise::error("this value has no items to go through"));
             };
             let kind = object.kind();
@@ -86,8 +89,16 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     Ok(())
 }
 
+impl Shared {
+    /// The object behind a handle. One that is no part of the exchange of the hook that runs is one of a request that is over.
+    fn object(&self, handle: &AnyUserData) -> Object {
+        let own = self.running().ok().and_then(|running| running.object(handle.to_pointer().addr()));
+        own.or_else(|| handle.borrow_scoped::<Object, _>(Object::clone).ok()).unwrap_or_else(|| self.over.clone())
+    }
+}
+
 fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Result<Lv> {
-    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+    let object = shared.object(object);
     let running = shared.running()?;
     let kind = object.kind();
     let name = match key {
@@ -128,7 +139,7 @@ fn is_over(object: &Object) -> bool {
 
 /// Nil when it was set, or the mark that something was raised.
 fn set_member(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
-    let object = object.borrow_scoped::<Object, _>(Object::clone)?;
+    let object = shared.object(object);
     let running = shared.running()?;
     let kind = object.kind();
     let name = match key {

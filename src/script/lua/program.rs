@@ -120,7 +120,10 @@ impl LuaProgram {
         args: MultiValue,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         match &self.functions[hook as usize] {
-            Some(function) => self.run_function(Some(hook), function, running, args).await,
+            Some(function) => {
+                let entry = if hook == Hook::OnLoad { &self.vm.entry } else { &self.vm.enter };
+                self.run_function(Some(hook), entry, function, running, args).await
+            }
             None => Ok(Ok(Value::Nil)),
         }
     }
@@ -128,12 +131,13 @@ impl LuaProgram {
     async fn run_function(
         &self,
         hook: Option<Hook>,
+        entry: &Function,
         function: &Function,
         running: &Rc<Running>,
         args: MultiValue,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let _release = Release { running, shared: &self.vm.shared };
-        let result = drive::run(&self.vm, running, function, args).await;
+        let result = drive::run(&self.vm, running, entry, function, args).await;
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
             return Ok(Err(reply));
         }
@@ -188,9 +192,14 @@ impl LuaProgram {
         let mut args = MultiValue::with_capacity(objects.len() + 2);
         args.extend(first);
         for object in objects {
-            let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
-            let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
-            args.push_back(Value::UserData(handle));
+            args.push_back(match running.handle(&object) {
+                Some(place) => Value::Number(place as f64),
+                None => {
+                    let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
+                    let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
+                    Value::UserData(handle)
+                }
+            });
         }
         self.run(hook, &running, args).await
     }
@@ -257,7 +266,7 @@ impl Program for LuaProgram {
             };
             let limits = scope.instance.limits.clone();
             let running = running(&self.vm, Some(scope), Natives::default(), &limits);
-            self.run_function(None, function, &running, MultiValue::new()).await.map(drop)
+            self.run_function(None, &self.vm.entry, function, &running, MultiValue::new()).await.map(drop)
         })
     }
 
@@ -318,7 +327,8 @@ struct Release<'a> {
 impl Drop for Release<'_> {
     fn drop(&mut self) {
         self.shared.give_row(self.running.row.replace(0));
-        for handle in self.running.take_handles().chain(self.running.answers.take()) {
+        self.running.forget_handles();
+        for handle in self.running.answers.take() {
             // A handle can't be in use: the script has ended.
             let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
         }
@@ -336,7 +346,7 @@ fn failed(vm: &Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> S
 }
 
 /// Makes a table and the plain tables in it read only. Those with a metatable of the script's own are its own affair.
-fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
+pub fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
     let mut left = vec![value.clone()];
     while let Some(value) = left.pop() {
         let Value::Table(table) = value else { continue };

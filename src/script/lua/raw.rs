@@ -14,12 +14,12 @@
 pub mod objects;
 
 use super::{
-    convert::{describe, object},
+    convert::{describe, object, own_or},
     json::{Op, ShapeId, Step, Tables, Tape, Unwritten, here, not_a_key, not_a_sequence, within},
     number::big,
     running::Running,
 };
-use crate::script::json;
+use crate::script::{json, object::Object};
 use ahash::AHashSet;
 use mlua::{
     Lua, Table, Value,
@@ -265,11 +265,21 @@ impl Writer<'_> {
                 ffi::LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
                 ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, -1)),
                 ffi::LUA_TSTRING => json::write_str(self.out, text(state, -1)),
+                ffi::LUA_TTABLE if ffi::lua_getreadonly(state, -1) != 0 => {
+                    match self.tables.kept_text(ffi::lua_topointer(state, -1).addr()) {
+                        Some(text) => self.out.extend_from_slice(&text),
+                        None => return self.table(state, depth + 1),
+                    }
+                }
                 ffi::LUA_TTABLE => return self.table(state, depth + 1),
                 _ => return self.other(state),
             }
         }
         Ok(())
+    }
+
+    fn host_object(&self, value: &Value) -> Option<Object> {
+        self.running.map_or_else(|| object(value), |running| own_or(running, value))
     }
 
     /// What mlua knows: null, a large integer, or what can't be JSON.
@@ -282,7 +292,7 @@ impl Writer<'_> {
         match big(&value) {
             Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
             None if value.is_null() => self.out.extend_from_slice(b"null"),
-            None => match object(&value).and_then(|object| object.texts()) {
+            None => match self.host_object(&value).and_then(|object| object.texts()) {
                 Some(texts) => json::write_texts(self.out, &texts),
                 None => return Err(here(format!("{} can't be JSON", describe(&value)))),
             },

@@ -8,6 +8,7 @@ use crate::script::{
     Raise, Reply, Scope, Value,
     error::Limit,
     exchange::Side,
+    host,
     limits::{Budget, SLICE, Verdict},
     object::Object,
 };
@@ -54,9 +55,8 @@ pub struct Running {
     pub frames: RefCell<Vec<Frame>>,
     /// Modules that are being loaded, outermost first.
     pub loading: RefCell<Vec<String>>,
-    /// Handles to the parts of the exchange, made once for each hook.
-    pub handles: RefCell<[Option<mlua::AnyUserData>; HANDLES]>,
-    /// Their addresses, by which raw code knows them; 0 for those that were not made.
+    /// Addresses of the handles to the parts of the exchange, which are made once for each hook; 0 for those that were not made.
+    /// The address is all that there is to a handle: whose it is not, for that it is one of a request that is over.
     addresses: Cell<[usize; HANDLES]>,
     /// The row of the machine's table of handles that is this hook's; 0 before it has one.
     pub row: Cell<i32>,
@@ -125,7 +125,6 @@ impl Running {
             ended: RefCell::default(),
             frames: RefCell::default(),
             loading: RefCell::default(),
-            handles: RefCell::default(),
             addresses: Cell::default(),
             row: Cell::new(0),
             natives: places,
@@ -275,21 +274,32 @@ impl Running {
         Ok(())
     }
 
-    pub fn keep_handle(&self, place: usize, made: mlua::AnyUserData) {
+    /// Notes a handle that was made. It must live as long as this hook runs, so that no other userdata gets its address.
+    pub fn keep_handle(&self, place: usize, address: usize) {
         let mut addresses = self.addresses.get();
-        addresses[place] = made.to_pointer().addr();
+        if let Some(kept) = addresses.get_mut(place) {
+            *kept = address;
+        }
         self.addresses.set(addresses);
-        self.handles.borrow_mut()[place] = Some(made);
     }
 
     pub fn has_handle(&self, place: usize) -> bool {
         self.addresses.get().get(place).is_some_and(|address| *address != 0)
     }
 
-    /// Empties the list of handles; raw code knows them no more.
-    pub fn take_handles(&self) -> impl Iterator<Item = mlua::AnyUserData> {
+    /// Nothing knows the handles any more.
+    pub fn forget_handles(&self) {
         self.addresses.set(Default::default());
-        self.handles.take().into_iter().flatten()
+    }
+
+    /// A step between two looks at the clock, by a script that nothing was asked of: all that there is to most interrupts.
+    pub fn is_quick_step(&self) -> bool {
+        let steps = self.steps.get().wrapping_add(1);
+        let is_quick = !self.halted.get() && !self.asked() && !steps.is_multiple_of(STRIDE);
+        if is_quick {
+            self.steps.set(steps);
+        }
+        is_quick
     }
 
     /// Where the machine's table holds a handle of this hook.
@@ -314,6 +324,22 @@ impl Running {
             8 => Object::Cookies(exchange),
             _ => Object::Vars(exchange),
         })
+    }
+
+    /// The name of the kind of object that a place is for.
+    pub fn kind_name(place: usize) -> &'static str {
+        let kind = match place {
+            0 => &host::request::KIND,
+            1 => &host::response::KIND,
+            2 => &host::context::KIND,
+            3 => &host::context::CLIENT,
+            4 | 5 => &host::headers::KIND,
+            6 => &host::query::KIND,
+            7 => &host::request::PARAMS,
+            8 => &host::request::COOKIES,
+            _ => &host::context::VARS,
+        };
+        kind.name
     }
 
     /// The place of an object's handle, if it is a part of this hook's own exchange.

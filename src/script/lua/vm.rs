@@ -4,7 +4,7 @@
 
 use super::{
     bind, json, raw,
-    running::{HANDLES, Natives, Running},
+    running::{Natives, Running},
 };
 use crate::script::{
     Modules, Source,
@@ -49,6 +49,8 @@ pub struct Vm {
     pub clock: Rc<CpuClock>,
     /// What every hook runs in, from the prelude.
     pub entry: Function,
+    /// The same with places of handles for arguments.
+    pub enter: Function,
     /// Threads of finished hooks, to be used again.
     pub idle_threads: RefCell<Vec<Thread>>,
     /// The metatable of a file's globals once it is loaded.
@@ -70,8 +72,14 @@ pub struct Shared {
     /// Handles of the hooks that run now, a row for each; what is left of finished hooks is overwritten.
     pub handles: Table,
     /// Rows that no hook uses, and how many there are.
-    free_rows: RefCell<Vec<i32>>,
-    rows: Cell<i32>,
+    pub free_rows: RefCell<Vec<i32>>,
+    pub rows: Cell<i32>,
+    /// Verifiers and the like that `on_load` made, by the addresses of their userdata, which live as long as the machine.
+    pub made: RefCell<AHashMap<usize, (Object, mlua::AnyUserData)>>,
+    /// Options that stand in a frozen table, as they were converted, by the table's address; it lives as long as the machine.
+    pub frozen: RefCell<AHashMap<usize, Frozen>>,
+    /// mlua's interrupt, behind that of [`raw`].
+    pub interrupt: Cell<Option<raw::objects::Interrupt>>,
     /// What `ctx.config` and `ctx.state` of each place are. They live as long as the machine.
     pub natives: Table,
     natives_made: Cell<i32>,
@@ -88,6 +96,16 @@ pub struct Shared {
     pub broken: Cell<bool>,
 }
 
+/// A frozen table without a metatable that was options once: what it says can't change.
+pub struct Frozen {
+    pub params: &'static [crate::script::list::Param],
+    pub value: crate::script::Value,
+    pub _table: Table,
+}
+
+/// So many of those are kept, and of the objects that `on_load` made.
+pub const MAX_KEPT: usize = 1024;
+
 /// A file that was loaded, by the name that Luau's messages give it.
 pub struct File {
     pub path: PathBuf,
@@ -103,19 +121,6 @@ impl Shared {
 }
 
 impl Shared {
-    /// A row for a hook's handles, all of whose slots are there.
-    pub fn take_row(&self) -> mlua::Result<i32> {
-        if let Some(row) = self.free_rows.borrow_mut().pop() {
-            return Ok(row);
-        }
-        let first = self.rows.get() as usize * HANDLES;
-        for slot in first + 1..=first + HANDLES {
-            self.handles.raw_seti(slot, false)?;
-        }
-        self.rows.set(self.rows.get() + 1);
-        Ok(self.rows.get())
-    }
-
     pub fn give_row(&self, row: i32) {
         if row > 0 {
             self.free_rows.borrow_mut().push(row);
@@ -164,6 +169,9 @@ impl Vm {
             handles: lua.create_table()?,
             free_rows: RefCell::default(),
             rows: Cell::new(0),
+            made: RefCell::default(),
+            frozen: RefCell::default(),
+            interrupt: Cell::new(None),
             natives: lua.create_table()?,
             natives_made: Cell::new(0),
             bound: OnceCell::new(),
@@ -182,6 +190,7 @@ impl Vm {
             let running = interrupted.current.borrow().clone();
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
+        raw::objects::quicken_interrupt(&lua, &shared);
         lua.set_memory_limit(memory)?;
         shared.json.memory.set(memory);
         lua.gc_collect()?;
@@ -191,6 +200,7 @@ impl Vm {
             memory,
             clock: CpuClock::new(),
             entry: prelude.get("entry")?,
+            enter: prelude.get("enter")?,
             new_global: prelude.get("newglobal")?,
             idle_threads: RefCell::default(),
             collected_at: Cell::new(0),

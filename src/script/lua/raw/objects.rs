@@ -17,7 +17,7 @@ use crate::script::{
     list::{Kind, Outcome, Property, Type},
     lua::{
         bind::Member,
-        running::{Answer, Pending, Running},
+        running::{Answer, HANDLES, Pending, Running},
         vm::{Mark, Shared},
     },
     object::Object,
@@ -36,7 +36,7 @@ const SHARED: c_int = ffi::lua_upvalueindex(1);
 const WHOLE: c_int = ffi::lua_upvalueindex(2);
 /// Tables of methods, by the kinds' addresses.
 const METHODS: c_int = ffi::lua_upvalueindex(3);
-const HANDLES: c_int = ffi::lua_upvalueindex(4);
+const HANDLES_AT: c_int = ffi::lua_upvalueindex(4);
 const NATIVES: c_int = ffi::lua_upvalueindex(5);
 const CARRIED: c_int = 5;
 
@@ -73,6 +73,171 @@ pub struct Listed {
 const LISTED: c_int = ffi::lua_upvalueindex(3);
 /// The function that gives the answer that the hook holds.
 const ANSWER: c_int = ffi::lua_upvalueindex(4);
+/// The metatable of arrays.
+const ARRAY: c_int = ffi::lua_upvalueindex(5);
+/// Tables that stand for JSON texts.
+const KEPT: c_int = ffi::lua_upvalueindex(6);
+
+/// The tag of handles' userdata; mlua uses none that a user may.
+const HANDLE: c_int = 77;
+
+pub type Interrupt = unsafe extern "C-unwind" fn(*mut lua_State, c_int);
+
+/// Puts [`interrupt`] before mlua's own, which costs ten times as much as a step between two looks at the clock is worth.
+pub fn quicken_interrupt(lua: &Lua, shared: &Rc<Shared>) {
+    lua.exec_raw_lua(|raw| {
+        // SAFETY: the state is alive. `shared` outlives every script's call, and with it every interrupt: its machine holds it.
+        // Only this module uses the data of the main thread.
+        unsafe {
+            let callbacks = ffi::lua_callbacks(raw.state());
+            shared.interrupt.set((*callbacks).interrupt);
+            (*callbacks).interrupt = Some(interrupt);
+            ffi::lua_setthreaddata(ffi::lua_mainthread(raw.state()), Rc::as_ptr(shared).cast_mut().cast());
+        }
+    });
+}
+
+/// # Safety
+/// Luau calls it, in a machine that [`quicken_interrupt`] saw.
+unsafe extern "C-unwind" fn interrupt(state: *mut lua_State, gc: c_int) {
+    if gc >= 0 {
+        return;
+    }
+    // SAFETY: the main thread's data is the machine's `Shared`. No borrow is held when mlua's interrupt is called.
+    unsafe {
+        let shared = &*ffi::lua_getthreaddata(ffi::lua_mainthread(state)).cast::<Shared>();
+        let is_quick = shared.current.borrow().as_ref().is_some_and(|running| running.is_quick_step());
+        if let (false, Some(whole)) = (is_quick, shared.interrupt.get()) {
+            whole(state, gc);
+        }
+    }
+}
+
+/// The metatable of handles.
+pub fn own_metatable(lua: &Lua, index: &Function, newindex: &Function, iterate: &Function) -> mlua::Result<()> {
+    let metatable = lua.create_table()?;
+    metatable.raw_set("__index", index)?;
+    metatable.raw_set("__newindex", newindex)?;
+    metatable.raw_set("__iter", iterate)?;
+    metatable.raw_set("__metatable", false)?;
+    // SAFETY: the function carries nothing; it is called with a handle or anything else, see there.
+    let named = unsafe {
+        lua.exec_raw::<Function>((), |state| {
+            ffi::lua_pushcclosurek(state, tostring, c"__tostring".as_ptr(), 0, None);
+        })
+    }?;
+    metatable.raw_set("__tostring", named)?;
+    metatable.set_readonly(true);
+    // SAFETY: the table on the stack becomes the metatable of a tag that had none.
+    unsafe { lua.exec_raw::<()>(metatable, |state| ffi::lua_setuserdatametatable(state, HANDLE)) }
+}
+
+/// # Safety
+/// Luau calls it.
+unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: only a userdata with the tag is read, and it holds a place.
+    unsafe {
+        let at = ffi::lua_touserdatatagged(state, 1, HANDLE).cast::<usize>();
+        let name = if at.is_null() { "userdata" } else { Running::kind_name(at.read()) };
+        super::push_text(state, name.as_bytes());
+    }
+    1
+}
+
+/// Whether a userdata is a handle to a part of an exchange, also of one that is over.
+pub fn is_handle(lua: &Lua, userdata: &AnyUserData) -> bool {
+    // SAFETY: the userdata is pushed, and popped again.
+    lua.exec_raw_lua(|raw| unsafe {
+        if raw.push(userdata).is_err() {
+            return false;
+        }
+        let tag = ffi::lua_userdatatag(raw.state(), -1);
+        ffi::lua_settop(raw.state(), -2);
+        tag == HANDLE
+    })
+}
+
+/// The handle at a place of the running hook.
+pub fn handle(lua: &Lua, shared: &Shared, running: &Running, place: usize) -> mlua::Result<AnyUserData> {
+    // SAFETY: the table of handles is the first value; the handle takes its place.
+    unsafe {
+        lua.exec_raw(&shared.handles, |state| {
+            push_handle(shared, running, state, 1, place);
+            ffi::lua_replace(state, 1);
+        })
+    }
+}
+
+/// The function that the prelude makes arguments with: a place gives its handle, all else itself.
+pub fn handle_function(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Function> {
+    let at = LightUserData(Rc::as_ptr(shared).cast_mut().cast());
+    // SAFETY: the two values become what the function carries, and it is left alone on the stack.
+    unsafe {
+        lua.exec_raw((at, &shared.handles), |state| {
+            ffi::lua_pushcclosurek(state, argument, c"handle".as_ptr(), 2, None);
+        })
+    }
+}
+
+/// # Safety
+/// Luau calls it, with what [`handle_function`] made it carry.
+unsafe extern "C-unwind" fn argument(state: *mut lua_State) -> c_int {
+    // SAFETY: as `index`; a value is on the stack, if only nil.
+    unsafe {
+        ffi::lua_settop(state, 1);
+        if ffi::lua_type(state, 1) == ffi::LUA_TNUMBER {
+            let shared = &*ffi::lua_touserdata(state, SHARED).cast::<Shared>();
+            if let Ok(running) = shared.running() {
+                push_handle(shared, &running, state, ffi::lua_upvalueindex(2), ffi::lua_tonumber(state, 1) as usize);
+            }
+        }
+    }
+    1
+}
+
+/// Pushes the handle at a place of the running hook, made when it is first asked for: a userdata that only its address
+/// makes one, so that it costs no destructor and needs no emptying.
+///
+/// # Safety
+/// The table of handles is at `handles`, and three slots are free.
+unsafe fn push_handle(shared: &Shared, running: &Running, state: *mut lua_State, handles: c_int, place: usize) {
+    // SAFETY: the userdata holds the number that is written to it. The table keeps it alive until the hook has ended, as its row is
+    // given back only then, so its address stays its own.
+    unsafe {
+        if running.has_handle(place) {
+            ffi::lua_rawgeti_(state, handles, running.slot(place));
+            return;
+        }
+        if running.row.get() == 0 {
+            running.row.set(take_row(shared, state, handles));
+        }
+        let at = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<usize>(), HANDLE);
+        at.cast::<usize>().write(place);
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawseti_(state, handles, running.slot(place));
+        running.keep_handle(place, at.addr());
+    }
+}
+
+/// A row for a hook's handles.
+///
+/// # Safety
+/// As [`push_handle`].
+unsafe fn take_row(shared: &Shared, state: *mut lua_State, handles: c_int) -> i32 {
+    if let Some(row) = shared.free_rows.borrow_mut().pop() {
+        return row;
+    }
+    let row = shared.rows.get();
+    for slot in 1..=HANDLES as c_int {
+        // SAFETY: the caller's. In order, so that the table keeps them as an array.
+        unsafe {
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawseti_(state, handles, row * HANDLES as c_int + slot);
+        }
+    }
+    shared.rows.set(row + 1);
+    row + 1
+}
 
 /// The function of the list, in front of `whole`, which does all that is more than scalars. Like it, what this gives is for the
 /// prelude. `listed` must live as long as scripts run.
@@ -85,10 +250,10 @@ pub fn function(
 ) -> mlua::Result<Function> {
     let at = LightUserData(Rc::as_ptr(shared).cast_mut().cast());
     let listed = LightUserData(Rc::as_ptr(listed).cast_mut().cast());
-    // SAFETY: the four values become what the function carries, and it is left alone on the stack.
+    // SAFETY: the six values become what the function carries, and it is left alone on the stack.
     unsafe {
-        lua.exec_raw((at, whole, listed, answer), |state| {
-            ffi::lua_pushcclosurek(state, call, c"host".as_ptr(), 4, None);
+        lua.exec_raw((at, whole, listed, answer, &shared.json.array, &shared.json.kept), |state| {
+            ffi::lua_pushcclosurek(state, call, c"host".as_ptr(), 6, None);
         })
     }
 }
@@ -134,7 +299,7 @@ const MAX_ARGUMENTS: c_int = 6;
 unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called {
     let Ok(running) = shared.running() else { return Called::NotHere };
     // SAFETY: the arguments are read as what they are, and slots are free.
-    let arguments = unsafe { arguments(listed, &running, state) };
+    let arguments = unsafe { arguments(shared, listed, &running, state) };
     let (Some(scope), Some(arguments)) = (&running.scope, arguments) else { return Called::NotHere };
     // A panic leaves the hook halted and no answer, which is all that the prelude needs.
     let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
@@ -146,7 +311,7 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
             return Called::Pushed;
         }
         // SAFETY: as above.
-        Ok(Outcome::Done(Ok(value))) => match unsafe { push(state, value) } {
+        Ok(Outcome::Done(Ok(value))) => match unsafe { push_result(shared, state, value) } {
             None => return Called::Pushed,
             Some(value) => Ok(value),
         },
@@ -161,7 +326,7 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
 ///
 /// # Safety
 /// As [`call`].
-unsafe fn arguments(listed: &Listed, running: &Running, state: *mut lua_State) -> Option<Args> {
+unsafe fn arguments(shared: &Shared, listed: &Listed, running: &Running, state: *mut lua_State) -> Option<Args> {
     // SAFETY: each is read as the type it has.
     unsafe {
         let (count, first) = (ffi::lua_gettop(state), 1 + c_int::from(listed.kind.is_some()));
@@ -170,8 +335,11 @@ unsafe fn arguments(listed: &Listed, running: &Running, state: *mut lua_State) -
         }
         let mut converted = Vec::with_capacity(listed.function.params.len() + 1);
         if let Some(kind) = listed.kind {
-            let object = own(running, state).filter(|object| std::ptr::eq(object.kind(), kind))?;
+            let object = own(shared, running, state).filter(|object| std::ptr::eq(object.kind(), kind))?;
             converted.push(Value::Object(object));
+        }
+        if (first..=count).any(|place| ffi::lua_type(state, place) == ffi::LUA_TTABLE) {
+            return with_frozen(shared, listed, state, first..=count, converted);
         }
         let declared = listed.function.params.iter();
         if !declared.take(usize::try_from(count + 1 - first).unwrap_or(0)).all(|param| takes_scalar(&param.ty)) {
@@ -186,6 +354,103 @@ unsafe fn arguments(listed: &Listed, running: &Running, state: *mut lua_State) -
         let given = given.into_iter().take(length);
         args(listed.function.params, listed.function.variadic, given, &mut converted).ok()?;
         Some(Args(converted))
+    }
+}
+
+/// The same when tables are among them: those that are frozen and were converted before.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn with_frozen(
+    shared: &Shared,
+    listed: &Listed,
+    state: *mut lua_State,
+    places: std::ops::RangeInclusive<c_int>,
+    mut converted: Vec<Value>,
+) -> Option<Args> {
+    let mut places = places;
+    for param in listed.function.params {
+        let one = std::slice::from_ref(param);
+        let Some(place) = places.next() else {
+            args(one, false, std::iter::empty::<Scalar>(), &mut converted).ok()?;
+            continue;
+        };
+        // SAFETY: each is read as the type it has.
+        unsafe {
+            if ffi::lua_type(state, place) == ffi::LUA_TTABLE {
+                let (Type::Options(params), true) = (&param.ty, ffi::lua_getreadonly(state, place) != 0) else {
+                    return None;
+                };
+                let known = shared.frozen.borrow();
+                let frozen = known.get(&ffi::lua_topointer(state, place).addr())?;
+                converted.push(std::ptr::eq(frozen.params, *params).then(|| frozen.value.clone())?);
+            } else {
+                let given = takes_scalar(&param.ty).then(|| scalar(state, place))??;
+                args(one, false, std::iter::once(Scalar(given)), &mut converted).ok()?;
+            }
+        }
+    }
+    places.next().is_none().then_some(Args(converted))
+}
+
+/// Whether [`push_result`] can push a part of a result.
+fn is_plain(shared: &Shared, value: &Value) -> bool {
+    match value {
+        Value::Nil | Value::Bool(_) | Value::Float(_) | Value::Str(_) => true,
+        Value::Int(i) => i.unsigned_abs() <= MAX_SAFE as u64,
+        Value::Json(text) => shared.json.kept_place(text).is_some(),
+        _ => false,
+    }
+}
+
+/// Pushes a scalar, or a table of scalars and of what is kept; gives back what is more.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn push_result(shared: &Shared, state: *mut lua_State, value: Value) -> Option<Value> {
+    // SAFETY: a C function has slots for a table, a name and a value. Should memory run out, the items are freed with this frame.
+    unsafe {
+        match value {
+            Value::List(items) if items.iter().all(|item| is_plain(shared, item)) => {
+                ffi::lua_createtable(state, c_int::try_from(items.len()).unwrap_or(c_int::MAX), 0);
+                for (place, item) in (1..).zip(items) {
+                    push_part(shared, state, item);
+                    ffi::lua_rawseti_(state, -2, place);
+                }
+                ffi::lua_pushvalue(state, ARRAY);
+                ffi::lua_setmetatable(state, -2);
+                None
+            }
+            Value::Map(entries) if entries.iter().all(|(_, item)| is_plain(shared, item)) => {
+                ffi::lua_createtable(state, 0, c_int::try_from(entries.len()).unwrap_or(c_int::MAX));
+                for (name, item) in entries {
+                    super::push_text(state, name.as_bytes());
+                    push_part(shared, state, item);
+                    ffi::lua_rawset(state, -3);
+                }
+                None
+            }
+            value => push(state, value),
+        }
+    }
+}
+
+/// # Safety
+/// As [`push_result`]; the value is plain.
+unsafe fn push_part(shared: &Shared, state: *mut lua_State, value: Value) {
+    // SAFETY: `KEPT` is a table.
+    unsafe {
+        match value {
+            Value::Json(text) => {
+                let place = shared.json.kept_place(&text).unwrap_or_default();
+                ffi::lua_rawgeti_(state, KEPT, place);
+            }
+            value => {
+                if push(state, value).is_some() {
+                    ffi::lua_pushnil(state);
+                }
+            }
+        }
     }
 }
 
@@ -249,7 +514,7 @@ unsafe extern "C-unwind" fn newindex(state: *mut lua_State) -> c_int {
 unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
     let running = shared.running().ok()?;
     // SAFETY: the key is looked at as the string that it is, and stays on the stack.
-    let (object, name) = unsafe { (own(&running, state)?, name(state)?) };
+    let (object, name) = unsafe { (own(shared, &running, state)?, name(state)?) };
     let kind = object.kind();
     let got = match shared.member(kind, name) {
         // SAFETY: `METHODS` is a table of tables; what is not there gives nil.
@@ -278,13 +543,13 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
             running.guard(|| (index.get)(&Args(vec![object.into(), key])))
         }
     };
-    // SAFETY: a C function has slots to spare; `HANDLES` is a table.
+    // SAFETY: a C function has slots to spare; `HANDLES_AT` is the table of handles.
     unsafe {
         match push(state, got.ok()?.ok()?) {
             None => {}
             Some(Value::Object(object)) => {
-                let place = running.handle(&object).filter(|place| running.has_handle(*place))?;
-                ffi::lua_rawgeti_(state, HANDLES, running.slot(place));
+                let place = running.handle(&object)?;
+                push_handle(shared, &running, state, HANDLES_AT, place);
             }
             Some(_) => return None,
         }
@@ -300,7 +565,7 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     let running = shared.running().ok()?;
     let scope = running.scope.as_ref()?;
     // SAFETY: as `read`; the value is read as the type it has.
-    let (object, name, value) = unsafe { (own(&running, state)?, name(state)?, Scalar(scalar(state, 3)?)) };
+    let (object, name, value) = unsafe { (own(shared, &running, state)?, name(state)?, Scalar(scalar(state, 3)?)) };
     let kind = object.kind();
     let set = || match (shared.member(kind, name), &kind.index) {
         (Some(Member::Property(property)), _) if is_scalar(&property.ty) => {
@@ -317,13 +582,14 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     running.guard(set).ok()?
 }
 
-/// The hook's own object that is the first argument.
+/// The object that is the first argument: the hook's own, or one that `on_load` made.
 ///
 /// # Safety
 /// As [`index`].
-unsafe fn own(running: &Running, state: *mut lua_State) -> Option<Object> {
+unsafe fn own(shared: &Shared, running: &Running, state: *mut lua_State) -> Option<Object> {
     // SAFETY: the address is only compared.
-    running.object(unsafe { ffi::lua_touserdata(state, 1) }.addr())
+    let address = unsafe { ffi::lua_touserdata(state, 1) }.addr();
+    running.object(address).or_else(|| shared.made.borrow().get(&address).map(|(object, _)| object.clone()))
 }
 
 /// The name that is the second argument.
@@ -382,18 +648,6 @@ unsafe fn push_raised(shared: &Shared, state: *mut lua_State) {
     let message = shared.running().ok().and_then(|running| running.raised.take()).unwrap_or_default();
     // SAFETY: the bytes are copied.
     unsafe { super::push_text(state, message.as_bytes()) }
-}
-
-/// Keeps a handle in a slot that is there.
-pub fn keep(lua: &Lua, handles: &Table, slot: c_int, made: &AnyUserData) -> mlua::Result<()> {
-    // SAFETY: the slot holds a value, so setting it neither grows the table nor raises; the table is not read only.
-    lua.exec_raw_lua(|raw| unsafe {
-        raw.push(handles)?;
-        raw.push(made)?;
-        ffi::lua_rawseti_(raw.state(), -2, slot);
-        ffi::lua_settop(raw.state(), -2);
-        Ok(())
-    })
 }
 
 /// A part of a result: what can be pushed as it is, or a value that was made.

@@ -72,7 +72,8 @@ impl Budget {
             deadline,
             clock: clock.clone(),
             used: Cell::default(),
-            slice_start: Cell::new(Instant::now()),
+            // Set when the first slice begins.
+            slice_start: Cell::new(deadline),
             cpu_start: Cell::default(),
             cpu_again: Cell::new(limits.cpu),
             stuck_again: Cell::new(STUCK),
@@ -82,7 +83,11 @@ impl Budget {
 
     /// The script is about to run.
     pub fn enter(&self) {
-        let now = Instant::now();
+        self.enter_at(Instant::now());
+    }
+
+    /// [`Budget::enter`] by a clock that was read already.
+    pub fn enter_at(&self, now: Instant) {
         self.slice_start.set(now);
         self.cpu_start.set(self.clock.before(now));
         self.stuck_again.set(STUCK);
@@ -111,10 +116,14 @@ impl Budget {
 
     /// `can_yield`: whether the script can give way where it is.
     pub fn check(&self, can_yield: bool) -> Verdict {
+        self.check_at(Instant::now(), can_yield)
+    }
+
+    /// [`Budget::check`] by a clock that was read already.
+    pub fn check_at(&self, now: Instant, can_yield: bool) -> Verdict {
         if let Some(limit) = self.hit.get() {
             return Verdict::Stop(limit);
         }
-        let now = Instant::now();
         let slice = now.saturating_duration_since(self.slice_start.get());
         let limit = if self.is_over(slice, can_yield) {
             Limit::Cpu

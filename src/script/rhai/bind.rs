@@ -6,7 +6,7 @@
 use super::{convert::Seen, convert::to_script, object, run::Worker};
 use crate::script::{
     Raise, Value, convert, host,
-    list::{ConstantValue, Function, Type},
+    list::{ConstantValue, Function, Kind, Type},
     object::Object,
     value::Args,
 };
@@ -14,7 +14,7 @@ use ::rhai::{
     Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Position,
     RhaiFunc, Shared,
 };
-use std::{any::TypeId, collections::BTreeMap, mem, rc::Rc};
+use std::{any::TypeId, collections::BTreeMap, mem, ops::Deref, rc::Rc};
 
 type Failed = Box<EvalAltResult>;
 type Native = dyn Fn(Option<NativeCallContext>, &mut [&mut Dynamic]) -> Result<Dynamic, Failed>;
@@ -43,12 +43,12 @@ pub fn bind(engine: &mut Engine, worker: &Rc<Worker>) {
             });
             let most = function.params.len() + if function.variadic { VARIADIC } else { 2 };
             for count in 0..=most {
-                register(&mut bound, function.name, vec![TypeId::of::<Dynamic>(); count], func.clone(), false);
+                register(&mut bound, function.name, vec![TypeId::of::<Dynamic>(); count], func.clone(), Call::Module);
             }
             // Rhai tries every mix of exact types and `Dynamic`, exact ones first: what is usual is found at once.
             for count in 1..=function.params.len() {
                 let usual = function.params[..count].iter().map(|param| usual_type(&param.ty)).collect();
-                register(&mut bound, function.name, usual, func.clone(), false);
+                register(&mut bound, function.name, usual, func.clone(), Call::Module);
             }
         }
         engine.register_static_module(module.name, bound.into());
@@ -74,21 +74,27 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
     // Every name once; the object's kind decides what it means.
     let properties = kinds().flat_map(|kind| kind.properties).map(|property| property.name);
     for name in properties.collect::<std::collections::BTreeSet<_>>() {
-        let get = native(worker, move |worker, args| object::get(worker, &object_of(args)?, name));
-        register(members, &format!("get${name}"), vec![object], get, true);
+        let of_kind = |kind: &'static Kind| kind.property(name).map(|property| (kind, property));
+        let known: Vec<_> = kinds().filter_map(of_kind).collect();
+        let get = native(worker, move |worker, args| {
+            let object = object_of(args)?;
+            let found = known.iter().find(|(kind, _)| std::ptr::eq(*kind, object.kind()));
+            object::get(worker, &object, name, found.map(|(_, property)| *property))
+        });
+        register(members, &format!("get${name}"), vec![object], get, Call::Reference);
         let set = native(worker, move |worker, args| {
             let value = mem::take(&mut *args[1]);
-            object::set(worker, &object_of(args)?, name, value)
+            object::set(worker, &*object_of(args)?, name, value)
         });
-        register(members, &format!("set${name}"), vec![object, any], set, true);
+        register(members, &format!("set${name}"), vec![object, any], set, Call::Reference);
     }
-    let get = native(worker, |worker, args| object::get_index(worker, &object_of(args)?, &key_of(args)?));
-    register(members, "index$get$", vec![object, any], get, true);
+    let get = native(worker, |worker, args| object::get_index(worker, &*object_of(args)?, &key_of(args)?));
+    register(members, "index$get$", vec![object, any], get, Call::Reference);
     let set = native(worker, |worker, args| {
         let value = mem::take(&mut *args[2]);
-        object::set_index(worker, &object_of(args)?, &key_of(args)?, value)
+        object::set_index(worker, &*object_of(args)?, &key_of(args)?, value)
     });
-    register(members, "index$set$", vec![object, any, any], set, true);
+    register(members, "index$set$", vec![object, any, any], set, Call::Reference);
 
     let mut methods: BTreeMap<&str, usize> = BTreeMap::new();
     for method in kinds().flat_map(|kind| kind.methods) {
@@ -98,7 +104,7 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
     }
     for (name, most) in methods {
         let func = native(worker, move |worker, args| {
-            let object = object_of(args)?;
+            let object = object_of(args)?.clone();
             let kind = object.kind();
             let method = kind.method(name).ok_or_else(|| convert::unknown_member(kind, name))?;
             let given = args[1..].iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
@@ -106,12 +112,12 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
         });
         for count in 0..=most {
             let types = std::iter::once(object).chain(std::iter::repeat_n(any, count)).collect();
-            register(members, name, types, func.clone(), true);
+            register(members, name, types, func.clone(), Call::Handle);
         }
     }
 
-    let contains = native(worker, |_, args| Ok(object::contains(&object_of(args)?, &key_of(args)?)?.into()));
-    register(members, "contains", vec![object, any], contains, true);
+    let contains = native(worker, |_, args| Ok(object::contains(&*object_of(args)?, &key_of(args)?)?.into()));
+    register(members, "contains", vec![object, any], contains, Call::Handle);
     members.set_iter_result(object, |value: Dynamic| {
         let names = value.try_cast::<Object>().ok_or_else(|| Raise::error("not an object")).and_then(object::names);
         match names {
@@ -121,20 +127,34 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
     });
     for name in ["to_string", "to_debug"] {
         let func = native(worker, |_, args| Ok(object_of(args)?.kind().name.into()));
-        register(members, name, vec![object], func, true);
+        register(members, name, vec![object], func, Call::Handle);
     }
 }
 
+/// How a function gets its first argument.
+#[derive(Clone, Copy)]
+enum Call {
+    /// Of a module: a value like any other.
+    Module,
+    /// A property's object, by reference.
+    Reference,
+    /// A method's object, a copy of the handle. By reference would be no dearer, but after such a method Rhai writes back all that
+    /// led to the object: `ctx.state.verifier.verify(t)` would read the state again and compare it whole.
+    Handle,
+}
+
 /// Registers under Rhai's internal names too (`get$x`, `index$set$`): its own constructors for those can't take raw functions.
-/// Methods take their object by reference, and may be called on constants, since objects are handles.
-fn register(module: &mut Module, name: &str, types: Vec<TypeId>, func: Shared<Native>, method: bool) {
-    let (has_context, is_volatile) = (true, true);
-    let (registration, func) = if method {
-        let func = RhaiFunc::Method { func, has_context, is_pure: true, is_volatile };
-        (FuncRegistration::new(name).in_global_namespace(), func)
-    } else {
-        let func = RhaiFunc::Pure { func, has_context, is_pure: true, is_volatile };
-        (FuncRegistration::new(name).in_internal_namespace(), func)
+/// All may be called on constants, since objects are handles.
+fn register(module: &mut Module, name: &str, types: Vec<TypeId>, func: Shared<Native>, call: Call) {
+    let (has_context, is_pure, is_volatile) = (true, true, true);
+    let registration = FuncRegistration::new(name);
+    let registration = match call {
+        Call::Module => registration.in_internal_namespace(),
+        Call::Reference | Call::Handle => registration.in_global_namespace(),
+    };
+    let func = match call {
+        Call::Reference => RhaiFunc::Method { func, has_context, is_pure, is_volatile },
+        Call::Module | Call::Handle => RhaiFunc::Pure { func, has_context, is_pure, is_volatile },
     };
     registration.set_into_module_raw(module, types, func);
 }
@@ -185,8 +205,8 @@ fn call<'a>(
     to_script(&function.returns, value, worker).map_err(|raise| convert::named(name, raise))
 }
 
-fn object_of(args: &[&mut Dynamic]) -> Result<Object, Raise> {
-    let object = args.first().and_then(|arg| arg.read_lock::<Object>().map(|object| object.clone()));
+fn object_of<'a>(args: &'a [&mut Dynamic]) -> Result<impl Deref<Target = Object> + 'a, Raise> {
+    let object = args.first().and_then(|arg| arg.read_lock::<Object>());
     object.ok_or_else(|| Raise::error("not an object of the gateway"))
 }
 

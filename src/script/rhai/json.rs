@@ -11,16 +11,22 @@ use crate::script::{
 };
 use ::rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::{BuildHasher, Hasher},
+    rc::Rc,
+};
 
-trait KeyOf {
+pub trait KeyOf {
     type Key;
 }
 impl<K, V> KeyOf for std::collections::BTreeMap<K, V> {
     type Key = K;
 }
 /// The type of a Rhai map's keys, which has no public name.
-type Key = <Map as KeyOf>::Key;
+pub type Key = <Map as KeyOf>::Key;
 
 /// An integer above the greatest that Rhai has: it is only carried through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,7 @@ pub struct Shape {
 /// still alive are written by name.
 #[derive(Default)]
 pub struct Shapes {
+    hashes: ahash::RandomState,
     last: i32,
     recent: Half,
     older: Half,
@@ -43,7 +50,8 @@ pub struct Shapes {
 
 #[derive(Default)]
 struct Half {
-    numbers: HashMap<Box<[Key]>, i32, ahash::RandomState>,
+    /// By the hash of the keys in their order.
+    numbers: HashMap<u64, i32, ahash::RandomState>,
     shapes: HashMap<i32, Rc<Shape>, ahash::RandomState>,
     keys: usize,
 }
@@ -51,15 +59,22 @@ struct Half {
 /// About one megabyte of keys for each half.
 const MAX_KEYS: usize = 16 << 10;
 
+type Entry = (Key, Dynamic);
+
 impl Shapes {
-    /// The number of this order of keys; 0 when they are sorted.
-    fn number(&mut self, order: Vec<Key>) -> i32 {
-        if order.is_sorted() {
-            return 0;
-        }
-        if let Some(number) = self.recent.numbers.get(&*order) {
+    /// The number of the order that these entries' keys have, which is not the sorted one.
+    fn number(&mut self, entries: &[Entry]) -> i32 {
+        let hash = self.hash(entries);
+        if let Some(number) = self.recent.numbers.get(&hash)
+            && let Some(shape) = self.recent.shapes.get(number)
+            && shape.order.iter().eq(entries.iter().map(|(key, _)| key))
+        {
             return *number;
         }
+        // A key that is there again keeps its first place.
+        let mut order: Vec<Key> = Vec::with_capacity(entries.len());
+        let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
+        order.extend(entries.iter().filter(|(key, _)| seen.insert(key)).map(|(key, _)| key.clone()));
         if self.recent.keys + order.len() > MAX_KEYS {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -69,9 +84,19 @@ impl Shapes {
         let mut sorted = order.clone();
         sorted.sort_unstable();
         self.recent.keys += order.len();
-        self.recent.numbers.insert(order.clone(), self.last);
+        self.recent.numbers.insert(hash, self.last);
         self.recent.shapes.insert(self.last, Rc::new(Shape { order, sorted }));
         self.last
+    }
+
+    /// Random, so that no client can choose keys whose orders collide; a collision only makes a shape anew.
+    fn hash(&self, entries: &[Entry]) -> u64 {
+        let mut hasher = self.hashes.build_hasher();
+        for (key, _) in entries {
+            hasher.write(key.as_bytes());
+            hasher.write_u8(0xff);
+        }
+        hasher.finish()
     }
 
     fn shape(&self, number: i32) -> Option<Rc<Shape>> {
@@ -94,11 +119,42 @@ const STOPPED: &str = "stopped";
 
 /// Reads a document.
 pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    Document(way)
-        .deserialize(&mut reader)
-        .and_then(|document| reader.end().map(|()| document))
-        .map_err(|why| json::refused(text, Some(&why)))
+    // Checked as a whole at once, strings need not be one by one.
+    let read = match std::str::from_utf8(text) {
+        Ok(text) => whole(serde_json::Deserializer::from_str(text), way),
+        Err(_) => whole(serde_json::Deserializer::from_slice(text), way),
+    };
+    read.map_err(|why| json::refused(text, Some(&why)))
+}
+
+fn whole<'de, R: serde_json::de::Read<'de>>(
+    mut reader: serde_json::Deserializer<R>,
+    way: Way,
+) -> Result<Dynamic, serde_json::Error> {
+    let document = Document(way).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(document)
+}
+
+/// Keys go straight into the form that maps have them in.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Key;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+        Ok(text.into())
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -146,19 +202,17 @@ impl<'de> Visitor<'de> for Document<'_> {
         Ok(Dynamic::from_array(array))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
-        let (mut map, mut order) = (Map::new(), Vec::new());
-        while let Some(key) = entries.next_key::<std::borrow::Cow<'_, str>>()? {
+        let mut read: Vec<Entry> = Vec::with_capacity(8);
+        while let Some(key) = entries.next_key_seed(Name)? {
             if (self.0.stops)() {
                 return Err(serde::de::Error::custom(STOPPED));
             }
-            let key = Key::from(&*key);
-            let value = entries.next_value_seed(self)?;
-            if map.insert(key.clone(), value).is_none() {
-                order.push(key);
-            }
+            read.push((key, entries.next_value_seed(self)?));
         }
-        let shape = self.0.shapes.borrow_mut().number(order);
-        let mut map = Dynamic::from_map(map);
+        // All at once: the tree is built from below, where each insertion would search it.
+        let sorted = read.is_sorted_by(|(a, _), (b, _)| a < b);
+        let shape = if sorted { 0 } else { self.0.shapes.borrow_mut().number(&read) };
+        let mut map = Dynamic::from_map(read.into_iter().collect());
         map.set_tag(shape);
         Ok(map)
     }

@@ -9,6 +9,7 @@
 mod bind;
 mod compile;
 mod convert;
+mod entry;
 mod fiber;
 mod json;
 mod library;

@@ -5,6 +5,7 @@
 
 use super::{
     convert::{Seen, same, to_script},
+    json::Key,
     run::Worker,
 };
 use crate::script::{
@@ -16,9 +17,14 @@ use crate::script::{
 use ::rhai::{Dynamic, ImmutableString};
 use std::rc::Rc;
 
-/// A property's value; an object that can be indexed by any name is asked for names that are no properties.
-pub fn get(worker: &Worker, object: &Object, name: &str) -> Result<Dynamic, Raise> {
-    match object.kind().property(name) {
+/// A property's value; an object that can be indexed by any name is asked for names that are no properties of its kind.
+pub fn get(
+    worker: &Worker,
+    object: &Object,
+    name: &str,
+    property: Option<&'static Property>,
+) -> Result<Dynamic, Raise> {
+    match property {
         Some(property) => {
             let value = read(worker, object, property)?;
             remember(worker, object, name, &value);
@@ -146,7 +152,7 @@ fn unchanged(
 /// A string that was read from an object, and where.
 pub struct LastRead {
     object: Object,
-    name: ImmutableString,
+    name: Key,
     text: ImmutableString,
 }
 

@@ -6,6 +6,7 @@
 use super::{
     compile,
     convert::Seen,
+    entry::{Entries, Entry},
     fiber::{Answer, Fiber, Step, Wish},
     json::{self, Way},
     report::{self, Files},
@@ -46,6 +47,7 @@ struct Inner {
     hooks: Hooks,
     files: Files,
     imports: Rc<Imports>,
+    entries: Entries,
     /// The top level is evaluated before each hook when there is one: imports and constants cost less than a microsecond.
     has_top_level: bool,
 }
@@ -60,7 +62,8 @@ impl Compiled {
         imports: Rc<Imports>,
     ) -> Compiled {
         let has_top_level = !ast.statements().is_empty();
-        Compiled { inner: Rc::new(Inner { interpreter, worker, ast, hooks, files, imports, has_top_level }) }
+        let entries = Entries::new(&interpreter, &ast, hooks, imports.is_empty());
+        Compiled { inner: Rc::new(Inner { interpreter, worker, ast, hooks, files, imports, entries, has_top_level }) }
     }
 }
 
@@ -84,7 +87,7 @@ impl Program for Compiled {
             let loaded = Rc::new(Loaded { config: Dynamic::UNIT, state: Dynamic::UNIT });
             let run = self.inner.run(scope, loaded, Instant::now() + LOAD);
             let name = name.to_owned();
-            drive(&self.inner, run, Hook::OnLoad, move |inner, run| inner.invoke_named(run, None, &name, Vec::new()))
+            drive(&self.inner, run, Hook::OnLoad, move |inner, run| inner.invoke_named(run, &name, Vec::new()))
                 .await
                 .map(drop)
         })
@@ -247,20 +250,60 @@ impl Inner {
 
     /// Calls the hook's function; runs on the fiber.
     fn invoke(&self, run: &Run, hook: Hook, args: Vec<Dynamic>) -> Result<Returned, ScriptError> {
-        self.invoke_named(run, Some(hook), hook.name(), args)
+        let count = args.len();
+        let result = match self.entries.of(hook) {
+            Some(entry) => self.enter(entry, hook, args),
+            None => self.call_named(hook.name(), args),
+        };
+        self.returned(run, Some(hook), hook.name(), count, result)
     }
 
-    fn invoke_named(
+    fn invoke_named(&self, run: &Run, name: &str, args: Vec<Dynamic>) -> Result<Returned, ScriptError> {
+        let count = args.len();
+        let result = self.call_named(name, args);
+        self.returned(run, None, name, count, result)
+    }
+
+    fn call_named(&self, name: &str, args: Vec<Dynamic>) -> Called {
+        let options = CallFnOptions::new().eval_ast(self.has_top_level).rewind_scope(true);
+        self.interpreter.call_fn_with_options(options, &mut ::rhai::Scope::new(), &self.ast, name, args)
+    }
+
+    /// Does what `call_fn` does, with caches that other calls have filled: `call_fn` begins with empty ones, and so looks for each
+    /// function anew, with every mix of argument types, in all modules.
+    #[expect(deprecated, reason = "the one public way to run statements with caches of one's own")]
+    fn enter(&self, entry: &Entry, hook: Hook, args: Vec<Dynamic>) -> Called {
+        let mut global = self.interpreter.new_global_runtime_state();
+        global.source = self.entries.source.clone();
+        global.lib.push(self.ast.shared_lib().clone());
+        let mut caches = self.entries.take();
+        let mut scope = ::rhai::Scope::new();
+        let mut run = |scope: &mut ::rhai::Scope, statements| {
+            self.interpreter.eval_statements_raw(&mut global, &mut caches, scope, statements)
+        };
+        let before = if self.has_top_level { run(&mut scope, self.ast.statements()).map(drop) } else { Ok(()) };
+        scope.rewind(0);
+        let result = before.and_then(|()| {
+            for (name, value) in entry.names.iter().zip(args) {
+                scope.push_dynamic(name.clone(), value);
+            }
+            run(&mut scope, &entry.call)
+        });
+        self.entries.give_back(caches);
+        result.map_err(|error| match *error {
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) if name == hook.name() => inner,
+            _ => error,
+        })
+    }
+
+    fn returned(
         &self,
         run: &Run,
         hook: Option<Hook>,
         name: &str,
-        args: Vec<Dynamic>,
+        count: usize,
+        result: Called,
     ) -> Result<Returned, ScriptError> {
-        let count = args.len();
-        let options = CallFnOptions::new().eval_ast(self.has_top_level).rewind_scope(true);
-        let mut scope = ::rhai::Scope::new();
-        let result = self.interpreter.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, name, args);
         let function = || self.ast.shared_lib().get_script_fn(name, count);
         // The first limit counts, whatever the script or Rhai made of it.
         if let Some(limit) = run.budget.hit() {
@@ -337,6 +380,8 @@ impl Inner {
         }
     }
 }
+
+type Called = Result<Dynamic, Box<EvalAltResult>>;
 
 enum Returned {
     Value(Dynamic),

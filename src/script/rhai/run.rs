@@ -99,12 +99,21 @@ impl Worker {
 
     /// JSON text as a script's value.
     pub fn decode(&self, text: &[u8]) -> Result<Dynamic, Raise> {
-        json::decode(text, Way { shapes: &self.shapes, stops: &|| self.progress() })
+        json::decode(text, Way { shapes: &self.shapes, stops: &self.seldom() })
     }
 
     /// A script's value as JSON text.
     pub fn encode(&self, value: &Dynamic) -> Result<Vec<u8>, Raise> {
-        json::encode(value, Way { shapes: &self.shapes, stops: &|| self.progress() })
+        json::encode(value, Way { shapes: &self.shapes, stops: &self.seldom() })
+    }
+
+    /// [`Worker::progress`] for steps that are many and short, as the values of a document are.
+    fn seldom(&self) -> impl Fn() -> bool {
+        let steps = Cell::new(0_u32);
+        move || {
+            steps.set(steps.get().wrapping_add(1));
+            steps.get().is_multiple_of(STRIDE) && self.progress()
+        }
     }
 
     /// `print` of a script, to the log.
@@ -182,6 +191,7 @@ impl Run {
         imports: Rc<Imports>,
         loaded: Rc<Loaded>,
     ) -> Rc<Run> {
+        let looked = Cell::new(budget.deadline());
         Rc::new(Run {
             scope,
             loaded,
@@ -195,7 +205,7 @@ impl Run {
             alarm: Cell::default(),
             steps: Cell::default(),
             stride: Cell::new(1),
-            looked: Cell::new(Instant::now()),
+            looked,
         })
     }
 
@@ -219,12 +229,13 @@ impl Run {
         }
         let outer = self.worker.run.borrow_mut().replace(self.clone());
         let _leave = Leave(self, outer);
-        self.budget.enter();
+        let now = Instant::now();
+        self.budget.enter_at(now);
         self.slice_start.set(memory::net_bytes_of_thread());
         self.alarm.set(self.slice_start.get() + BULK);
         // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
         self.steps.set(self.stride.get());
-        self.looked.set(Instant::now());
+        self.looked.set(now);
         with()
     }
 
@@ -243,9 +254,9 @@ impl Run {
         if self.held.get() + grown > self.memory || self.worker.held.get() + grown > self.worker.memory {
             self.budget.stop(Limit::Memory);
         }
-        let verdict = self.budget.check(true);
-        // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
         let now = Instant::now();
+        let verdict = self.budget.check_at(now, true);
+        // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
         let slow = now.duration_since(self.looked.replace(now)).as_micros() > 50;
         self.stride.set(if slow { 1 } else { (self.stride.get() * 2).min(STRIDE) });
         verdict

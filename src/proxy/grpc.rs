@@ -2,7 +2,7 @@
 //!
 //! Calls pass as any HTTP does. Purposefully nothing of messages or of protobuf.
 
-use crate::script::Reply;
+use crate::{http::BodyError, script::Reply};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -39,6 +39,14 @@ pub fn reply(status: StatusCode, message: &str) -> Reply {
         reply.headers.insert(MESSAGE, message);
     }
     reply
+}
+
+/// The trailers of an answer that broke off.
+pub fn broken(error: &BodyError) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(STATUS, HeaderValue::from_static(code(error.status())));
+    trailers.insert(MESSAGE, HeaderValue::from_static("the answer broke off"));
+    trailers
 }
 
 /// The code that says the same as an HTTP status: gRPC's own mapping but for timeouts.

@@ -516,7 +516,8 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
         body = compress(policy, &request.method, &request.headers, response.status, &mut headers, body);
     }
     record.responded(response.status);
-    let mut sent = http::Response::new(record.follow(body, chain));
+    let is_call = matches!(body, Body::Streamed(_)) && grpc::is_call(&headers);
+    let mut sent = http::Response::new(record.follow(body, chain, is_call));
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent

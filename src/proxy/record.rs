@@ -5,7 +5,7 @@
 
 use super::{
     failure::Failure,
-    life, spans,
+    grpc, life, spans,
     worker::{Ready, Worker},
 };
 use crate::{
@@ -69,9 +69,9 @@ impl Record {
     }
 
     /// Puts the record behind the body, and `on_log` behind the record.
-    pub fn follow(self, body: Body, chain: &Rc<Chain>) -> Sent {
+    pub fn follow(self, body: Body, chain: &Rc<Chain>, is_call: bool) -> Sent {
         let after = (!chain.on_log.is_empty()).then(|| chain.clone());
-        Sent { body, tail: Some(Tail { record: self, after }) }
+        Sent { body, is_call, tail: Some(Tail { record: self, after }) }
     }
 }
 
@@ -196,12 +196,14 @@ impl Drop for Tail {
 /// The body of a response on its way to the client.
 pub struct Sent {
     body: Body,
+    /// Of gRPC: when it breaks off, its status says so.
+    is_call: bool,
     tail: Option<Tail>,
 }
 
 impl Sent {
     pub fn bare(body: Body) -> Sent {
-        Sent { body, tail: None }
+        Sent { body, is_call: false, tail: None }
     }
 
     /// The client did not get all of it, and perhaps there is a word for why.
@@ -218,7 +220,7 @@ impl HttpBody for Sent {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let ended = self.body.is_end_stream();
         if let Some(tail) = &mut self.tail {
             match &frame {
@@ -227,6 +229,12 @@ impl HttpBody for Sent {
                 None => {}
             }
             tail.record.complete = ended || !matches!(frame, Some(Ok(_)));
+        }
+        if self.is_call
+            && let Some(Err(error)) = &frame
+        {
+            frame = Some(Ok(Frame::trailers(grpc::broken(error))));
+            self.body = Body::Empty;
         }
         Poll::Ready(frame)
     }

@@ -121,6 +121,15 @@ fn a_deadline_and_a_cancellation_reach_the_server() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_ends_with_a_status() {
+    let server = Server::start(&[]);
+    let yaml = YAML.replace("protocol: grpc", "protocol: grpc, read_timeout: 300ms");
+    let gateway = gateway(&yaml).env("up", format!("http://127.0.0.1:{}", server.port)).start();
+    let stalled = json!({"heard": ["begun"], "code": "DEADLINE_EXCEEDED", "details": "the answer broke off"});
+    assert_eq!(client("stalled", &gateway), stalled);
+}
+
+#[test]
 fn a_failure_of_the_gateway_is_a_status_of_the_call() {
     let dead = gateway(YAML).url("up", &Upstream::dead()).start();
     let failed = client("fail", &dead);

@@ -90,6 +90,16 @@ def deadline(channel):
         return {"heard": heard, "code": error.code().name}
 
 
+def stalled(channel):
+    """The server falls silent in the middle of its answer; the client would wait."""
+    heard = []
+    try:
+        for message in channel.unary_stream("/test.Echo/Hang")(b"stalled", timeout=LIMIT):
+            heard.append(message.decode())
+    except grpc.RpcError as error:
+        return {"heard": heard, "code": error.code().name, "details": error.details()}
+
+
 def cancel(channel):
     """No deadline at all, so that only the cancellation can end it at the server."""
     answers = channel.unary_stream("/test.Echo/Hang")(b"cancel")

@@ -67,6 +67,8 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     websocket::as_get(&mut head, || worker.ids.random());
     let mut switching = Switching::of(&head, upgrade);
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
+    // SECURITY: whoever is in front may have read such a head differently, and what comes behind it.
+    let closes = matches!(&refused, Some(Failure::Head(refusal)) if refusal.status != StatusCode::METHOD_NOT_ALLOWED);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
         let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
@@ -96,6 +98,9 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let mut sent = finish(&worker, &ready, &exchange, &chain, response, switching.as_ref(), record).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
+    }
+    if http1 && closes {
+        sent.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(switching) = switching {
         switch(&worker, switching, &mut sent);

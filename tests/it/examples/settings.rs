@@ -38,6 +38,12 @@ fn every_example_passes_check() {
     }
 }
 
+#[test]
+fn a_file_of_kong_s_passes_check_as_it_stands() {
+    let ended = ended(binary().current_dir(repository("examples/kong")).args(["check", "kong.yml"]));
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "kong.yml: fine: 3 routes, 2 services, 0 scripts in use\n"));
+}
+
 fn issue(files: &Files, name: &str, issued: &Issued) {
     files.write(&format!("{name}.pem"), &issued.cert);
     files.write(&format!("{name}.key"), &issued.key);

@@ -5,8 +5,11 @@
 
 mod answers;
 mod cases;
+mod documents;
 mod guards;
 mod requests;
+mod settings;
+mod streams;
 
 use crate::support::{
     Answer, Client, Gateway, PATIENCE, Request, Upstream, gateway, redis::redis, reply, repository, token::Key,
@@ -169,8 +172,9 @@ fn every_example_does_what_it_says_in_both_languages() {
     let key = Key::make("HS256");
     let examples = cases::examples(&key);
     let mut covered: BTreeSet<String> = examples.iter().map(|example| example.folder.to_owned()).collect();
-    // It has tests of its own.
-    covered.insert("quickstart".to_owned());
+    // They have tests of their own.
+    covered.extend(["client-certificates", "quickstart"].map(str::to_owned));
+    covered.extend(settings::SETTINGS.map(str::to_owned));
     assert_eq!(covered, folders(), "an example without a case, or a case without an example");
     let mut ran = 0;
     for example in &examples {

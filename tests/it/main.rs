@@ -40,6 +40,7 @@ mod slow_openings;
 mod smuggling;
 mod spans;
 mod streams;
+mod test_command;
 mod timeouts;
 mod tls;
 mod traces;

@@ -9,7 +9,7 @@ use super::{
     compression::compress,
     failure::Failure,
     forward::{Ahead, Plan, Switching, forward},
-    grpc,
+    grpc, quarantine,
     record::{self, Record, Sent},
     spans, traffic,
     tunnel::{self, Content},
@@ -392,11 +392,13 @@ pub async fn run_on_chunk(
     exchange: &Rc<Exchange>,
     chunk: Option<Bytes>,
 ) -> Result<Option<Bytes>, Failure> {
+    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(None) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
     let begun = Instant::now();
-    let ended = plugin.program.chunk(hook, scope, &plugin.state, chunk).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    let ended = plugin.program.chunk(hook, scope.clone(), &plugin.state, chunk).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {
         Ok(changed) => Ok(changed),
@@ -423,16 +425,19 @@ fn scope(
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
         span: span.map_or(0, SpanInProgress::id),
+        cpu: Cell::default(),
     })
 }
 
 /// One hook. With `on_error: continue` a script that fails is passed over, and logged.
 async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
+    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(Decision::Continue) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
     let begun = Instant::now();
-    let ended = plugin.program.call(hook, scope, &plugin.state).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    let ended = plugin.program.call(hook, scope.clone(), &plugin.state).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {
         Ok(decision) => Ok(decision),
@@ -449,7 +454,7 @@ fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut 
     record.failed(failure);
     match failure {
         Failure::Script(error) => log_script(exchange, error, "a script failed"),
-        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
+        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } | Failure::Quarantined { .. } => {
             tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
         Failure::NoService(_)

@@ -6,6 +6,7 @@
 pub mod alone;
 mod attempt;
 pub mod backend;
+mod background;
 mod chunks;
 mod compression;
 pub mod failure;
@@ -16,6 +17,7 @@ mod ids;
 mod life;
 pub mod listen;
 pub mod outbound;
+mod quarantine;
 mod record;
 mod service;
 mod spans;
@@ -98,6 +100,9 @@ impl Workers {
     /// From now on new exchanges run in this generation, which every worker has prepared.
     pub fn switch(&self, number: u64) {
         self.shared.current.store(number, Ordering::Release);
+        for (worker, _) in &self.all {
+            let _ = worker.send(Command::Switch);
+        }
     }
 
     /// Gives each worker its own socket of one listener.

@@ -232,7 +232,14 @@ fn scope(hook: Hook, exchange: Option<Rc<gatewright::script::Exchange>>, service
     let permissions = Permissions::default();
     let instance =
         Instance { plugin: "bench".into(), place: "route:bench".into(), permissions, limits: Limits::default() };
-    Rc::new(Scope { hook, instance: Rc::new(instance), exchange, services: services.clone(), span: 0 })
+    Rc::new(Scope {
+        hook,
+        instance: Rc::new(instance),
+        exchange,
+        services: services.clone(),
+        span: 0,
+        cpu: Default::default(),
+    })
 }
 
 /// 1.6 KB, as a backend's list of orders looks.

@@ -98,6 +98,10 @@
 ---@field groups string[] what each group matched; empty for one that took no part
 ---@field named table<string, string> what the groups with names matched, without those that took no part
 
+---@class metrics.describe.options
+---@field help? string what it counts, for people
+---@field buckets? number[] upper bounds of a histogram, ascending; at most 30
+
 ---@class test.plugin.options
 ---@field config? any the configuration of the script or plugin
 ---@field on_error? string `continue` passes over a script that fails
@@ -145,6 +149,14 @@
 ---@field on_error? fun(err: failure, ctx: context): reply?
 ---After the last byte. Returns: Nothing.
 ---@field on_log? fun(ctx: context)
+
+---Runs a function again and again in the background, from `on_load` only; at most 16 for each use of a plugin. It runs on one worker of the process, within the limits of a hook and a minute at most, first after a part of the interval and at most 10 s. It never overlaps with itself: what would be late is left out. A reload ends it, also while it waits, and begins the new one's. All modules work in it; hand over what it finds by `kv`, since variables belong to one worker.
+---```lua
+---every("30s", function() kv.set("rates", http.get("svc://rates/latest"):json()) end)
+---```
+---@param interval string|number `100ms` at least
+---@param run fun() called without arguments
+function every(interval, run) end
 
 ---Calls to services (`svc://NAME/…`, through the gateway's own targets and pools) and to hosts that the manifest permits. Each waits for its result; a failing network never throws.
 http = {}
@@ -1059,6 +1071,45 @@ function log.warn(message, fields) end
 ---@param fields? any a table or map of more to know, kept as JSON
 function log.error(message, fields) end
 
+---A script's own metrics, at `/metrics` with the label `plugin`. They are of the whole process, go on over reloads, and leave with their plugin. A plugin may have 1000 series in all; what comes above counts with `other` for every label, and the log says so once.
+metrics = {}
+
+---Adds to a counter; its name on the page ends in `_total`. In `on_load` one worker counts for all.
+---```lua
+---metrics.counter("orders", { country = "de" })
+---```
+---@param name string letters, digits and `_`; the page puts `gatewright_plugin_` before it
+---@param labels? table<string, string|number|boolean|nil> at most 8; `plugin` is set by the gateway. Values must be few: never an id
+---@param by? number 1 when it is left out; never negative
+function metrics.counter(name, labels, by) end
+
+---Sets a gauge.
+---```lua
+---metrics.gauge("queue_length", 12)
+---```
+---@param name string letters, digits and `_`; the page puts `gatewright_plugin_` before it
+---@param value number what it is now
+---@param labels? table<string, string|number|boolean|nil> at most 8; `plugin` is set by the gateway. Values must be few: never an id
+function metrics.gauge(name, value, labels) end
+
+---Counts a value in a histogram: with the buckets that `describe` gave it, or those for seconds, from 0.0005 to 10. In `on_load` one worker counts for all.
+---```lua
+---metrics.histogram("ledger_seconds", 0.012, { call = "read" })
+---```
+---@param name string letters, digits and `_`; the page puts `gatewright_plugin_` before it
+---@param value number what was observed
+---@param labels? table<string, string|number|boolean|nil> at most 8; `plugin` is set by the gateway. Values must be few: never an id
+function metrics.histogram(name, value, labels) end
+
+---Says what a metric is; best in `on_load`. What it counts may be changed by a reload, which begins it anew.
+---```lua
+---metrics.describe("order_items", "histogram", { help = "Items of an order.", buckets = { 1, 5, 25 } })
+---```
+---@param name string letters, digits and `_`; the page puts `gatewright_plugin_` before it
+---@param kind string `counter`, `gauge` or `histogram`
+---@param options? metrics.describe.options more about it
+function metrics.describe(name, kind, options) end
+
 ---Environment variables of the gateway that the plugin's manifest names under `permissions.env`.
 env = {}
 
@@ -1148,7 +1199,7 @@ function test.fail(why) end
 ---@param milliseconds integer since 1970
 function test.now(milliseconds) end
 
----Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`.
+---Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`. What scripts gave to `every` runs on the way, the first time after one interval.
 ---```lua
 ---test.advance("61s")
 ---```
@@ -1485,6 +1536,15 @@ function gateway:answer(method, url, answer) end
 ---@param command string its first words: `GET greeting`; `SCRIPT` for scripts
 ---@param reply any what it gives
 function gateway:redis(command, reply) end
+
+---What scripts counted with `metrics` in this case, all series with these labels together: a number, or `count` and `sum` of a histogram; nothing when there is none.
+---```lua
+---test.equal(gw:metric("orders", { country = "de" }), 2)
+---```
+---@param name string as the script wrote it
+---@param labels? table<string, string|number|boolean|nil> only series with these labels
+---@return any?
+function gateway:metric(name, labels) end
 
 ---What a check finds wrong with the configuration or in `on_load`, as text; empty when nothing is.
 ---```lua

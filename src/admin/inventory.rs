@@ -7,7 +7,7 @@ use crate::{
     balance::{Hand, Registry, Standing},
     config::{PluginKind, PluginUse, Service},
     gateway::generation::Generation,
-    observe::metrics::{ServiceStanding, TargetStanding},
+    observe::metrics::{ScriptStanding, ServiceStanding, TargetStanding},
     upstream::Names,
 };
 use http::StatusCode;
@@ -162,7 +162,38 @@ fn routes(generation: &Generation) -> Vec<Value> {
             "plugins": route.plugins.iter().map(label).collect::<Vec<_>>(),
         })
     };
-    generation.router.routes().iter().map(describe).collect()
+    let mut routes: Vec<Value> = generation.router.routes().iter().map(describe).collect();
+    for standing in generation.quarantines.standings() {
+        let (Some(route), Some(left)) = (standing.route.and_then(|at| routes.get_mut(at)), standing.held_for) else {
+            continue;
+        };
+        let held = json!({
+            "plugin": &*generation.places[standing.place].name,
+            "place": &*generation.places[standing.place].label,
+            "hook": standing.hook.name(),
+            "for_ms": left.as_millis() as u64,
+        });
+        match route["quarantined"].as_array_mut() {
+            Some(all) => all.push(held),
+            None => route["quarantined"] = json!([held]),
+        }
+    }
+    routes
+}
+
+/// Hooks that have failed since the last reload, for the metrics; those of one plugin on a route together.
+pub fn failing(generation: &Generation) -> Vec<ScriptStanding<'_>> {
+    let mut all: Vec<ScriptStanding<'_>> = Vec::new();
+    for standing in generation.quarantines.standings() {
+        let route = standing.route.map_or("", |at| &*generation.router.routes()[at].name.value);
+        let (plugin, hook) = (&*generation.places[standing.place].name, standing.hook.name());
+        let quarantined = standing.held_for.is_some();
+        match all.iter_mut().find(|known| (known.plugin, known.hook, known.route) == (plugin, hook, route)) {
+            Some(known) => known.quarantined |= quarantined,
+            None => all.push(ScriptStanding { plugin, hook, route, quarantined }),
+        }
+    }
+    all
 }
 
 fn label(plugin: &PluginUse) -> String {

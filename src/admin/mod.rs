@@ -150,7 +150,7 @@ fn metrics(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> 
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
     let generation = state.inventory.current.borrow().clone();
-    let text = state.metrics.text(format, &state.inventory.standings(&generation));
+    let text = state.metrics.text(format, &state.inventory.standings(&generation), &inventory::failing(&generation));
     let mut response = Response::new(Full::new(Bytes::from(text)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response

@@ -67,6 +67,8 @@ pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics
             outbound,
             first_worker: false,
             caches: crate::script::cache::Caches::for_worker(),
+            metrics: crate::observe::metrics::own::Local::new(Arc::default(), 1),
+            background: Some(Default::default()),
             trial: None,
         });
         anyhow::Ok(prepared::prepare(generation.clone(), services).await.map(drop))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::diagnostic::Diagnostics;
 use super::keys;
 use super::node::Node;
+use super::quarantine::{Quarantine, quarantine};
 use super::table::{Table, mismatch};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Limits {
     pub script_cpu: Duration,
     /// Memory of one script VM, in bytes. Default 64 MiB.
     pub script_memory: usize,
+    /// When a script that keeps failing is left out; none: never.
+    pub quarantine: Option<Quarantine>,
 }
 
 impl Default for Limits {
@@ -48,6 +51,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(60),
             script_cpu: Duration::from_millis(50),
             script_memory: 64 * 1024 * 1024,
+            quarantine: Some(Quarantine::default()),
         }
     }
 }
@@ -101,5 +105,6 @@ pub(super) fn limits(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Limi
     if let Some(rate) = table.size("min_body_rate", diagnostics) {
         limits.min_body_rate = rate;
     }
+    limits.quarantine = quarantine(table.get("quarantine"), diagnostics);
     limits
 }

@@ -7,6 +7,7 @@
 use super::{
     files::Files,
     plugins::{Catalog, Plugin},
+    quarantine::Quarantines,
     router::Router,
     upstream_tls::upstream_tls,
 };
@@ -35,6 +36,8 @@ pub struct Generation {
     pub chains: Vec<Vec<usize>>,
     /// The global plugins, for requests that match no route.
     pub unrouted: Vec<usize>,
+    /// Which hooks are left out on which routes.
+    pub quarantines: Quarantines,
     pub plugins_dir: Arc<Path>,
     /// For each service, what its targets with TLS use.
     pub upstream_tls: Vec<Option<Tls>>,
@@ -42,6 +45,13 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Every failure is shown, and no script left out for them.
+    pub fn for_development(self) -> Generation {
+        let all = self.chains.iter().chain([&self.unrouted]);
+        let quarantines = Quarantines::new(None, all);
+        Generation { quarantines, ..self }
+    }
+
     /// Headers that no client may send: those of the configuration, and all that auth plugins tell services by
     /// (`headers`, claim to header), on whatever route they stand.
     pub fn identity_headers(&self) -> Vec<String> {
@@ -195,13 +205,14 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
         chains.push(chain.iter().filter_map(|used| used.place).collect());
     }
     let upstream_tls = upstream_tls(&config.services, &files, &mut diagnostics);
-    let unrouted = global.iter().filter_map(|used| used.place).collect();
+    let unrouted: Vec<usize> = global.iter().filter_map(|used| used.place).collect();
     if diagnostics.has_errors() {
         return Built { generation: None, diagnostics, watch, files };
     }
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
+    let quarantines = Quarantines::new(config.limits.quarantine.clone(), chains.iter().chain([&unrouted]));
     let files_read = files.clone();
     let generation = Generation {
         number,
@@ -211,6 +222,7 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
         places,
         chains,
         unrouted,
+        quarantines,
         plugins_dir,
         upstream_tls,
         files: files_read,

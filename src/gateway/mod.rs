@@ -7,6 +7,7 @@ pub mod files;
 pub mod generation;
 pub mod plugins;
 pub mod prepared;
+pub mod quarantine;
 pub mod router;
 pub mod tls;
 pub mod upstream_tls;

@@ -7,12 +7,14 @@ use super::generation::{Generation, Libraries, Place, diagnostic, script_source}
 use crate::{
     config::{Diagnostic, Diagnostics, OnError, Severity},
     script::{
-        Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, State, limits::Limits, lua,
-        rhai,
+        Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, State,
+        background::{Background, Callback, Given},
+        limits::Limits,
+        lua, rhai,
     },
 };
 use ahash::AHashMap;
-use std::{path::PathBuf, rc::Rc, sync::Arc};
+use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 /// Well below a millisecond of a worker's time.
 const ROUTES_AT_ONCE: usize = 1000;
@@ -24,6 +26,15 @@ pub struct Prepared {
     /// For requests that match no route.
     pub unrouted: Rc<Chain>,
     pub services: Rc<Services>,
+    /// Background work; on the first worker only.
+    pub tasks: Vec<Task>,
+}
+
+/// What a place's `on_load` gave to `every`.
+pub struct Task {
+    pub plugin: Rc<Plugin>,
+    pub interval: Duration,
+    pub callback: Callback,
 }
 
 /// A place, ready to run.
@@ -68,8 +79,16 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
     let mut diagnostics = Diagnostics::default();
     let mut engines = Engines::new(generation.config.limits.script_memory);
     let mut plugins: Vec<Option<Rc<Plugin>>> = Vec::with_capacity(generation.places.len());
+    let mut tasks = Vec::new();
     for (index, place) in generation.places.iter().enumerate() {
-        plugins.push(prepare_place(index, place, &generation, &services, &mut engines, &mut diagnostics).await);
+        let plugin = prepare_place(index, place, &generation, &services, &mut engines, &mut diagnostics).await;
+        let given = services.background.as_ref().map(Background::take).unwrap_or_default();
+        if let Some(plugin) = plugin.as_ref().filter(|_| services.first_worker) {
+            let task =
+                |given: Given| Task { plugin: plugin.clone(), interval: given.interval, callback: given.callback };
+            tasks.extend(given.into_iter().map(task));
+        }
+        plugins.push(plugin);
         tokio::task::yield_now().await;
     }
     // Most routes of a large configuration have the same plugins, often none.
@@ -93,7 +112,7 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    Ok(Prepared { generation, chains, unrouted, services })
+    Ok(Prepared { generation, chains, unrouted, services, tasks })
 }
 
 /// A route without a service needs a script with `handle`.
@@ -148,6 +167,7 @@ async fn prepare_place(
         exchange: None,
         services: services.clone(),
         span: 0,
+        cpu: Default::default(),
     });
     match program.load(scope, &place.config).await {
         Ok(state) => Some(Rc::new(Plugin { instance, place: index, program, state, on_error: place.on_error })),

@@ -5,6 +5,7 @@
 
 use super::{gateway::Gateway, logs::Logs};
 use crate::{
+    observe::metrics::own::Own,
     script::{
         Raise, Value,
         trial::{Trial, Tried},
@@ -12,11 +13,12 @@ use crate::{
     store::{ManualClock, RedisValue, Stores},
 };
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use serde_json::Value as Json;
 use std::{
     cell::{Cell, RefCell},
     path::PathBuf,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
@@ -24,16 +26,23 @@ use std::{
 /// 2026-01-01T00:00:00Z: the same for every run, so that a test that passes today passes tomorrow.
 const BEGIN: Duration = Duration::from_secs(1_767_225_600);
 
+/// Of `every` in one step of the clock.
+const MOST_RUNS: usize = 1000;
+
 pub struct Case {
     /// Where the test file is.
     pub folder: PathBuf,
     pub stores: Arc<Stores>,
     pub logs: Logs,
+    pub metrics: Arc<Own>,
     clock: Arc<ManualClock>,
     now: Cell<Duration>,
     redis: RefCell<Vec<(String, Json)>>,
+    /// How far the clock was moved.
+    elapsed: Cell<Duration>,
+    gateways: RefCell<Vec<Weak<Gateway>>>,
     /// To give to gateways.
-    own: std::rc::Weak<Case>,
+    own: Weak<Case>,
 }
 
 impl Case {
@@ -44,11 +53,19 @@ impl Case {
             folder,
             stores: Arc::new(Stores::new(clock.clone())),
             logs,
+            metrics: Arc::default(),
             clock,
             now: Cell::new(BEGIN),
             redis: RefCell::default(),
+            elapsed: Cell::default(),
+            gateways: RefCell::default(),
             own: own.clone(),
         })
+    }
+
+    /// How far the clock was moved since the case began.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed.get()
     }
 
     pub fn declare_redis(&self, command: &str, reply: Json) {
@@ -68,6 +85,32 @@ impl Trial for Case {
     fn advance(&self, by: Duration) {
         self.now.set(self.now.get().saturating_add(by));
         self.clock.advance(by);
+        self.elapsed.set(self.elapsed.get().saturating_add(by));
+    }
+
+    fn pass(&self, by: Duration) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        let own = self.own.upgrade();
+        let gateways: Vec<Rc<Gateway>> = self.gateways.borrow().iter().filter_map(Weak::upgrade).collect();
+        Box::pin(async move {
+            let own = own.ok_or_else(|| Raise::error("the test is over"))?;
+            let end = own.elapsed.get().saturating_add(by);
+            for _ in 0..=MOST_RUNS {
+                let mut next: Option<(Duration, &Rc<Gateway>, usize)> = None;
+                for gateway in &gateways {
+                    let due = gateway.due().await.filter(|(due, _)| *due <= end);
+                    if let Some((due, at)) = due.filter(|(due, _)| next.is_none_or(|(soonest, ..)| *due < soonest)) {
+                        next = Some((due, gateway, at));
+                    }
+                }
+                let Some((due, gateway, at)) = next else {
+                    own.advance(end.saturating_sub(own.elapsed.get()));
+                    return Ok(Value::Nil);
+                };
+                own.advance(due.saturating_sub(own.elapsed.get()));
+                gateway.run_task(at).await?;
+            }
+            Err(Raise::error(format!("more than {MOST_RUNS} runs of `every` in one step are too many")))
+        })
     }
 
     fn redis(&self, words: &[Bytes]) -> Result<RedisValue, Raise> {
@@ -81,7 +124,9 @@ impl Trial for Case {
 
     fn gateway(&self, name: &str, options: &Value) -> Result<Rc<dyn Tried>, Raise> {
         let own = self.own.upgrade().ok_or_else(|| Raise::error("the test is over"))?;
-        Ok(Rc::new(Gateway::new(own, name, options)?))
+        let gateway = Rc::new(Gateway::new(own, name, options)?);
+        self.gateways.borrow_mut().push(Rc::downgrade(&gateway));
+        Ok(gateway)
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     config::{Source, Style},
     gateway::generation,
+    observe::metrics::own,
     proxy::alone::Alone,
-    script::{Language, Raise, Services, Value, trial::Tried},
+    script::{Language, Raise, Services, Value, host::metrics::labels_of, trial::Tried},
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -52,6 +53,8 @@ struct Plan {
 struct Running {
     alone: Alone,
     services: Vec<String>,
+    /// When the case's clock is there, each task of `every` runs.
+    due: RefCell<Vec<Duration>>,
     _upstreams: Vec<Upstream>,
 }
 
@@ -82,14 +85,35 @@ impl Gateway {
         let (fakes, case) = (self.fakes.clone(), self.case.clone());
         let furnish = |services: Services| Services {
             outbound: Rc::new(Outside { services: services.outbound.clone(), fakes }),
+            metrics: own::Local::new(case.metrics.clone(), 1),
             trial: Some(case),
             ..services
         };
         let made = Alone::new(generation, self.case.stores.clone(), furnish).await;
         let alone = made.map_err(|diagnostics| diagnostics.render(Style::Plain).trim_end().to_owned())?;
-        let running = Rc::new(Running { alone, services, _upstreams: upstreams });
+        let due = alone.intervals().into_iter().map(|interval| self.case.elapsed() + interval).collect();
+        let running = Rc::new(Running { alone, services, due: RefCell::new(due), _upstreams: upstreams });
         self.running.replace(Some(running.clone()));
         Ok(running)
+    }
+
+    /// The task of `every` that is due first, and when. A gateway that can't start has none, and says so when it is asked.
+    pub async fn due(&self) -> Option<(Duration, usize)> {
+        let running = self.running().await.ok()?;
+        let due = running.due.borrow();
+        due.iter().enumerate().map(|(at, due)| (*due, at)).min()
+    }
+
+    pub async fn run_task(&self, at: usize) -> Result<(), Raise> {
+        let running = self.running().await.map_err(Raise::error)?;
+        if let (Some(due), Some(interval)) = (running.due.borrow_mut().get_mut(at), running.alone.intervals().get(at)) {
+            *due += *interval;
+        }
+        tokio::task::LocalSet::new().run_until(running.alone.run_task(at)).await;
+        match self.fakes.take_unexpected() {
+            Some(call) => Err(Raise::error(format!("the test says nothing of the call {call}"))),
+            None => Ok(()),
+        }
     }
 
     async fn send(&self, options: &Value) -> Result<Json, Raise> {
@@ -255,9 +279,22 @@ impl Tried for Gateway {
         text(&Json::Array(self.case.logs.all()))
     }
 
+    fn metric(&self, name: &str, labels: &Value) -> Result<Value, Raise> {
+        Ok(match self.case.metrics.sum(name, &labels_of(labels)?) {
+            None => Value::Nil,
+            Some((value, None)) => text(&number(value)),
+            Some((sum, Some(count))) => text(&json!({ "count": count, "sum": number(sum) })),
+        })
+    }
+
     fn problems(self: Rc<Self>) -> LocalBoxFuture<'static, Result<Value, Raise>> {
         Box::pin(async move { Ok(Value::from(self.running().await.err().unwrap_or_default())) })
     }
+}
+
+/// A whole number is written as one.
+fn number(value: f64) -> Json {
+    if value.fract() == 0.0 && value.abs() < 9.0e15 { json!(value as i64) } else { json!(value) }
 }
 
 fn text(value: &Json) -> Value {

@@ -10,6 +10,7 @@ use crate::{
         files::Files,
         generation::{Libraries, diagnostic, script_source},
     },
+    observe::metrics::own,
     proxy::outbound::Offline,
     script::{
         Engine, Hook, Instance, Language, Modules, Program, Scope, ScriptError, Services, cache::Caches,
@@ -96,8 +97,15 @@ impl Suite {
         let case = Case::new(folder(&self.path), self.logs.clone());
         let store = WorkerStore::connect(None, case.stores.clone()).map_err(|error| error.to_string())?;
         let outbound = Rc::new(Offline);
-        let services =
-            Services { store, outbound, first_worker: true, caches: Caches::for_worker(), trial: Some(case) };
+        let services = Services {
+            store,
+            outbound,
+            first_worker: true,
+            caches: Caches::for_worker(),
+            metrics: own::Local::new(case.metrics.clone(), 1),
+            background: None,
+            trial: Some(case),
+        };
         let limits = Limits { cpu: CPU, memory: MEMORY, ..Limits::default() };
         let name: Arc<str> = Arc::from(self.path.display().to_string());
         let instance = Instance { plugin: name.clone(), place: name, permissions: Permissions::default(), limits };
@@ -107,6 +115,7 @@ impl Suite {
             exchange: None,
             services: Rc::new(services),
             span: 0,
+            cpu: Default::default(),
         }))
     }
 }

@@ -4,7 +4,7 @@
 //! reloaded, and nothing listens.
 
 use super::{
-    life,
+    background, life,
     service::{self, Exchanges},
     worker::{Shared, Worker},
 };
@@ -17,6 +17,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 use tokio::{io::DuplexStream, sync::watch};
 
@@ -48,6 +49,19 @@ impl Alone {
             names: Arc::default(),
         });
         Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))
+    }
+
+    /// The intervals of what its scripts gave to `every`.
+    pub fn intervals(&self) -> Vec<Duration> {
+        self.0.ready().prepared.tasks.iter().map(|task| task.interval).collect()
+    }
+
+    /// Runs one of those, as if it was due.
+    pub async fn run_task(&self, at: usize) {
+        let ready = self.0.ready();
+        if let Some(task) = ready.prepared.tasks.get(at) {
+            background::run(&ready, task, None).await;
+        }
     }
 
     /// Serves one connection from `peer` until it ends.

@@ -113,7 +113,12 @@ impl Report {
                 facts.push(("tries", account.tries.get().to_string()));
                 text
             }
-            Failure::Path(_) | Failure::Head(_) | Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Late => text,
+            Failure::Path(_)
+            | Failure::Head(_)
+            | Failure::NoService(_)
+            | Failure::NoAnswer(_)
+            | Failure::Late
+            | Failure::Quarantined { .. } => text,
         };
         facts.push(("request id", exchange.id.as_str().to_owned()));
         facts.retain(|(_, value)| !value.is_empty());

@@ -5,7 +5,7 @@
 
 use crate::{
     http::{BadPath, Fault, police::Refusal},
-    script::{self, Reply, ScriptError, object::Failed},
+    script::{self, Hook, Reply, ScriptError, object::Failed},
     upstream::{Kind, UpstreamError},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -45,6 +45,9 @@ pub enum Failure {
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
     Script(Box<ScriptError>),
+    /// A hook that kept failing, or the request that tries it is still under way.
+    #[error("{} of {place} is in quarantine: it kept failing", hook.name())]
+    Quarantined { place: Arc<str>, hook: Hook, after: Duration },
 }
 
 impl Failure {
@@ -60,6 +63,7 @@ impl Failure {
             Failure::Overloaded(_) => "overloaded",
             Failure::Late => "timeout",
             Failure::Upstream(error) => error.word(),
+            Failure::Quarantined { .. } => "quarantined",
             Failure::Script(error) => match &error.fault {
                 script::error::Fault::Limit(_) => "script_limit",
                 script::error::Fault::Syntax | script::error::Fault::Runtime | script::error::Fault::Returned => {
@@ -75,9 +79,10 @@ impl Failure {
             Failure::Head(refusal) => refusal.status,
             Failure::NoRoute { .. } => StatusCode::NOT_FOUND,
             Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Script(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Failure::NoTarget { .. }
+            | Failure::BreakerOpen { .. }
+            | Failure::Overloaded(_)
+            | Failure::Quarantined { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Late => StatusCode::GATEWAY_TIMEOUT,
             Failure::Upstream(error) => error.status(),
         }
@@ -86,7 +91,11 @@ impl Failure {
     pub fn fault(&self) -> Fault {
         match self {
             Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => Fault::Client,
-            Failure::NoService(_) | Failure::NoAnswer(_) | Failure::Late | Failure::Script(_) => Fault::Gateway,
+            Failure::NoService(_)
+            | Failure::NoAnswer(_)
+            | Failure::Late
+            | Failure::Script(_)
+            | Failure::Quarantined { .. } => Fault::Gateway,
             Failure::NoTarget { .. } | Failure::BreakerOpen { .. } | Failure::Overloaded(_) => Fault::Upstream,
             Failure::Upstream(error) => error.fault(),
         }
@@ -104,6 +113,9 @@ impl Failure {
             Failure::Overloaded(_) => "the service has too many requests at the moment".into(),
             Failure::Late => "the time for the request was over before it was forwarded".into(),
             Failure::Script(_) => "a script of this route failed".into(),
+            Failure::Quarantined { .. } => {
+                "a script of this route is left out for a moment: it failed too often".into()
+            }
             Failure::Upstream(error) => match error.fault() {
                 Fault::Client => "the request body could not be read".into(),
                 Fault::Gateway => "the request can't be forwarded".into(),
@@ -130,7 +142,9 @@ impl Failure {
     /// When the client may come back, in whole seconds and at least one (RFC 9110 §10.2.3).
     fn retry_after(&self) -> Option<u64> {
         let after = match self {
-            Failure::NoTarget { after, .. } | Failure::BreakerOpen { after, .. } => *after,
+            Failure::NoTarget { after, .. }
+            | Failure::BreakerOpen { after, .. }
+            | Failure::Quarantined { after, .. } => *after,
             Failure::Overloaded(_) => Duration::from_secs(1),
             Failure::Path(_)
             | Failure::Head(_)

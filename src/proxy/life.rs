@@ -10,7 +10,7 @@ use super::{
     develop,
     failure::Failure,
     forward::{Ahead, Plan, Switching, forward},
-    grpc, mirror,
+    grpc, mirror, quarantine,
     record::{self, Record, Sent},
     report, spans, traffic,
     tunnel::{self, Content},
@@ -404,11 +404,13 @@ pub async fn run_on_chunk(
     exchange: &Rc<Exchange>,
     chunk: Option<Bytes>,
 ) -> Result<Option<Bytes>, Failure> {
+    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(None) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
     let begun = Instant::now();
-    let ended = plugin.program.chunk(hook, scope, &plugin.state, chunk).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    let ended = plugin.program.chunk(hook, scope.clone(), &plugin.state, chunk).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {
         Ok(changed) => Ok(changed),
@@ -435,16 +437,19 @@ fn scope(
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
         span: span.map_or(0, SpanInProgress::id),
+        cpu: Cell::default(),
     })
 }
 
 /// One hook. With `on_error: continue` a script that fails is passed over, and logged.
 async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
+    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(Decision::Continue) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
     let begun = Instant::now();
-    let ended = plugin.program.call(hook, scope, &plugin.state).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), &ended);
+    let ended = plugin.program.call(hook, scope.clone(), &plugin.state).await;
+    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {
         Ok(decision) => Ok(decision),

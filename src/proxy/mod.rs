@@ -6,6 +6,7 @@
 pub mod alone;
 mod attempt;
 pub mod backend;
+mod background;
 mod chunks;
 mod compression;
 mod develop;
@@ -18,6 +19,7 @@ mod life;
 pub mod listen;
 mod mirror;
 pub mod outbound;
+mod quarantine;
 mod record;
 mod repeats;
 mod report;
@@ -102,6 +104,9 @@ impl Workers {
     /// From now on new exchanges run in this generation, which every worker has prepared.
     pub fn switch(&self, number: u64) {
         self.shared.current.store(number, Ordering::Release);
+        for (worker, _) in &self.all {
+            let _ = worker.send(Command::Switch);
+        }
     }
 
     /// Gives each worker its own socket of one listener.

@@ -87,6 +87,7 @@ pub fn ran<T>(
     plugin: &Plugin,
     exchange: &Exchange,
     took: Duration,
+    cpu: Duration,
     ended: &Result<T, ScriptError>,
 ) {
     exchange.account.ran(took);
@@ -97,7 +98,12 @@ pub fn ran<T>(
             Fault::Syntax | Fault::Runtime | Fault::Returned => Ended::Failed,
         },
     };
-    ready.meters.ran(position(ready, exchange), plugin.place, hook as usize, took, ended);
+    ready.meters.ran(position(ready, exchange), plugin.place, hook as usize, took, cpu, ended);
+}
+
+/// A hook was left out, in quarantine.
+pub fn held(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Exchange) {
+    ready.meters.held(position(ready, exchange), plugin.place, hook as usize);
 }
 
 impl Drop for Record {

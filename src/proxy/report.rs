@@ -15,7 +15,7 @@ pub fn failed(worker: &Worker, ready: &Ready, exchange: &Exchange, failure: &Fai
     record.failed(failure);
     match failure {
         Failure::Script(error) => script(ready, exchange, error, "a script failed"),
-        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
+        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } | Failure::Quarantined { .. } => {
             tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
         }
         Failure::NoService(_)

@@ -4,7 +4,15 @@
 //! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
 //! store. An exchange keeps the [`Ready`] it began with.
 
-use super::{backend::Backends, ids::Ids, listen, outbound::Calls, repeats::Repeats, traffic::Dice};
+use super::{
+    backend::Backends,
+    background::{self, Tasks},
+    ids::Ids,
+    listen,
+    outbound::Calls,
+    repeats::Repeats,
+    traffic::Dice,
+};
 use crate::{
     balance::Registry,
     config::{Diagnostics, ListenerKey},
@@ -16,7 +24,7 @@ use crate::{
     http::identity::IdentityHeaders,
     observe::{
         access::AccessLog,
-        metrics::{Meters, Metrics, RouteShape, Shape},
+        metrics::{Meters, Metrics, RouteShape, Shape, own},
         traces::Traces,
     },
     script::{Services, outbound::Outbound},
@@ -40,6 +48,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub enum Command {
     /// Compile and load; nothing is switched yet.
     Prepare { generation: Arc<Generation>, meters: Arc<Meters>, reply: oneshot::Sender<Result<(), Diagnostics>> },
+    /// Another generation is current: without traffic a worker would not look.
+    Switch,
     /// Accept connections here from now on.
     Listen { socket: TcpListener, listener: ListenerKey },
     /// Close the listener with this address.
@@ -80,6 +90,8 @@ pub struct Worker {
     number: Cell<u64>,
     /// Prepared, and not yet current.
     waiting: RefCell<Vec<Rc<Ready>>>,
+    /// What runs beside the traffic; ends with its generation.
+    tasks: RefCell<Tasks>,
     store: RefCell<Option<WorkerStore>>,
     client: Rc<OnceCell<reqwest::Client>>,
     pub connections: Cell<usize>,
@@ -119,6 +131,7 @@ impl Worker {
             number: Cell::new(ready.prepared.generation.number),
             ready: RefCell::new(Rc::new(ready)),
             waiting: RefCell::default(),
+            tasks: RefCell::default(),
             store: RefCell::new(Some(store)),
             client,
             connections: Cell::new(0),
@@ -161,12 +174,19 @@ impl Worker {
         self.number.get()
     }
 
+    /// Starts the background work of the current generation, and ends that of the one before.
+    fn begin_tasks(&self) {
+        let ready = self.ready.borrow().clone();
+        self.tasks.replace(background::start(&ready, || self.ids.random()));
+    }
+
     #[cold]
     fn switch(&self, current: u64) {
         let mut waiting = self.waiting.borrow_mut();
         if let Some(at) = waiting.iter().position(|ready| ready.prepared.generation.number == current) {
             self.ready.replace(waiting.swap_remove(at));
             self.number.set(current);
+            self.begin_tasks();
         }
         waiting.retain(|ready| ready.prepared.generation.number > current);
     }
@@ -210,11 +230,13 @@ pub fn run(
         if started.send(Ok(())).is_err() {
             return;
         }
+        worker.begin_tasks();
         tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
         let mut listeners = listen::Listeners::default();
         while let Some(command) = commands.recv().await {
             obey(&worker, command, &mut listeners).await;
         }
+        worker.tasks.take();
         listeners.close_all().await;
         listen::drained(&worker).await;
     });
@@ -236,6 +258,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
             }
             let _ = reply.send(result);
         }
+        Command::Switch => drop(worker.ready()),
         Command::Listen { socket, listener } => listeners.open(worker, socket, listener),
         Command::Unlisten(address) => listeners.close(address).await,
     }
@@ -277,6 +300,8 @@ async fn make_ready(
         outbound,
         first_worker: first,
         caches: crate::script::cache::Caches::for_worker(),
+        metrics: own::Local::new(shared.metrics.own.clone(), generation.number),
+        background: Some(Default::default()),
         trial: None,
     });
     let services = Rc::new(services);
@@ -311,5 +336,6 @@ pub fn shape(generation: &Generation) -> Shape<'_> {
     Shape {
         routes: routes.chain([unrouted]).collect(),
         services: generation.config.services.iter().map(|service| &*service.name.value).collect(),
+        places: generation.places.iter().map(|place| (&*place.name, &*place.label)).collect(),
     }
 }

@@ -114,7 +114,7 @@ impl Gateway {
         let Some(generation) = built.generation else {
             return Err(RunError::Config(built.diagnostics));
         };
-        let generation = Arc::new(generation);
+        let generation = Arc::new(if options.dev { generation.for_development() } else { generation });
         let registry = Arc::new(Registry::new());
         let names = Arc::new(Names::default());
         names.ask(&generation.config.dns.servers);
@@ -351,7 +351,10 @@ impl Gateway {
             let built = generation::build(&self.options.config, self.number, self.had_plugins());
             let watch = built.watch();
             let result = match built.generation {
-                Some(generation) => self.prepare(Arc::new(generation), built.diagnostics).await,
+                Some(generation) => {
+                    let generation = if self.options.dev { generation.for_development() } else { generation };
+                    self.prepare(Arc::new(generation), built.diagnostics).await
+                }
                 None => Err(built.diagnostics),
             };
             let watch = watch();

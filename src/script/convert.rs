@@ -4,7 +4,9 @@
 //! both languages accept the same and complain alike. Values on their way back to a script are each engine's own business.
 
 use super::{
-    Raise, Value, json,
+    Raise, Value,
+    background::Callback,
+    json,
     list::{Param, Type, nearest},
     object::Object,
     value::duration,
@@ -19,6 +21,10 @@ pub trait Native: Sized {
     /// What is bytes beside strings, such as a blob.
     fn bytes(&self) -> Option<Bytes>;
     fn object(&self) -> Option<Object>;
+    /// A function of the script, in the engine's own form.
+    fn function(&self) -> Option<Callback> {
+        None
+    }
     /// The items of a sequence; an empty table is one.
     fn list(&self) -> Option<Vec<Self>>;
     /// The entries of a table or map, in any order; an error when a key is not a string.
@@ -117,6 +123,10 @@ fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
         Type::Object(kind) => match value.object() {
             Some(object) if object.kind().name == *kind => Ok(object.into()),
             _ => expected(kind),
+        },
+        Type::Function => match value.function() {
+            Some(callback) => Ok(Object::Opaque("function", callback).into()),
+            None => expected("a function"),
         },
         Type::Native | Type::Any => expected("a value of the gateway"),
         Type::Maybe(inner) => assigned(inner, value),

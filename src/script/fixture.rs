@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     http::{Body, NormalPath},
+    observe::metrics::own,
     store::{Stores, SystemClock, WorkerStore},
 };
 use bytes::Bytes;
@@ -106,12 +107,21 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
         exchange,
         services: Rc::new(services(Rc::new(Echo))),
         span: 0,
+        cpu: Default::default(),
     })
 }
 
 /// A worker's services, with the embedded store alone.
 pub fn services(outbound: Rc<dyn Outbound>) -> Services {
-    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker(), trial: None }
+    Services {
+        store: store(),
+        outbound,
+        first_worker: true,
+        caches: Caches::for_worker(),
+        metrics: own::Local::new(Arc::default(), 1),
+        background: Some(Default::default()),
+        trial: None,
+    }
 }
 
 fn store() -> WorkerStore {

@@ -101,6 +101,11 @@ impl Budget {
         self.used.set(before + used);
     }
 
+    /// Processor time of all slices that have ended.
+    pub fn used(&self) -> Duration {
+        self.used.get()
+    }
+
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -32,6 +32,8 @@ pub enum Type {
     Options(&'static [Param]),
     /// An object by the name of its kind.
     Object(&'static str),
+    /// A function of the script; taken only.
+    Function,
     /// Kept by the engine in its own form, as `ctx.state` and `ctx.config` are.
     Native,
     /// Whatever comes, as a reply of Redis does; returned only.

@@ -9,6 +9,7 @@
 //! `kv`, `ctx.state` and what the stores keep.
 
 pub mod account;
+pub mod background;
 pub mod cache;
 pub mod convert;
 pub mod error;
@@ -51,9 +52,12 @@ pub enum Hook {
     OnResponseChunk,
     OnError,
     OnLog,
+    /// What `on_load` gave to `every`: no function of the script's own table, so not one of [`Hook::ALL`].
+    Every,
 }
 
 impl Hook {
+    /// Those that a script defines.
     pub const ALL: [Hook; 8] = [
         Hook::OnLoad,
         Hook::OnRequest,
@@ -76,6 +80,7 @@ impl Hook {
             Hook::OnResponseChunk => "on_response_chunk",
             Hook::OnError => "on_error",
             Hook::OnLog => "on_log",
+            Hook::Every => "every",
         }
     }
 
@@ -88,6 +93,7 @@ impl Hook {
             Hook::OnRequestChunk | Hook::OnResponseChunk => &["chunk", "ctx"],
             Hook::OnError => &["err", "ctx"],
             Hook::OnLog => &["ctx"],
+            Hook::Every => &[],
         }
     }
 
@@ -182,6 +188,14 @@ pub trait Program {
         scope: Rc<Scope>,
         state: &'a State,
     ) -> LocalBoxFuture<'a, Result<Decision, ScriptError>>;
+
+    /// Runs a function that `on_load` gave to `every` to its end. Dropping the future cancels it.
+    fn background<'a>(
+        &'a self,
+        callback: &'a background::Callback,
+        scope: Rc<Scope>,
+        state: &'a State,
+    ) -> LocalBoxFuture<'a, Result<(), ScriptError>>;
 
     /// Runs a hook on a piece of a body, or at its end on none. Gives what takes its place; `None`: it stays.
     fn chunk<'a>(

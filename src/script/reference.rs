@@ -38,6 +38,7 @@ fn hook_doc(hook: Hook) -> (&'static str, &'static str) {
         ),
         Hook::OnError => ("When the gateway itself failed.", "Nothing, or a reply."),
         Hook::OnLog => ("After the last byte.", "Nothing."),
+        Hook::Every => ("What `on_load` gave to `every`.", "Nothing."),
     }
 }
 
@@ -66,6 +67,10 @@ pub fn reference() -> String {
     for hook in Hook::ALL {
         let (when, returns) = hook_doc(hook);
         line(&mut out, format_args!("| `{}({})` | {when} | {returns} |", hook.name(), hook.params().join(", ")));
+    }
+    out.push_str("\n## Functions\n");
+    for function in host::GLOBALS {
+        write_function(&mut out, function.name, function);
     }
     out.push_str("\n## Modules\n");
     for module in host::MODULES {
@@ -162,6 +167,7 @@ fn words(ty: &Type) -> String {
         Type::Map(item) => format!("map: {}", words(item)),
         Type::Options(_) => "map of these".into(),
         Type::Object(kind) => format!("[{0}](#object-{0})", identifier(kind)),
+        Type::Function => "function".into(),
         Type::Native | Type::Any => "any value".into(),
         Type::Maybe(inner) => format!("{} or nothing", words(inner)),
     }

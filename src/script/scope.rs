@@ -3,13 +3,17 @@
 //! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
 //! gateway, so permissions are checked against it.
 
-use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
+use super::{Exchange, Hook, background::Background, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
 use crate::{
-    observe::traces::{Kind, SpanInProgress},
+    observe::{
+        metrics::own,
+        traces::{Kind, SpanInProgress},
+    },
     store::WorkerStore,
 };
 use std::{
     borrow::Cow,
+    cell::Cell,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -44,6 +48,10 @@ pub struct Services {
     /// `log` in `on_load` speaks on one worker only, though each runs it.
     pub first_worker: bool,
     pub caches: Caches,
+    /// What scripts count themselves.
+    pub metrics: own::Local,
+    /// What `on_load` gives to `every`; none where nothing would run it.
+    pub background: Option<Background>,
     /// Set while `gatewright test` tries the scripts.
     pub trial: Option<Rc<dyn Trial>>,
 }
@@ -66,6 +74,8 @@ pub struct Scope {
     pub services: Rc<Services>,
     /// The hook's span; 0 when it is not recorded.
     pub span: u64,
+    /// Processor time that the hook has used so far, as the limits count it.
+    pub cpu: Cell<Duration>,
 }
 
 impl Scope {

@@ -20,6 +20,9 @@ pub trait Trial {
     /// Moves the time of day and the stores' clock on.
     fn advance(&self, by: Duration);
 
+    /// The same for a test that says it: what scripts gave to `every` runs whenever it is due on the way.
+    fn pass(&self, by: Duration) -> LocalBoxFuture<'static, Result<Value, Raise>>;
+
     /// The reply that the test declared for a command.
     ///
     /// # Errors
@@ -49,6 +52,9 @@ pub trait Tried {
 
     /// Every line logged so far, as JSON.
     fn logs(&self) -> Value;
+
+    /// What scripts counted under a name with these labels or more, as JSON; nil: nothing.
+    fn metric(&self, name: &str, labels: &Value) -> Result<Value, Raise>;
 
     /// What a check of the configuration and of `on_load` finds; empty: nothing.
     fn problems(self: Rc<Self>) -> LocalBoxFuture<'static, Result<Value, Raise>>;

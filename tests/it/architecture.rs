@@ -35,7 +35,19 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "proxy",
-        &["balance", "config", "downstream", "gateway", "http", "http1", "observe", "script", "store", "upstream"],
+        &[
+            "balance",
+            "config",
+            "downstream",
+            "gateway",
+            "http",
+            "http1",
+            "memory",
+            "observe",
+            "script",
+            "store",
+            "upstream",
+        ],
         "the life of an exchange uses all that serves it",
     ),
     (
@@ -50,7 +62,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "harness",
-        &["config", "gateway", "proxy", "script", "store"],
+        &["config", "gateway", "observe", "proxy", "script", "store"],
         "runs whole gateways for the test files of scripts",
     ),
     (

@@ -71,7 +71,9 @@ fn no_route_and_a_dead_target_are_explained() {
     let dead = gateway.get("/dead/x");
     assert_eq!(dead.status, 502);
     let text = dead.text();
-    for expected in ["service: dead", "target: 127.0.0.1:", "request: GET /dead/x", "route: dead", "connecting: Connection refused"] {
+    for expected in
+        ["service: dead", "target: 127.0.0.1:", "request: GET /dead/x", "route: dead", "connecting: Connection refused"]
+    {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
 }

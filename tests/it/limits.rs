@@ -57,7 +57,7 @@ const ATTACKS: &[Attack] = &[
 
 fn attacked() -> Gateway {
     let mut yaml = String::from(
-        "workers: 1\nroutes:\n  - {name: neighbour, paths: [/neighbour], plugins: [{script: neighbour.lua}]}\n",
+        "workers: 1\nlimits: {quarantine: off}\nroutes:\n  - {name: neighbour, paths: [/neighbour], plugins: [{script: neighbour.lua}]}\n",
     );
     let mut given = Vec::new();
     for (index, attack) in ATTACKS.iter().enumerate() {

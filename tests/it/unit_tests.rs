@@ -40,6 +40,11 @@ fn every_stock_script_and_shipped_plugin_passes_its_tests_in_both_languages() {
 }
 
 #[test]
+fn examples_pass_their_tests() {
+    assert_eq!(passed(&gatewright(&repository(""), &["test", "examples"])), 4);
+}
+
+#[test]
 fn what_new_writes_passes_its_tests_in_both_languages() {
     for lang in ["lua", "rhai"] {
         let folder = folder(&[]);
@@ -49,6 +54,14 @@ fn what_new_writes_passes_its_tests_in_both_languages() {
         }
         assert_eq!(passed(&gatewright(folder.path(), &["test"])), 3, "{lang}");
     }
+}
+
+#[test]
+fn tests_see_metrics_and_move_the_clock_of_background_work() {
+    let script = "local M = {}\nfunction M.on_load()\n  every('30s', function()\n    metrics.counter('ticks', { kind = 'slow' })\n    metrics.histogram('took', 0.5)\n  end)\nend\nfunction M.handle()\n  metrics.gauge('level', 3)\n  return reply.empty(204)\nend\nreturn M\n";
+    let lua = "local M = {}\nfunction M.test_it()\n  local gw = test.plugin('a.lua')\n  test.equal(gw:metric('ticks'), nil)\n  test.advance('29s')\n  test.equal(gw:metric('ticks'), nil)\n  test.advance('62s')\n  test.equal(gw:metric('ticks'), 3)\n  test.equal(gw:metric('ticks', { kind = 'fast' }), nil)\n  test.equal(gw:metric('took'), { count = 3, sum = 1.5 })\n  gw:request()\n  test.equal(gw:metric('level'), 3)\nend\nreturn M\n";
+    let rhai = "fn test_it() {\n  let gw = test::plugin(\"a.lua\");\n  test::advance(\"61s\");\n  test::equal(gw.metric(\"ticks\", #{ kind: \"slow\" }), 2);\n}\n";
+    assert_eq!(passed(&tested(&[("a.lua", script), ("a_test.lua", lua), ("b_test.rhai", rhai)])), 2);
 }
 
 const LUA: &str = r#"local M = {}

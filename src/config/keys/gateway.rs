@@ -16,6 +16,7 @@ pub const SECTIONS: &[&Section] = &[
     &DNS,
     &TRACES,
     &LIMITS,
+    &QUARANTINE,
     &DRAIN,
     &COMPRESSION,
     &SERVICE,
@@ -183,6 +184,23 @@ pub const LIMITS: Section = Section {
         key("write_timeout", "duration", "60s", "without a byte that the client takes of an answer; above, the connection is closed (HTTP/1.1)"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
+        key("quarantine", "quarantine of scripts, or `off`", "on", "a hook that keeps failing on a route is not run there for a while"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const QUARANTINE: Section = Section {
+    name: "quarantine of scripts",
+    at: "limits.quarantine",
+    doc: "A hook that keeps failing, or hitting limits, is not run on that route for a while: 503 with `Retry-After`, or passed over where the plugin says `on_error: continue`. Then one request tries it. A reload begins anew; `gatewright dev` leaves nothing out. A client that can make a script fail can have it held: scripts should answer bad requests with a reply, which is no failure.",
+    keys: &[
+        key("failure_rate", "percent", "50", "of the hook's runs in the window"),
+        key("window", "duration", "10s", "from the first failure on"),
+        key("min_runs", "number", "5", "in the window, before the rate means something"),
+        key("limit_hits", "number", "3", "limits of CPU time, memory or depth in the window, whatever the rate"),
+        key("hold_for", "duration", "5s", "until one request tries it"),
+        key("max_hold_for", "duration", "60s", "while that fails, each hold is twice as long as the one before, up to this"),
     ],
     kong: &[],
 };

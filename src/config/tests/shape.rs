@@ -31,7 +31,7 @@ fn every_key_is_decoded() {
     assert_eq!(format!("{:?}", config.identity_headers), "[\"x-user-id\", \"x-tenant\"]");
     assert_eq!(
         format!("{:?}", config.limits),
-        "Limits { max_header_bytes: 32768, max_header_count: 50, max_body_size: 1000000, max_connections: 50000, max_connections_per_ip: None, header_timeout: 5s, idle_timeout: 60s, min_body_rate: 1000, write_timeout: 30s, script_cpu: 20ms, script_memory: 33554432 }"
+        "Limits { max_header_bytes: 32768, max_header_count: 50, max_body_size: 1000000, max_connections: 50000, max_connections_per_ip: None, header_timeout: 5s, idle_timeout: 60s, min_body_rate: 1000, write_timeout: 30s, script_cpu: 20ms, script_memory: 33554432, quarantine: Some(Quarantine { failure_rate: 60, window: 20s, min_runs: 7, limit_hits: 4, hold_for: 2s, max_hold_for: 30s }) }"
     );
 
     let services: Vec<_> = config
@@ -82,7 +82,7 @@ fn every_key_is_decoded() {
     );
     assert_eq!(plugin.config.get("digits").and_then(|node| node.as_str()), Some("007"));
     let span = plugin.config.span_of("/list/1/nothing");
-    assert_eq!((span.line(), span.text()), (49, "2.5"));
+    assert_eq!((span.line(), span.text()), (50, "2.5"));
     let script = &first.plugins[1];
     assert_eq!(script.kind, PluginKind::Script(folder.path().join("scripts/greet.lua")));
     assert_eq!((script.enabled, script.on_error), (false, OnError::Continue));

@@ -6,6 +6,7 @@
 
 mod cells;
 mod mirrors;
+pub mod own;
 mod page;
 mod process;
 mod targets;
@@ -15,6 +16,15 @@ pub use cells::{Counter, Gauge, Histogram, Statuses};
 pub use mirrors::{MIRRORED, Mirrors};
 pub use targets::{BREAKER, ServiceStanding, TargetStanding};
 pub use text::{Format, Text};
+
+/// A hook of a plugin on a route that has failed since the last reload.
+pub struct ScriptStanding<'a> {
+    pub plugin: &'a str,
+    pub hook: &'static str,
+    /// Empty for requests that match no route.
+    pub route: &'a str,
+    pub quarantined: bool,
+}
 
 use super::traces::Counts;
 use std::{
@@ -30,7 +40,7 @@ pub const HOOKS: [&str; 8] =
 pub const ERRORS: [&str; 6] = ["timeout", "connect", "reset", "bad_response", "client", "bad_request"];
 
 /// Why the gateway itself failed an exchange, as the log calls it; what is not listed counts as the last.
-pub const FAILURES: [&str; 17] = [
+pub const FAILURES: [&str; 18] = [
     "refused",
     "no_route",
     "no_service",
@@ -46,6 +56,7 @@ pub const FAILURES: [&str; 17] = [
     "bad_request",
     "script",
     "script_limit",
+    "quarantined",
     "body",
     "other",
 ];
@@ -65,6 +76,8 @@ pub struct Metrics {
     /// Lines of the access log that were not written.
     pub lost_lines: Arc<AtomicU64>,
     pub spans: Arc<Counts>,
+    /// What scripts count.
+    pub own: Arc<own::Own>,
     started: f64,
 }
 
@@ -73,6 +86,21 @@ pub struct Meters {
     /// In the order of the router, and last the one of requests that match no route.
     pub routes: Vec<Route>,
     pub services: Vec<Arc<ServiceMeter>>,
+    /// For each place of a script.
+    pub background: Vec<Arc<BackgroundMeter>>,
+}
+
+/// What a place's `every` does.
+#[derive(Default)]
+pub struct BackgroundMeter {
+    plugin: String,
+    place: String,
+    /// By [`Ended`].
+    runs: [Counter; 3],
+    nanoseconds: Counter,
+    cpu_nanoseconds: Counter,
+    /// Runs that were left out, since the one before took too long.
+    pub skipped: Counter,
 }
 
 pub struct Route {
@@ -115,6 +143,9 @@ struct HookMeter {
     nanoseconds: Counter,
     errors: Counter,
     limit_hits: Counter,
+    /// Runs that were left out, in quarantine.
+    held: Counter,
+    cpu_nanoseconds: Counter,
 }
 
 /// How a hook ended.
@@ -130,6 +161,8 @@ pub enum Ended {
 pub struct Shape<'a> {
     pub routes: Vec<RouteShape<'a>>,
     pub services: Vec<&'a str>,
+    /// The places of scripts: their plugins and where they stand.
+    pub places: Vec<(&'a str, &'a str)>,
 }
 
 pub struct RouteShape<'a> {
@@ -145,7 +178,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let started = now().as_secs_f64();
         Metrics {
-            meters: Mutex::new(Arc::new(Meters { routes: Vec::new(), services: Vec::new() })),
+            meters: Mutex::new(Arc::new(Meters { routes: Vec::new(), services: Vec::new(), background: Vec::new() })),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             connections_refused: Counter::default(),
@@ -155,6 +188,7 @@ impl Metrics {
             last_reload_at: Gauge::default(),
             lost_lines: Arc::default(),
             spans: Arc::default(),
+            own: Arc::default(),
             started,
         }
     }
@@ -166,6 +200,8 @@ impl Metrics {
 
     /// From now on these are shown.
     pub fn switch(&self, meters: Arc<Meters>, generation: u64) {
+        let scripts = meters.routes.iter().flat_map(|route| &route.scripts);
+        self.own.keep(&scripts.map(|(_, script)| &*script.plugin).collect());
         *self.meters.lock().unwrap_or_else(PoisonError::into_inner) = meters;
         self.generation.set(generation as i64);
         self.last_reload.set(1);
@@ -199,6 +235,15 @@ impl Meters {
         let routes: HashMap<_, _> =
             old.routes.iter().map(|route| ((&*route.meter.name, &*route.meter.service), route)).collect();
         let services: HashMap<_, _> = old.services.iter().map(|service| (&*service.name, service)).collect();
+        let places: HashMap<_, _> = old.background.iter().map(|own| ((&*own.plugin, &*own.place), own)).collect();
+        let background = |(plugin, place): &(&str, &str)| match places.get(&(*plugin, *place)) {
+            Some(known) => (*known).clone(),
+            None => Arc::new(BackgroundMeter {
+                plugin: (*plugin).to_owned(),
+                place: (*place).to_owned(),
+                ..BackgroundMeter::default()
+            }),
+        };
         let service = |name: &&str| match services.get(name) {
             Some(known) => (*known).clone(),
             None => Arc::new(ServiceMeter { name: (*name).to_owned(), ..ServiceMeter::default() }),
@@ -206,16 +251,29 @@ impl Meters {
         Meters {
             routes: shape.routes.iter().map(|new| new.meter(routes.get(&(new.name, new.service)).copied())).collect(),
             services: shape.services.iter().map(service).collect(),
+            background: shape.places.iter().map(background).collect(),
+        }
+    }
+
+    fn hook(&self, route: usize, place: usize, hook: usize) -> Option<&HookMeter> {
+        // A chain is a handful of scripts.
+        let script = self.routes[route].scripts.iter().find(|(at, _)| *at == place);
+        script.and_then(|(_, script)| script.hooks.get(hook))
+    }
+
+    /// A hook was not run, since it is in quarantine.
+    pub fn held(&self, route: usize, place: usize, hook: usize) {
+        if let Some(meter) = self.hook(route, place, hook) {
+            meter.held.increment();
         }
     }
 
     /// A hook of the script at `place` ended on this route.
-    pub fn ran(&self, route: usize, place: usize, hook: usize, took: Duration, ended: Ended) {
-        // A chain is a handful of scripts.
-        let script = self.routes[route].scripts.iter().find(|(at, _)| *at == place);
-        let Some(meter) = script.and_then(|(_, script)| script.hooks.get(hook)) else { return };
+    pub fn ran(&self, route: usize, place: usize, hook: usize, took: Duration, cpu: Duration, ended: Ended) {
+        let Some(meter) = self.hook(route, place, hook) else { return };
         meter.calls.increment();
         meter.nanoseconds.add(took.as_nanos() as u64);
+        meter.cpu_nanoseconds.add(cpu.as_nanos() as u64);
         if ended != Ended::Well {
             meter.errors.increment();
         }
@@ -244,6 +302,15 @@ impl RouteShape<'_> {
             scripts.push((*place, meter.unwrap_or_else(new)));
         }
         Route { meter, scripts }
+    }
+}
+
+impl BackgroundMeter {
+    /// A run ended.
+    pub fn ran(&self, took: Duration, cpu: Duration, ended: Ended) {
+        self.runs[ended as usize].increment();
+        self.nanoseconds.add(took.as_nanos() as u64);
+        self.cpu_nanoseconds.add(cpu.as_nanos() as u64);
     }
 }
 

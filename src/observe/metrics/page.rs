@@ -1,17 +1,18 @@
 //! The page: every family with its samples, in a fixed order.
 
 use super::{
-    ERRORS, FAILURES, HOOKS, HookMeter, MIRRORED, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
+    BackgroundMeter, ERRORS, FAILURES, HOOKS, HookMeter, MIRRORED, Meters, Metrics, Route, RouteMeter, ScriptMeter,
+    ScriptStanding, ServiceMeter,
     cells::Counter,
     process,
     targets::{self, ServiceStanding},
     text::{Format, Labels, Text},
 };
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 impl Metrics {
     /// The page at `/metrics`; `standings` are those of this moment.
-    pub fn text(&self, format: Format, standings: &[ServiceStanding<'_>]) -> String {
+    pub fn text(&self, format: Format, standings: &[ServiceStanding<'_>], failing: &[ScriptStanding<'_>]) -> String {
         let mut text = Text::new(format);
         let meters = self.current();
         routes(&mut text, &meters);
@@ -19,6 +20,9 @@ impl Metrics {
         services(&mut text, &meters);
         targets::write(&mut text, standings);
         scripts(&mut text, &meters);
+        quarantines(&mut text, failing);
+        background(&mut text, &meters);
+        self.own.write(&mut text);
         self.process(&mut text);
         process::write(&mut text, self.started);
         text.finish()
@@ -123,6 +127,36 @@ fn services(text: &mut Text, meters: &Meters) {
     }
 }
 
+fn background(text: &mut Text, meters: &Meters) {
+    let ran = |own: &&Arc<BackgroundMeter>| own.runs.iter().any(|count| count.get() > 0);
+    text.counter("gatewright_background_runs", "Runs of what scripts gave to `every`, by how they ended.");
+    for own in meters.background.iter().filter(ran) {
+        for (result, count) in ["ok", "error", "limit"].into_iter().zip(&own.runs) {
+            text.sample(&[("plugin", &own.plugin), ("place", &own.place), ("result", result)], count.get());
+        }
+    }
+    let mut each = |name, help, value: fn(&BackgroundMeter) -> f64| {
+        text.counter(name, help);
+        for own in meters.background.iter().filter(ran) {
+            text.sample(&[("plugin", &own.plugin), ("place", &own.place)], value(own));
+        }
+    };
+    each("gatewright_background_duration_seconds", "Time in them, waiting for others included.", |own| {
+        own.nanoseconds.get() as f64 / 1e9
+    });
+    each("gatewright_background_cpu_seconds", "Processor time of them.", |own| own.cpu_nanoseconds.get() as f64 / 1e9);
+    each("gatewright_background_skipped", "Runs that were left out, since the one before was not over.", |own| {
+        own.skipped.get() as f64
+    });
+}
+
+fn quarantines(text: &mut Text, failing: &[ScriptStanding<'_>]) {
+    text.gauge("gatewright_script_quarantined", "1 while a hook is left out on a route, 0 when it failed and runs.");
+    for ScriptStanding { plugin, hook, route, quarantined } in failing {
+        text.sample(&[("plugin", plugin), ("hook", hook), ("route", route)], u8::from(*quarantined));
+    }
+}
+
 fn scripts(text: &mut Text, meters: &Meters) {
     let mut family = |name, help, value: &dyn Fn(&HookMeter) -> f64| {
         text.counter(name, help);
@@ -143,6 +177,12 @@ fn scripts(text: &mut Text, meters: &Meters) {
     family("gatewright_script_calls", "Calls of hooks.", &|hook| hook.calls.get() as f64);
     family("gatewright_script_duration_seconds", "Time in hooks, waiting for others included.", &|hook| {
         hook.nanoseconds.get() as f64 / 1e9
+    });
+    family("gatewright_script_cpu_seconds", "Processor time of hooks.", &|hook| {
+        hook.cpu_nanoseconds.get() as f64 / 1e9
+    });
+    family("gatewright_script_held", "Runs of hooks that were left out, in quarantine.", &|hook| {
+        hook.held.get() as f64
     });
     family("gatewright_script_errors", "Hooks that failed.", &|hook| hook.errors.get() as f64);
     family("gatewright_script_limit_hits", "Hooks that were stopped at a limit.", &|hook| hook.limit_hits.get() as f64);

@@ -1,6 +1,6 @@
 //! What scripts can call, one file a topic.
 //!
-//! [`MODULES`] and [`KINDS`] are the whole list; the engines bind nothing else. A new function is one entry in its topic's
+//! [`MODULES`], [`GLOBALS`] and [`KINDS`] are the whole list; the engines bind nothing else. A new function is one entry in its topic's
 //! file; a new topic is one file and one line here.
 
 pub mod base64;
@@ -8,6 +8,7 @@ pub mod body;
 pub mod context;
 pub mod crypto;
 pub mod env;
+pub mod every;
 pub mod headers;
 pub mod http;
 pub mod ip;
@@ -16,6 +17,7 @@ pub mod jwt;
 pub mod kv;
 pub mod limit;
 pub mod log;
+pub mod metrics;
 pub mod query;
 pub mod redis;
 pub mod regex;
@@ -30,7 +32,7 @@ pub mod uuid;
 
 use super::{
     Exchange, Raise,
-    list::{Kind, Module},
+    list::{Function, Kind, Module},
     object::Object,
     value::{Args, Value},
 };
@@ -52,10 +54,14 @@ pub static MODULES: &[&Module] = &[
     &time::MODULE,
     &regex::MODULE,
     &log::MODULE,
+    &metrics::MODULE,
     &env::MODULE,
     &uuid::MODULE,
     &test::MODULE,
 ];
+
+/// Functions that are called by their bare name.
+pub static GLOBALS: &[&Function] = &[&every::FUNCTION];
 
 pub static KINDS: &[&Kind] = &[
     &request::KIND,

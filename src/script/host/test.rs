@@ -148,15 +148,14 @@ pub static MODULE: Module = Module {
             params: &[Param::required("duration", Type::Duration, "how far")],
             variadic: false,
             returns: Type::Nil,
-            doc: "Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`.",
+            doc: "Moves the clock on: the time of day, windows of `limit`, and times to live of `kv`. What scripts gave to `every` runs on the way, the first time after one interval.",
             lua: r#"test.advance("61s")"#,
             rhai: r#"test::advance("61s");"#,
-            run: |scope, args| {
-                let moved = trial(scope).and_then(|trial| {
-                    trial.advance(args.duration(0)?.unwrap_or_default());
-                    Ok(Value::Nil)
-                });
-                Outcome::Done(moved)
+            run: |scope, args| match trial(scope)
+                .and_then(|trial| Ok(trial.pass(args.duration(0)?.unwrap_or_default())))
+            {
+                Ok(passes) => Outcome::Wait(passes),
+                Err(raise) => Outcome::Done(Err(raise)),
             },
         },
     ],
@@ -236,6 +235,22 @@ pub static GATEWAY: Kind = Kind {
                     Ok(Value::Nil)
                 });
                 Outcome::Done(said)
+            },
+        },
+        Function {
+            name: "metric",
+            params: &[
+                Param::required("name", Type::String, "as the script wrote it"),
+                Param::optional("labels", Type::Map(&Type::Scalar), "only series with these labels"),
+            ],
+            variadic: false,
+            returns: Type::Maybe(&Type::Json),
+            doc: "What scripts counted with `metrics` in this case, all series with these labels together: a number, or `count` and `sum` of a histogram; nothing when there is none.",
+            lua: r#"test.equal(gw:metric("orders", { country = "de" }), 2)"#,
+            rhai: r#"test::equal(gw.metric("orders", #{ country: "de" }), 2);"#,
+            run: |_, args| {
+                let found = gateway(&args).and_then(|gateway| gateway.metric(args.str(1)?, args.get(2)));
+                Outcome::Done(found)
             },
         },
         Function {

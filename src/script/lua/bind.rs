@@ -68,6 +68,10 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         table.set_readonly(true);
         globals.raw_set(module.name, table)?;
     }
+    for function in host::GLOBALS {
+        let run = host_function(lua, shared, function.name.to_owned(), function, None, &answer)?;
+        globals.raw_set(function.name, bind.call::<Function>(run)?)?;
+    }
     let mut kinds = AHashMap::new();
     let all_methods = lua.create_table()?;
     for kind in host::KINDS {

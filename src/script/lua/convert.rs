@@ -9,10 +9,10 @@ use super::{
     running::Running,
     vm::{MAX_KEPT, Shared},
 };
-use crate::script::{Raise, Value, convert::Native, json::MAX_SAFE, object::Object};
+use crate::script::{Raise, Value, background::Callback, convert::Native, json::MAX_SAFE, object::Object};
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua};
-use std::cell::RefCell;
+use std::{cell::RefCell, rc::Rc};
 
 /// A script's value, with what converting it takes.
 pub struct LuaValue<'a> {
@@ -57,6 +57,13 @@ impl Native for LuaValue<'_> {
     fn bytes(&self) -> Option<Bytes> {
         match &self.value {
             mlua::Value::Buffer(buffer) => Some(buffer.to_vec().into()),
+            _ => None,
+        }
+    }
+
+    fn function(&self) -> Option<Callback> {
+        match &self.value {
+            mlua::Value::Function(function) => Some(Rc::new(function.clone())),
             _ => None,
         }
     }

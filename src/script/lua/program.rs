@@ -10,6 +10,7 @@ use super::{
 };
 use crate::script::{
     Decision, Hook, Hooks, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
+    background::{Callback, RUN_TIME},
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
@@ -239,6 +240,17 @@ impl LuaProgram {
         }
     }
 
+    async fn background(&self, callback: &Callback, scope: Rc<Scope>, state: &State) -> Result<(), ScriptError> {
+        let Some(function) = callback.downcast_ref::<Function>() else {
+            return Err(self.error("the function is not one of a Lua script".into()));
+        };
+        let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
+        let limits = scope.instance.limits.clone();
+        let running = running(&self.vm, Some(scope), natives, &limits);
+        let args = MultiValue::new();
+        self.run_function(Some(Hook::Every), &self.vm.entry, function, &running, args).await.map(drop)
+    }
+
     fn misreturned(&self, hook: Hook, got: &str, help: &str) -> ScriptError {
         let mut error = self.error(format!("{} returned {got}", hook.name()));
         if let Some(line) = self.functions[hook as usize].as_ref().and_then(|f| f.info().line_defined) {
@@ -283,6 +295,15 @@ impl Program for LuaProgram {
         Box::pin(self.call(hook, scope, state))
     }
 
+    fn background<'a>(
+        &'a self,
+        callback: &'a Callback,
+        scope: Rc<Scope>,
+        state: &'a State,
+    ) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(self.background(callback, scope, state))
+    }
+
     fn chunk<'a>(
         &'a self,
         hook: Hook,
@@ -307,12 +328,16 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
             failed.map(Object::Error).into_iter().chain([context]).collect()
         }
         Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::OnLog | Hook::OnLoad => vec![context],
+        Hook::Every => Vec::new(),
     }
 }
 
 fn running(vm: &Vm, scope: Option<Rc<Scope>>, natives: Natives, limits: &Limits) -> Rc<Running> {
-    let exchange = scope.as_ref().and_then(|scope| scope.exchange.as_ref());
-    let deadline = exchange.map_or_else(|| Instant::now() + LOAD_TIME, |exchange| exchange.hook_deadline());
+    let deadline = match scope.as_deref() {
+        Some(Scope { exchange: Some(exchange), .. }) => exchange.hook_deadline(),
+        Some(Scope { hook: Hook::Every, .. }) => Instant::now() + RUN_TIME,
+        _ => Instant::now() + LOAD_TIME,
+    };
     let budget = Budget::new(limits, deadline, &vm.clock);
     vm.running(scope, natives, budget, limits.memory)
 }

@@ -148,6 +148,9 @@ impl Running {
 
     pub fn leave(&self, lua: &Lua) {
         self.budget.leave();
+        if let Some(scope) = &self.scope {
+            scope.cpu.set(self.budget.used());
+        }
         let grown = self.grown(lua);
         self.memory.grown.set(grown);
         let waiting = &self.memory.waiting;

@@ -13,6 +13,9 @@ use crate::script::{
 pub fn stubs_lua() -> String {
     let mut stubs = Stubs::default();
     stubs.hooks();
+    for function in host::GLOBALS {
+        stubs.function(function.name, function);
+    }
     for module in host::MODULES {
         stubs.module(module);
     }
@@ -48,7 +51,7 @@ impl Stubs {
                 Hook::OnRequest | Hook::OnResponse | Hook::OnError => ": reply?",
                 Hook::Handle => ": reply",
                 Hook::OnRequestChunk | Hook::OnResponseChunk => ": string?",
-                Hook::OnLog => "",
+                Hook::OnLog | Hook::Every => "",
             };
             let (when, gives) = hook_doc(hook);
             line(out, format_args!("---{when} Returns: {gives}"));
@@ -118,6 +121,7 @@ impl Stubs {
             Type::Number => "number".into(),
             Type::String | Type::Bytes => "string".into(),
             Type::Duration => "string|number".into(),
+            Type::Function => "fun()".into(),
             Type::Json | Type::Native | Type::Any => "any".into(),
             Type::Scalar => SCALAR.into(),
             Type::List(item) => format!("{}[]", bracketed(self.type_of(path, item))),

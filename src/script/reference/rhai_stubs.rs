@@ -25,6 +25,9 @@ pub fn stubs_rhai() -> String {
     for kind in host::KINDS {
         write_kind(&mut out, kind);
     }
+    for function in host::GLOBALS {
+        write_function(&mut out, function, None);
+    }
     for module in host::MODULES {
         write_module(&mut out, module);
     }
@@ -104,6 +107,7 @@ fn type_of(ty: &Type) -> String {
         Type::List(_) => "Array".into(),
         Type::Map(_) | Type::Options(_) => "Map".into(),
         Type::Object(kind) => identifier(kind),
+        Type::Function => "FnPtr".into(),
         Type::Duration | Type::Json | Type::Scalar | Type::Native | Type::Any | Type::Maybe(_) => "?".into(),
     }
 }

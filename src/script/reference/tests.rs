@@ -82,7 +82,8 @@ fn functions() -> impl Iterator<Item = (String, &'static Function)> {
     let of_kinds = host::KINDS
         .iter()
         .flat_map(|kind| kind.methods.iter().map(move |method| (format!("{}:{}", kind.name, method.name), method)));
-    of_modules.chain(of_kinds)
+    let globals = host::GLOBALS.iter().map(|function| (function.name.to_owned(), *function));
+    globals.chain(of_modules).chain(of_kinds)
 }
 
 fn all_params(params: &'static [Param], all: &mut Vec<&'static Param>) {

@@ -116,6 +116,16 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
         }
     }
 
+    for function in host::GLOBALS {
+        let func = native(worker, move |worker, args| {
+            let given = args.iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
+            call(worker, function, function.name, None, given)
+        });
+        for count in 0..=function.params.len() + 2 {
+            register(members, function.name, vec![any; count], func.clone(), Call::Handle);
+        }
+    }
+
     let contains = native(worker, |_, args| Ok(object::contains(&*object_of(args)?, &key_of(args)?)?.into()));
     register(members, "contains", vec![object, any], contains, Call::Handle);
     members.set_iter_result(object, |value: Dynamic| {
@@ -169,6 +179,7 @@ fn usual_type(ty: &Type) -> TypeId {
         Type::List(_) => TypeId::of::<Array>(),
         Type::Object(_) => TypeId::of::<Object>(),
         Type::Maybe(inner) => usual_type(inner),
+        Type::Function => TypeId::of::<::rhai::FnPtr>(),
         Type::Nil | Type::Native | Type::Any => TypeId::of::<Dynamic>(),
     }
 }

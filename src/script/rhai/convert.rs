@@ -6,11 +6,13 @@
 use super::{
     json::{self, Big},
     object::same_handle,
+    program::detach,
     run::Worker,
 };
-use crate::script::{Raise, Value, convert::Native, list::Type, object::Object};
-use ::rhai::{Array, Blob, Dynamic, ImmutableString, Map};
+use crate::script::{Raise, Value, background::Callback, convert::Native, list::Type, object::Object};
+use ::rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use bytes::Bytes;
+use std::rc::Rc;
 
 /// A value of a script, as the shared conversion looks at it. Never a shared one: those are flattened before.
 pub struct Seen<'a> {
@@ -51,6 +53,13 @@ impl Native for Seen<'_> {
 
     fn object(&self) -> Option<Object> {
         self.value.read_lock::<Object>().map(|object| object.clone())
+    }
+
+    fn function(&self) -> Option<Callback> {
+        let mut function = self.value.clone();
+        // What it caught is the callback's own: a run must not change it for the next, which may be under way.
+        detach(&mut function, 0).ok()?;
+        function.try_cast::<FnPtr>().map(|function| Rc::new(function) as Callback)
     }
 
     fn list(&self) -> Option<Vec<Self>> {

@@ -17,6 +17,8 @@ const MAX_ENTRIES: usize = 512;
 pub struct Entries {
     /// By the hook's number.
     calls: [Option<Entry>; Hook::ALL.len()],
+    /// Of a function that `every` was given.
+    pub callback: Option<Entry>,
     /// The script's path, as errors name it.
     pub source: Option<ImmutableString>,
     kept: RefCell<Vec<Caches>>,
@@ -33,7 +35,8 @@ impl Entries {
     /// `keeps`: whether what the script's names mean stays the same.
     pub fn new(interpreter: &Engine, ast: &AST, hooks: Hooks, keeps: bool) -> Entries {
         let calls = Hook::ALL.map(|hook| hooks.has(hook).then(|| call(interpreter, hook)).flatten());
-        Entries { calls, source: ast.source().map(Into::into), kept: RefCell::default(), keeps }
+        let callback = entry(interpreter, CALLBACK, ["run"].map(Into::into).into());
+        Entries { calls, callback, source: ast.source().map(Into::into), kept: RefCell::default(), keeps }
     }
 
     pub fn of(&self, hook: Hook) -> Option<&Entry> {
@@ -53,13 +56,18 @@ impl Entries {
     }
 }
 
+const CALLBACK: &str = "run.call()";
+
 fn call(interpreter: &Engine, hook: Hook) -> Option<Entry> {
-    let names: Box<[ImmutableString]> = hook.params().iter().map(|name| (*name).into()).collect();
+    let text = format!("{}({})", hook.name(), hook.params().join(", "));
+    entry(interpreter, &text, hook.params().iter().map(|name| (*name).into()).collect())
+}
+
+fn entry(interpreter: &Engine, text: &str, names: Box<[ImmutableString]>) -> Option<Entry> {
     let mut scope = Scope::new();
     for name in &names {
         scope.push_dynamic(name.clone(), Dynamic::UNIT);
     }
-    let text = format!("{}({})", hook.name(), hook.params().join(", "));
     let ast = interpreter.compile_with_scope(&scope, text).ok()?;
     // It stands nowhere in the script, and errors must not say that it does.
     let nowhere = |statement: &Stmt| match statement.clone() {

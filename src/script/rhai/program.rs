@@ -14,6 +14,7 @@ use super::{
 };
 use crate::script::{
     Decision, Hook, Hooks, NO_CHUNK, Program, Raise, Scope, ScriptError, State,
+    background::{Callback, RUN_TIME},
     convert::Native,
     error::{Fault, Limit},
     limits::Budget,
@@ -140,6 +141,31 @@ impl Program for Compiled {
         })
     }
 
+    fn background<'a>(
+        &'a self,
+        callback: &'a Callback,
+        scope: Rc<Scope>,
+        state: &'a State,
+    ) -> LocalBoxFuture<'a, Result<(), ScriptError>> {
+        Box::pin(async move {
+            let refuse =
+                |message: &str| report::plain(&self.inner.files, Fault::Runtime, message.to_owned(), Hook::Every);
+            let (Ok(loaded), Some(function)) = (state.clone().downcast::<Loaded>(), callback.downcast_ref::<FnPtr>())
+            else {
+                return Err(refuse("the function is not one of a Rhai script"));
+            };
+            let (function, run) = (function.clone(), self.inner.run(scope, loaded, Instant::now() + RUN_TIME));
+            drive(&self.inner, run, Hook::Every, move |inner, run| {
+                let result = match &inner.entries.callback {
+                    Some(entry) => inner.enter(entry, Hook::Every, vec![Dynamic::from(function)]),
+                    None => Ok(Dynamic::UNIT),
+                };
+                inner.returned(run, Some(Hook::Every), Hook::Every.name(), 0, result).map(drop)
+            })
+            .await
+        })
+    }
+
     fn chunk<'a>(
         &'a self,
         hook: Hook,
@@ -171,7 +197,7 @@ impl Program for Compiled {
 fn arguments(hook: Hook, scope: &Rc<Scope>) -> Option<Vec<Dynamic>> {
     let exchange = || scope.exchange.clone();
     let first = match hook {
-        Hook::OnLoad | Hook::OnLog | Hook::OnRequestChunk | Hook::OnResponseChunk => None,
+        Hook::OnLoad | Hook::OnLog | Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::Every => None,
         Hook::OnRequest | Hook::Handle => Some(Object::Request(exchange()?)),
         Hook::OnResponse => Some(Object::Response(exchange()?)),
         Hook::OnError => Some(Object::Error(exchange()?.failed.borrow().clone()?)),
@@ -291,7 +317,9 @@ impl Inner {
         });
         self.entries.give_back(caches);
         result.map_err(|error| match *error {
-            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) if name == hook.name() => inner,
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) if name == hook.name() || hook == Hook::Every => {
+                inner
+            }
             _ => error,
         })
     }
@@ -401,7 +429,7 @@ fn thrown_reply(error: &EvalAltResult) -> Option<Dynamic> {
 
 /// Replaces shared values by copies, in arrays, maps and what closures caught. Cells that stay shared could be changed by one
 /// exchange, or be locked by one that waits, while another reads them.
-fn detach(value: &mut Dynamic, depth: usize) -> Result<(), &'static str> {
+pub fn detach(value: &mut Dynamic, depth: usize) -> Result<(), &'static str> {
     if depth > crate::script::json::MAX_DEPTH {
         return Err("a value that is nested too deeply");
     }

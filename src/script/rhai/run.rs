@@ -222,6 +222,9 @@ impl Run {
                 let run = self.0;
                 *run.worker.run.borrow_mut() = self.1.take();
                 run.budget.leave();
+                if let Some(scope) = &run.scope {
+                    scope.cpu.set(run.budget.used());
+                }
                 let grown = memory::net_bytes_of_thread() - run.slice_start.get();
                 run.held.set(run.held.get() + grown);
                 run.worker.held.set(run.worker.held.get() + grown);

@@ -172,6 +172,17 @@ pub fn slow(request: &Received) -> UpstreamReply {
     if request.target.starts_with("/slow") { answer.after(Duration::from_millis(250)) } else { answer }
 }
 
+pub fn rates(received: &Received) -> UpstreamReply {
+    if received.target == "/rates" { reply(200, r#"{"usd":1.25}"#).json() } else { reply(200, "fine") }
+}
+
+pub fn exchange_rates() -> Vec<Case> {
+    vec![
+        case("who comes first has them fetched", get("/")).header("x-rate-usd", "1.25"),
+        case("and who comes next gets what is there", get("/")).header("x-rate-usd", "1.25"),
+    ]
+}
+
 pub fn log_slow() -> Vec<Case> {
     vec![
         case("a fast answer is none of its business", get("/fast")),

@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 pub const SECRET: &str = "a secret of the test";
 
 /// Cases in all examples together, in one language.
-pub const COUNT: usize = 145;
+pub const COUNT: usize = 147;
 
 pub fn examples(key: &Key) -> Vec<Example> {
     let example = |folder, service, cases| Example { folder, service, cases };
@@ -24,6 +24,7 @@ pub fn examples(key: &Key) -> Vec<Example> {
         example("default-query", plain, requests::default_query()),
         example("echo", plain, answers::echo()),
         example("error-pages", answers::broken, answers::error_pages()),
+        example("exchange-rates", answers::rates, answers::exchange_rates()),
         example("feature-flags", plain, requests::feature_flags()),
         example("graphql-depth", plain, guards::graphql_depth()),
         example("idempotency-keys", guards::orders, guards::idempotency_keys()),

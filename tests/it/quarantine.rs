@@ -1,0 +1,124 @@
+//! The breaker of scripts: a hook that keeps failing is left out on its route, tried again, and shown.
+
+use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply};
+use serde_json::Value;
+
+const YAML: &str = "
+admin: 127.0.0.1:0
+access_log: stdout
+workers: 2
+limits: {quarantine: {hold_for: 300ms}}
+services:
+  - name: s
+    url: '${s}'
+    routes:
+      - {name: one, paths: [/one], plugins: [{script: SCRIPT}]}
+      - {name: two, paths: [/two], plugins: [{script: SCRIPT}]}
+      - {name: skip, paths: [/skip], plugins: [{script: SCRIPT, on_error: continue}]}
+";
+const LUA: &str = "return { on_request = function(req)
+  if req.headers['x-loop'] then while true do end end
+  if req.headers['x-fail'] then error('no') end
+  req.headers['x-ran'] = '1'
+end }";
+const RHAI: &str = "fn on_request(req, ctx) {
+  if req.headers.has(\"x-loop\") { loop {} }
+  if req.headers.has(\"x-fail\") { throw \"no\"; }
+  req.headers[\"x-ran\"] = \"1\";
+}";
+const DETAIL: &str = "a script of this route is left out for a moment: it failed too often";
+
+fn started(script: &str, text: &str) -> (Gateway, Upstream) {
+    let upstream = Upstream::start(|_| reply(200, "fine"));
+    let given = gateway(&YAML.replace("SCRIPT", script)).url("s", &upstream).file(script, text);
+    (given.start(), upstream)
+}
+
+fn fail(gateway: &Gateway, path: &str, times: usize) {
+    for _ in 0..times {
+        assert_eq!(gateway.send(Request::get(path).header("x-fail", 1)).status, 500);
+    }
+}
+
+fn admin(gateway: &Gateway, path: &str) -> String {
+    Client::connect(gateway.address_of("admin")).send(&Request::get(path)).ok().text()
+}
+
+#[test]
+fn a_script_that_keeps_failing_is_held_on_its_route_and_tried_again() {
+    for (script, text) in [("a.lua", LUA), ("a.rhai", RHAI)] {
+        let (gateway, _upstream) = started(script, text);
+        fail(&gateway, "/one", 5);
+        let refused = gateway.get("/one");
+        assert_eq!(refused.problem(503), DETAIL);
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(gateway.get("/two").status, 200, "another route has a place of its own");
+        let labels = format!(r#"plugin="{script}",hook="on_request",route="one""#);
+        let page = admin(&gateway, "/metrics");
+        assert!(page.contains(&format!("gatewright_script_quarantined{{{labels}}} 1\n")), "{page}");
+        assert!(page.contains(&format!("gatewright_script_held_total{{{labels}}} 1\n")), "{page}");
+        assert!(page.contains("gatewright_failures_total{route=\"one\",kind=\"quarantined\"} 1\n"), "{page}");
+        let routes: Value = serde_json::from_str(&admin(&gateway, "/api/v1/routes")).expect("JSON");
+        let one = routes.as_array().and_then(|all| all.iter().find(|route| route["name"] == "one")).expect("the route");
+        assert_eq!(one["quarantined"][0]["hook"], "on_request", "{one}");
+        gateway.output.contains("quarantined");
+        gateway.log.counts("is in quarantine", 1);
+        eventually("a probe", || (gateway.get("/one").status == 200).then_some(()));
+        gateway.log.counts("left quarantine", 1);
+        assert_eq!(gateway.get("/one").status, 200);
+        assert!(admin(&gateway, "/metrics").contains(&format!("gatewright_script_quarantined{{{labels}}} 0\n")));
+        assert_eq!(gateway.log.lines().iter().filter(|line| line.contains("is in quarantine")).count(), 1);
+    }
+}
+
+#[test]
+fn a_probe_that_fails_holds_it_longer() {
+    let (gateway, _upstream) = started("a.lua", LUA);
+    fail(&gateway, "/one", 5);
+    let failing = || Request::get("/one").header("x-fail", 1);
+    eventually("a probe", || (gateway.send(failing()).status == 500).then_some(()));
+    assert_eq!(gateway.send(failing()).status, 503);
+    let routes = admin(&gateway, "/api/v1/routes");
+    let held: Value = serde_json::from_str(&routes).expect("JSON");
+    let left = held[0]["quarantined"][0]["for_ms"].as_u64().unwrap_or_default();
+    assert!(left > 300, "{routes}");
+}
+
+#[test]
+fn with_on_error_continue_it_is_passed_over() {
+    let (gateway, upstream) = started("a.lua", LUA);
+    for _ in 0..5 {
+        assert_eq!(gateway.send(Request::get("/skip").header("x-fail", 1)).status, 200);
+    }
+    gateway.log_contains("is in quarantine");
+    assert_eq!(gateway.get("/skip").status, 200);
+    assert_eq!(upstream.requests().last().and_then(|request| request.headers.get("x-ran").map(str::to_owned)), None);
+    eventually("it runs again", || {
+        gateway.get("/skip");
+        upstream.requests().last().is_some_and(|request| request.headers.get("x-ran").is_some()).then_some(())
+    });
+}
+
+#[test]
+fn three_limits_are_enough_and_a_saved_script_begins_clean() {
+    for (script, text) in [("a.lua", LUA), ("a.rhai", RHAI)] {
+        let (gateway, _upstream) = started(script, text);
+        for _ in 0..3 {
+            assert_eq!(gateway.send(Request::get("/one").header("x-loop", 1)).status, 500);
+        }
+        assert_eq!(gateway.get("/one").status, 503);
+        let comment = if script.ends_with("lua") { "-- mended" } else { "// mended" };
+        gateway.files.replace(script, &format!("{text}\n{comment}\n"));
+        gateway.log_contains("\"reloaded\"");
+        assert_eq!(gateway.get("/one").status, 200);
+    }
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let upstream = Upstream::start(|_| reply(200, "fine"));
+    let yaml = YAML.replace("{quarantine: {hold_for: 300ms}}", "{quarantine: off}").replace("SCRIPT", "a.lua");
+    let gateway = gateway(&yaml).url("s", &upstream).file("a.lua", LUA).start();
+    fail(&gateway, "/one", 12);
+    assert_eq!(gateway.get("/one").status, 200);
+}

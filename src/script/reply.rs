@@ -3,6 +3,7 @@
 //! Replies are values: a hook returns one, or throws one from any depth. `error` replies are RFC 9457 problems; the
 //! request id is added where the reply meets its exchange, so that a reply can also be made in `on_load`.
 
+use super::json;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
@@ -22,6 +23,9 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The members of a problem that are the gateway's.
+const OWN_MEMBERS: [&str; 5] = ["type", "title", "status", "detail", "request_id"];
 
 impl Reply {
     pub fn empty(status: StatusCode) -> Reply {
@@ -50,15 +54,26 @@ impl Reply {
             None => self.body.clone(),
             Some(detail) => {
                 let title = self.status.canonical_reason().unwrap_or("Error");
-                let mut problem = serde_json::json!({
-                    "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail, "request_id": id,
-                });
-                if let Some(problem) = problem.as_object_mut() {
-                    for (name, value) in self.members.iter().flat_map(|members| members.iter()) {
-                        problem.entry(name).or_insert_with(|| value.clone());
+                let mut body = Vec::with_capacity(160 + detail.len());
+                body.extend_from_slice(br#"{"type":"about:blank","title":"#);
+                json::write_str(&mut body, title.as_bytes());
+                body.extend_from_slice(br#","status":"#);
+                json::write_i64(&mut body, self.status.as_u16().into());
+                body.extend_from_slice(br#","detail":"#);
+                json::write_str(&mut body, detail.as_bytes());
+                body.extend_from_slice(br#","request_id":"#);
+                json::write_str(&mut body, id.as_bytes());
+                for (name, value) in self.members.iter().flat_map(|members| members.iter()) {
+                    if !OWN_MEMBERS.contains(&name.as_str()) {
+                        body.push(b',');
+                        json::write_str(&mut body, name.as_bytes());
+                        body.push(b':');
+                        // Writing to a vector can't fail.
+                        let _ = serde_json::to_writer(&mut body, value);
                     }
                 }
-                Bytes::from(problem.to_string())
+                body.push(b'}');
+                body.into()
             }
         }
     }

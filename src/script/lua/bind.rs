@@ -143,9 +143,9 @@ fn host_function(
     answer: &Function,
 ) -> mlua::Result<Function> {
     let name: Rc<str> = name.into();
-    let listed = Rc::new(raw::objects::Listed { name: name.clone(), function, kind });
+    let listed = Rc::new(raw::functions::Listed { name: name.clone(), function, kind });
     let whole = whole_function(lua, shared, name, function, kind)?;
-    let made = raw::objects::function(lua, shared, &listed, &whole, answer)?;
+    let made = raw::functions::function(lua, shared, &listed, &whole, answer)?;
     shared.listed.borrow_mut().push(listed);
     Ok(made)
 }
@@ -289,7 +289,7 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
             None => at.raise(&running, Raise::error("the call was given up")),
         }
     })?;
-    host.raw_set("answer", answer)?;
+    host.raw_set("answer", raw::functions::answer_function(lua, shared, &answer)?)?;
     let at = shared.clone();
     let forget = lua.create_function(move |_, ()| {
         let running = at.running()?;

@@ -173,24 +173,24 @@ pub fn to_lua(
         Value::List(items) => {
             let mut made = Vec::with_capacity(items.len());
             for item in items {
-                match raw::objects::Item::of(item, |item| to_lua(lua, shared, running, item))? {
+                match raw::results::Item::of(item, |item| to_lua(lua, shared, running, item))? {
                     Ok(item) => made.push(item),
                     Err(raise) => return Ok(Err(raise)),
                 }
             }
-            let table = raw::objects::list(lua, &made)?;
+            let table = raw::results::list(lua, &made)?;
             shared.json.mark_array(&table)?;
             mlua::Value::Table(table)
         }
         Value::Map(entries) => {
             let mut made = Vec::with_capacity(entries.len());
             for (name, value) in entries {
-                match raw::objects::Item::of(value, |value| to_lua(lua, shared, running, value))? {
+                match raw::results::Item::of(value, |value| to_lua(lua, shared, running, value))? {
                     Ok(value) => made.push((name, value)),
                     Err(raise) => return Ok(Err(raise)),
                 }
             }
-            mlua::Value::Table(raw::objects::record(lua, &made)?)
+            mlua::Value::Table(raw::results::record(lua, &made)?)
         }
         Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
     }))
@@ -206,13 +206,12 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
             _ => 0,
         };
         shared.held_outside.set(shared.held_outside.get() + held);
-        let is_answer = object.answer().is_some();
+        if let (true, Some(running)) = (object.answer().is_some(), running) {
+            return raw::handles::answer(lua, shared, running, object);
+        }
         let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_));
         let lasting = is_lasting.then(|| object.clone());
         let made = lua.create_any_userdata(object)?;
-        if let (true, Some(running)) = (is_answer, running) {
-            running.answers.borrow_mut().push(made.clone());
-        }
         if let Some((lasting, running)) = lasting.zip(running) {
             let mut known = shared.made.borrow_mut();
             let is_loading = running.scope.as_ref().is_some_and(|scope| scope.exchange.is_none());
@@ -222,5 +221,5 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         }
         return Ok(made);
     };
-    raw::objects::handle(lua, shared, running, place)
+    raw::handles::handle(lua, shared, running, place)
 }

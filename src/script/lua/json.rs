@@ -4,14 +4,19 @@
 //! bounded cache. A decoded array carries the metatable that tells `[]` from `{}`. Both are locked, and `pairs`, `#` and
 //! indexing never see them. Integers beyond 2^53 become [`Big`]; null is mlua's null.
 //!
-//! Reading a document is [`tape`]; [`raw`](super::raw) builds the tables and walks them to write.
+//! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; any
+//! other is read to a [`Tape`] first, from which [`raw`](super::raw) builds the tables. It also walks them to write.
 
+mod keys;
 mod path;
+mod source;
 mod tape;
 #[cfg(test)]
 mod tests;
 
+pub use keys::KeyTree;
 pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
+pub use source::{Number, Source, Text};
 pub use tape::{Op, ShapeId, Tape};
 
 use super::{number::Big, raw, running::Running};
@@ -36,6 +41,9 @@ const MAX_SHAPE_BYTES: usize = 4096;
 pub struct Tables {
     pub array: Table,
     array_at: usize,
+    /// Templates by the places of their shapes, and the strings of the tree's nodes.
+    pub templates: Table,
+    pub names: Table,
     shapes: RefCell<Shapes>,
     /// Templates of the objects of the document that is being read, whose shapes are not kept.
     own: RefCell<Option<Table>>,
@@ -60,10 +68,11 @@ struct Known {
 
 /// Objects by the keys they were decoded with. A template is an object with all of its keys and the metatable that lists them: a
 /// copy of it needs no growing and no hashing.
+#[derive(Default)]
 struct Shapes {
-    templates: Table,
     /// By their places in `templates`, from 1.
     keys: Vec<Keys>,
+    tree: KeyTree,
     by_hash: AHashMap<u64, u32>,
     by_metatable: AHashMap<usize, u32>,
 }
@@ -97,13 +106,6 @@ impl Keys {
     }
 }
 
-impl Shapes {
-    fn new(lua: &Lua) -> mlua::Result<Shapes> {
-        let templates = lua.create_table()?;
-        Ok(Shapes { templates, keys: Vec::new(), by_hash: AHashMap::new(), by_metatable: AHashMap::new() })
-    }
-}
-
 impl Tables {
     pub fn new(lua: &Lua) -> mlua::Result<Tables> {
         let array = lua.create_table()?;
@@ -112,7 +114,9 @@ impl Tables {
         Ok(Tables {
             array_at: array.to_pointer() as usize,
             array,
-            shapes: RefCell::new(Shapes::new(lua)?),
+            templates: lua.create_table()?,
+            names: lua.create_table()?,
+            shapes: RefCell::default(),
             own: RefCell::default(),
             kept: lua.create_table()?,
             known: RefCell::default(),
@@ -207,12 +211,38 @@ impl Tables {
             return Ok(None);
         }
         let (template, metatable) = template(lua, names.clone())?;
-        shapes.templates.raw_push(template)?;
-        shapes.keys.push(Keys::new(names));
-        let place = shapes.keys.len() as u32;
+        let place = shapes.keys.len() as u32 + 1;
+        self.templates.raw_seti(place as usize, template)?;
+        shapes.keys.push(Keys::new(names.clone()));
         shapes.by_hash.insert(hash, place);
         shapes.by_metatable.insert(metatable.to_pointer() as usize, place);
+        self.learn(lua, &mut shapes.tree, names, place)?;
         Ok(Some(ShapeId::Kept(place)))
+    }
+
+    /// Adds a shape to the tree. SECURITY: a key that is written with escapes must not be in it, where it would match a text that is no JSON.
+    fn learn<'a>(
+        &self,
+        lua: &Lua,
+        tree: &mut KeyTree,
+        names: impl Iterator<Item = &'a [u8]> + Clone,
+        place: u32,
+    ) -> mlua::Result<()> {
+        if !names.clone().all(|name| json::plain(name) == name.len()) {
+            return Ok(());
+        }
+        let added = tree.add(names, place);
+        let named = added.iter().try_for_each(|(node, name)| {
+            let name = lua.create_string(name)?;
+            self.names.raw_seti(*node as usize, name)
+        });
+        // A node without its string must not be found.
+        named.inspect_err(|_| *tree = KeyTree::default())
+    }
+
+    /// Reads with what is known of keys.
+    pub fn with_keys<T>(&self, read: impl FnOnce(&KeyTree) -> T) -> T {
+        read(&self.shapes.borrow().tree)
     }
 
     /// A shape for one object of the document that is being read. The names are distinct.
@@ -227,10 +257,12 @@ impl Tables {
     }
 
     /// Shapes that a document brought fill the cache once: the next document starts anew.
-    fn start_anew_if_full(&self, lua: &Lua) -> mlua::Result<()> {
-        let is_full = self.shapes.borrow().keys.len() >= MAX_SHAPES;
-        if is_full {
-            self.shapes.replace(Shapes::new(lua)?);
+    fn start_anew_if_full(&self) -> mlua::Result<()> {
+        let mut shapes = self.shapes.borrow_mut();
+        if shapes.keys.len() >= MAX_SHAPES {
+            *shapes = Shapes::default();
+            self.templates.clear()?;
+            self.names.clear()?;
         }
         Ok(())
     }
@@ -267,7 +299,10 @@ impl From<mlua::Error> for Undecoded {
 
 /// Reads a document; [`json::refused`] says what scripts are told when it is not JSON.
 pub fn decode(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]) -> Result<Value, Undecoded> {
-    tables.start_anew_if_full(lua)?;
+    if let Some(value) = raw::read::document(lua, tables, running, text)? {
+        return Ok(value);
+    }
+    tables.start_anew_if_full()?;
     let mut tape = tables.tape.take().unwrap_or_default();
     tape.clear();
     let read = tape::read(lua, tables, running, text, &mut tape, tables.memory.get());
@@ -277,8 +312,8 @@ pub fn decode(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]
             true => None,
             false => Some(lua.create_sequence_from(tape.bigs.iter().map(|big| Big(*big)))?),
         };
-        let templates = tables.shapes.borrow().templates.clone();
-        let given = raw::Given { array: &tables.array, templates: &templates, own: own.as_ref(), bigs: bigs.as_ref() };
+        let (array, templates) = (&tables.array, &tables.templates);
+        let given = raw::Given { array, templates, own: own.as_ref(), bigs: bigs.as_ref() };
         Ok(raw::build(lua, running, &tape, text, given)?)
     });
     if tape.is_small() {

@@ -27,7 +27,7 @@ pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, m
     let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
     let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
     let iterate: Function = prelude.get("iterate")?;
-    raw::objects::own_metatable(lua, &index, &newindex, &iterate)?;
+    raw::handles::own_metatable(lua, &index, &newindex, &iterate)?;
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
@@ -39,7 +39,7 @@ pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, m
 /// The host functions behind the metamethods.
 pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
-    set("handle", raw::objects::handle_function(lua, shared))?;
+    set("handle", raw::handles::handle_function(lua, shared))?;
 
     let at = shared.clone();
     set("get", lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| get(lua, &at, &object, &key)))?;
@@ -71,7 +71,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         "names",
         lua.create_function(move |lua, object: AnyUserData| {
             let running = at.running()?;
-            let is_object = raw::objects::is_handle(lua, &object) || object.is::<Object>();
+            let is_object = raw::handles::is_handle(lua, &object) || object.is::<Object>();
             let Some(object) = is_object.then(|| at.object(&object)) else {
                 return at.raise(&running, Raise::error("this value has no items to go through"));
             };

@@ -353,9 +353,8 @@ impl Drop for Release<'_> {
     fn drop(&mut self) {
         self.shared.give_row(self.running.row.replace(0));
         self.running.forget_handles();
-        for handle in self.running.answers.take() {
-            // A handle can't be in use: the script has ended.
-            let _ = handle.borrow_mut_scoped::<Object, _>(|object| *object = self.shared.over.clone());
+        for (_, place, _) in self.running.answers.take() {
+            self.shared.give_held(place);
         }
     }
 }

@@ -11,7 +11,14 @@
 //!   what it says it pushes, or the whole walk is given up.
 //! - **Types** are looked at before a value is read as one.
 
+mod carried;
+pub mod functions;
+mod given;
+pub mod handles;
+pub mod interrupt;
 pub mod objects;
+pub mod read;
+pub mod results;
 
 use super::{
     convert::{describe, object, own_or},
@@ -21,6 +28,7 @@ use super::{
 };
 use crate::script::{json, object::Object};
 use ahash::AHashSet;
+use bytes::Bytes;
 use mlua::{
     Lua, Table, Value,
     ffi::{self, lua_State},
@@ -43,6 +51,8 @@ const OWN: c_int = 3;
 const BIGS: c_int = 4;
 /// Slots for one level: a table, the table that lists its keys, a key, a value.
 const LEVEL: c_int = 4;
+/// Entries of an object that wait on the stack while they are put in order.
+const FEW: usize = 16;
 
 /// Makes the value that a tape says. The tape was read from `text` with these tables.
 pub fn build(lua: &Lua, running: Option<&Running>, tape: &Tape, text: &[u8], given: Given<'_>) -> mlua::Result<Value> {
@@ -228,7 +238,7 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> mlua::Result<Result<(), Unwritten>> {
     let mut written = Ok(());
-    let mut writer = Writer { lua, tables, running, out, count: 0 };
+    let mut writer = Writer { lua: Some(lua), tables, running, out, count: 0 };
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
         lua.exec_raw::<()>(value, |state| {
@@ -243,8 +253,30 @@ pub fn write(
     Ok(written)
 }
 
+/// Writes the value at `place` as JSON, where it is; None when that takes mlua, or fails: [`write`] does it again, and says why.
+///
+/// # Safety
+/// As the module says; there is a value at `place`, counted from the bottom.
+unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_State, place: c_int) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(256);
+    let mut writer = Writer { lua: None, tables, running: Some(running), out: &mut out, count: 0 };
+    // SAFETY: slots are reserved; the stack is left as it was found. Should memory run out, `out` is freed with this frame.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
+            return None;
+        }
+        ffi::lua_pushvalue(state, place);
+        let written = writer.value(state, 0);
+        ffi::lua_settop(state, top);
+        written.ok()?;
+    }
+    Some(out.into())
+}
+
 struct Writer<'a> {
-    lua: &'a Lua,
+    /// None where mlua knows nothing of the state: what needs it is given up.
+    lua: Option<&'a Lua>,
     tables: &'a Tables,
     running: Option<&'a Running>,
     out: &'a mut Vec<u8>,
@@ -272,6 +304,9 @@ impl Writer<'_> {
                     }
                 }
                 ffi::LUA_TTABLE => return self.table(state, depth + 1),
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, -1).is_null() => {
+                    self.out.extend_from_slice(b"null");
+                }
                 _ => return self.other(state),
             }
         }
@@ -287,6 +322,9 @@ impl Writer<'_> {
     /// # Safety
     /// As [`Writer::value`].
     unsafe fn other(&mut self, state: *mut lua_State) -> Result<(), Unwritten> {
+        if self.lua.is_none() {
+            return Err(here(String::new()));
+        }
         // SAFETY: as `value`.
         let value = unsafe { self.copy(state, -1) };
         match big(&value) {
@@ -305,10 +343,11 @@ impl Writer<'_> {
     /// # Safety
     /// There is a value at `place`, and a slot is free.
     unsafe fn copy(&self, state: *mut lua_State, place: c_int) -> Value {
+        let Some(lua) = self.lua else { return Value::Nil };
         // SAFETY: mlua pops from the state that it gave to `exec_raw`, which is this one.
         unsafe {
             ffi::lua_pushvalue(state, place);
-            self.lua.exec_raw_lua(|raw| raw.pop_value())
+            lua.exec_raw_lua(|raw| raw.pop_value())
         }
     }
 
@@ -421,22 +460,25 @@ impl Writer<'_> {
     ) -> Result<(), Unwritten> {
         self.out.push(b'{');
         let first = self.out.len();
-        let mut listed = AHashSet::new();
         // SAFETY: as `array`.
         unsafe {
-            if metatable != 0 {
-                let is_kept = self.tables.lists_keys(metatable);
-                let written = self.listed(state, table, first, is_kept, &mut listed, depth)?;
-                ffi::lua_settop(state, table);
-                if is_kept && written == count(state, table) {
-                    self.out.push(b'}');
-                    return Ok(());
-                }
-                if is_kept {
-                    note_listed(state, table, &mut listed);
-                }
+            if metatable == 0 {
+                self.unlisted(state, table, first, None, depth)?;
+                self.out.push(b'}');
+                return Ok(());
             }
-            self.unlisted(state, table, first, &listed, depth)?;
+            let mut listed = AHashSet::new();
+            let is_kept = self.tables.lists_keys(metatable);
+            let written = self.listed(state, table, first, is_kept, &mut listed, depth)?;
+            ffi::lua_settop(state, table);
+            if is_kept && written == count(state, table) {
+                self.out.push(b'}');
+                return Ok(());
+            }
+            if is_kept {
+                note_listed(state, table, &mut listed);
+            }
+            self.unlisted(state, table, first, Some(&listed), depth)?;
         }
         self.out.push(b'}');
         Ok(())
@@ -491,13 +533,18 @@ impl Writer<'_> {
         state: *mut lua_State,
         table: c_int,
         first: usize,
-        listed: &AHashSet<usize>,
+        listed: Option<&AHashSet<usize>>,
         depth: usize,
     ) -> Result<(), Unwritten> {
-        let mut names: Vec<&[u8]> = Vec::new();
-        let mut at = 0;
-        // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk.
+        let mut few: [(&[u8], c_int); FEW] = [(&[], 0); FEW];
+        let mut many: Vec<&[u8]> = Vec::new();
+        let (mut at, mut count) = (0, 0);
+        // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
+        // wait on the stack with their keys, for which slots are reserved; those below this level are reserved again.
         unsafe {
+            if ffi::lua_checkstack(state, 2 * FEW as c_int + (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
+                return Err(Unwritten::Lua(mlua::Error::StackError));
+            }
             loop {
                 at = ffi::lua_rawiter(state, table, at);
                 if at < 0 {
@@ -507,13 +554,34 @@ impl Writer<'_> {
                     return Err(here(not_a_key(&self.copy(state, -2))));
                 }
                 let name = text(state, -2);
-                if listed.is_empty() || !listed.contains(&name.as_ptr().addr()) {
-                    names.push(name);
+                if listed.is_some_and(|listed| listed.contains(&name.as_ptr().addr())) {
+                    ffi::lua_settop(state, -3);
+                    continue;
+                }
+                match few.get_mut(count) {
+                    Some(kept) => *kept = (name, ffi::lua_gettop(state)),
+                    None => {
+                        many.push(name);
+                        ffi::lua_settop(state, -3);
+                    }
+                }
+                count += 1;
+            }
+            if many.is_empty() {
+                let few = few.get_mut(..count).unwrap_or_default();
+                few.sort_unstable();
+                for (name, place) in few {
+                    ffi::lua_pushvalue(state, *place);
+                    self.entry(state, name, first, depth)?;
+                    ffi::lua_settop(state, -2);
                 }
                 ffi::lua_settop(state, table);
+                return Ok(());
             }
-            names.sort_unstable();
-            for name in names {
+            ffi::lua_settop(state, table);
+            many.extend(few.map(|(name, _)| name));
+            many.sort_unstable();
+            for name in many {
                 push_text(state, name);
                 ffi::lua_rawget(state, table);
                 self.entry(state, name, first, depth)?;

@@ -57,13 +57,13 @@ pub struct Running {
     pub loading: RefCell<Vec<String>>,
     /// Addresses of the handles to the parts of the exchange, which are made once for each hook; 0 for those that were not made.
     /// The address is all that there is to a handle: whose it is not, for that it is one of a request that is over.
-    addresses: Cell<[usize; HANDLES]>,
+    addresses: Cell<[usize; PLACES]>,
     /// The row of the machine's table of handles that is this hook's; 0 before it has one.
     pub row: Cell<i32>,
     /// Where the machine's table of natives holds `ctx.config` and `ctx.state`.
     pub natives: (i32, i32),
-    /// Handles to the answers of calls.
-    pub answers: RefCell<Vec<mlua::AnyUserData>>,
+    /// Handles to the answers of calls: their addresses, their places in the machine's table, and what they are handles to.
+    pub answers: RefCell<Vec<(usize, i32, Object)>>,
     /// A host function panicked: what it said.
     pub panicked: RefCell<Option<String>>,
     /// The hook's own thread; only compared.
@@ -75,8 +75,11 @@ pub struct Running {
     memory: Memory,
 }
 
-/// Kinds of handles that a hook has at most one of.
-pub const HANDLES: usize = 10;
+/// Kinds of handles that a hook has at most one of: the places of parts of the exchange.
+pub const PLACES: usize = 10;
+/// What stands in the handle of an answer, and of its headers, instead of a place.
+pub const RESULT: usize = PLACES;
+pub const RESULT_HEADERS: usize = PLACES + 1;
 
 /// `ctx.config` and `ctx.state`, and their places in the machine's table of natives; 0 is nil's.
 #[derive(Clone, Default)]
@@ -307,12 +310,15 @@ impl Running {
 
     /// Where the machine's table holds a handle of this hook.
     pub fn slot(&self, place: usize) -> i32 {
-        (self.row.get() - 1) * HANDLES as i32 + place as i32 + 1
+        (self.row.get() - 1) * PLACES as i32 + place as i32 + 1
     }
 
     /// The object behind a handle of this hook's own exchange, by its address: the reverse of [`Running::handle`].
     pub fn object(&self, address: usize) -> Option<Object> {
-        let place = self.addresses.get().iter().position(|known| *known == address && address != 0)?;
+        let Some(place) = self.addresses.get().iter().position(|known| *known == address && address != 0) else {
+            let answers = self.answers.borrow();
+            return answers.iter().rev().find(|(known, ..)| *known == address).map(|(.., object)| object.clone());
+        };
         let scope = self.scope.as_ref()?;
         let exchange = scope.exchange.as_ref()?.clone();
         Some(match place {
@@ -340,9 +346,22 @@ impl Running {
             6 => &host::query::KIND,
             7 => &host::request::PARAMS,
             8 => &host::request::COOKIES,
+            RESULT => &host::http::RESULT,
+            RESULT_HEADERS => &host::http::RESULT_HEADERS,
             _ => &host::context::VARS,
         };
         kind.name
+    }
+
+    /// Where the machine's table holds the handle of an answer, or of a part of one, that was given before.
+    pub fn answer_place(&self, object: &Object) -> Option<i32> {
+        let is_it = |other: &Object| match (object, other) {
+            (Object::Result(a), Object::Result(b)) | (Object::ResultHeaders(a), Object::ResultHeaders(b)) => {
+                Rc::ptr_eq(a, b)
+            }
+            _ => false,
+        };
+        self.answers.borrow().iter().rev().find(|(.., other)| is_it(other)).map(|(_, place, _)| *place)
     }
 
     /// The place of an object's handle, if it is a part of this hook's own exchange.

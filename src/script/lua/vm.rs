@@ -71,6 +71,10 @@ pub struct Shared {
     pub current: RefCell<Option<Rc<Running>>>,
     /// Handles of the hooks that run now, a row for each; what is left of finished hooks is overwritten.
     pub handles: Table,
+    /// Handles to the answers of calls, and the places among them that no hook uses.
+    pub held: Table,
+    free_held: RefCell<Vec<i32>>,
+    held_made: Cell<i32>,
     /// Rows that no hook uses, and how many there are.
     pub free_rows: RefCell<Vec<i32>>,
     pub rows: Cell<i32>,
@@ -79,13 +83,13 @@ pub struct Shared {
     /// Options that stand in a frozen table, as they were converted, by the table's address; it lives as long as the machine.
     pub frozen: RefCell<AHashMap<usize, Frozen>>,
     /// mlua's interrupt, behind that of [`raw`].
-    pub interrupt: Cell<Option<raw::objects::Interrupt>>,
+    pub interrupt: Cell<Option<raw::interrupt::Interrupt>>,
     /// What `ctx.config` and `ctx.state` of each place are. They live as long as the machine.
     pub natives: Table,
     natives_made: Cell<i32>,
     pub bound: OnceCell<bind::Bound>,
     /// What the functions of the list carry.
-    pub listed: RefCell<Vec<Rc<raw::objects::Listed>>>,
+    pub listed: RefCell<Vec<Rc<raw::functions::Listed>>>,
     pub json: json::Tables,
     pub files: RefCell<AHashMap<String, File>>,
     /// Where `require` looks, of the script compiled last: all of a generation's scripts share one.
@@ -125,6 +129,18 @@ impl Shared {
         if row > 0 {
             self.free_rows.borrow_mut().push(row);
         }
+    }
+
+    /// A place for a handle to the answer of a call.
+    pub fn take_held(&self) -> i32 {
+        self.free_held.borrow_mut().pop().unwrap_or_else(|| {
+            self.held_made.set(self.held_made.get() + 1);
+            self.held_made.get()
+        })
+    }
+
+    pub fn give_held(&self, place: i32) {
+        self.free_held.borrow_mut().push(place);
     }
 
     /// Keeps `ctx.config` and `ctx.state` of a place.
@@ -167,6 +183,9 @@ impl Vm {
             held_outside: Cell::new(0),
             current: RefCell::default(),
             handles: lua.create_table()?,
+            held: lua.create_table()?,
+            free_held: RefCell::default(),
+            held_made: Cell::new(0),
             free_rows: RefCell::default(),
             rows: Cell::new(0),
             made: RefCell::default(),
@@ -190,7 +209,7 @@ impl Vm {
             let running = interrupted.current.borrow().clone();
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
-        raw::objects::quicken_interrupt(&lua, &shared);
+        raw::interrupt::quicken_interrupt(&lua, &shared);
         lua.set_memory_limit(memory)?;
         shared.json.memory.set(memory);
         lua.gc_collect()?;

@@ -5,7 +5,10 @@
 //! only yes or no; why it was no is asked of serde_json again, whose words scripts see. No number but those of serde_json's own
 //! inexact digits differs: here they are exact.
 
-use super::{Tables, Undecoded};
+use super::{
+    Tables, Undecoded,
+    source::{Number, Source, Span, Text},
+};
 use crate::script::{json, lua::running::Running};
 use mlua::Lua;
 
@@ -31,19 +34,6 @@ pub enum Op {
     Key(u32),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span {
-    start: u32,
-    length: u32,
-}
-
-impl Span {
-    pub fn of(self, bytes: &[u8]) -> &[u8] {
-        let start = self.start as usize;
-        bytes.get(start..start + self.length as usize).unwrap_or_default()
-    }
-}
-
 /// A shape by its place, from 1, among those that are kept or among those of one document alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ShapeId {
@@ -62,13 +52,7 @@ pub struct Tape {
     /// The deepest nesting.
     pub depth: usize,
     /// The keys of objects that are being read; a stack.
-    keys: Vec<Key>,
-}
-
-#[derive(Clone, Copy)]
-enum Key {
-    Text(Span),
-    Unescaped(Span),
+    keys: Vec<Text>,
 }
 
 /// Larger buffers are given back to the system.
@@ -110,11 +94,11 @@ pub fn read(
         return Err(refused());
     }
     let max_ops = memory / size_of::<Op>();
-    let mut reader = Reader { lua, tables, running, text, at: 0, tape, max_ops, tick_at: STRIDE };
-    let read = reader.value(0).and_then(|()| {
-        reader.skip_space();
-        if reader.at == text.len() { Ok(()) } else { Err(Unread::NotJson) }
-    });
+    let source = Source::new(text, std::mem::take(&mut tape.unescaped));
+    let mut reader = Reader { lua, tables, running, source, tape, max_ops, tick_at: STRIDE };
+    let read = reader.value(0).and_then(|()| if reader.source.is_over() { Ok(()) } else { Err(Unread::NotJson) });
+    let unescaped = std::mem::take(&mut reader.source.unescaped);
+    tape.unescaped = unescaped;
     read.map_err(|unread| match unread {
         Unread::NotJson => refused(),
         Unread::Lua(error) => Undecoded::Lua(error),
@@ -140,31 +124,13 @@ struct Reader<'a> {
     lua: &'a Lua,
     tables: &'a Tables,
     running: Option<&'a Running>,
-    text: &'a [u8],
-    at: usize,
+    source: Source<'a>,
     tape: &'a mut Tape,
     max_ops: usize,
     tick_at: usize,
 }
 
 impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    /// Moves over a byte, when it is the next one.
-    fn take(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
     fn push(&mut self, op: Op) -> Result<(), Unread> {
         if self.tape.ops.len() >= self.tick_at {
             self.tick_at += STRIDE;
@@ -180,31 +146,31 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), Unread> {
-        self.skip_space();
-        match self.peek() {
-            Some(b'"') => {
-                let op = match self.string()? {
-                    Key::Text(span) => Op::Text(span),
-                    Key::Unescaped(span) => Op::Unescaped(span),
-                };
-                self.push(op)
-            }
-            Some(b'{') => self.object(depth + 1),
-            Some(b'[') => self.array(depth + 1),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true", Op::Bool(true)),
-            Some(b'f') => self.word(b"false", Op::Bool(false)),
-            Some(b'n') => self.word(b"null", Op::Null),
-            _ => Err(Unread::NotJson),
-        }
+        self.source.skip_space();
+        let op = match self.source.peek() {
+            Some(b'"') => match self.source.string().ok_or(Unread::NotJson)? {
+                Text::Plain(span) => Op::Text(span),
+                Text::Unescaped(span) => Op::Unescaped(span),
+            },
+            Some(b'{') => return self.object(depth + 1),
+            Some(b'[') => return self.array(depth + 1),
+            Some(b'-' | b'0'..=b'9') => match self.source.number().ok_or(Unread::NotJson)? {
+                Number::Float(float) => Op::Number(float),
+                Number::Big(big) => {
+                    self.tape.bigs.push(big);
+                    Op::Big(self.tape.bigs.len() as u32)
+                }
+            },
+            Some(b't') => self.word(b"true", Op::Bool(true))?,
+            Some(b'f') => self.word(b"false", Op::Bool(false))?,
+            Some(b'n') => self.word(b"null", Op::Null)?,
+            _ => return Err(Unread::NotJson),
+        };
+        self.push(op)
     }
 
-    fn word(&mut self, word: &[u8], op: Op) -> Result<(), Unread> {
-        if !self.text[self.at..].starts_with(word) {
-            return Err(Unread::NotJson);
-        }
-        self.at += word.len();
-        self.push(op)
+    fn word(&mut self, word: &[u8], op: Op) -> Result<Op, Unread> {
+        self.source.word(word).map(|()| op).ok_or(Unread::NotJson)
     }
 
     /// serde_json refuses the 128th level.
@@ -213,7 +179,7 @@ impl Reader<'_> {
             return Err(Unread::NotJson);
         }
         self.tape.depth = self.tape.depth.max(depth);
-        self.at += 1;
+        self.source.at += 1;
         Ok(())
     }
 
@@ -221,19 +187,19 @@ impl Reader<'_> {
         self.enter(depth)?;
         let begin = self.tape.ops.len();
         self.push(Op::Array(0))?;
-        self.skip_space();
-        if self.take(b']') {
+        self.source.skip_space();
+        if self.source.take(b']') {
             return Ok(());
         }
         let mut count = 0;
         loop {
             self.value(depth)?;
             count += 1;
-            self.skip_space();
-            if self.take(b']') {
+            self.source.skip_space();
+            if self.source.take(b']') {
                 break;
             }
-            if !self.take(b',') {
+            if !self.source.take(b',') {
                 return Err(Unread::NotJson);
             }
         }
@@ -245,25 +211,25 @@ impl Reader<'_> {
         self.enter(depth)?;
         let (begin, first_key) = (self.tape.ops.len(), self.tape.keys.len());
         self.push(Op::Null)?;
-        self.skip_space();
-        if !self.take(b'}') {
+        self.source.skip_space();
+        if !self.source.take(b'}') {
             loop {
-                self.skip_space();
-                if self.peek() != Some(b'"') {
+                self.source.skip_space();
+                if self.source.peek() != Some(b'"') {
                     return Err(Unread::NotJson);
                 }
-                let key = self.string()?;
+                let key = self.source.string().ok_or(Unread::NotJson)?;
                 self.tape.keys.push(key);
-                self.skip_space();
-                if !self.take(b':') {
+                self.source.skip_space();
+                if !self.source.take(b':') {
                     return Err(Unread::NotJson);
                 }
                 self.value(depth)?;
-                self.skip_space();
-                if self.take(b'}') {
+                self.source.skip_space();
+                if self.source.take(b'}') {
                     break;
                 }
-                if !self.take(b',') {
+                if !self.source.take(b',') {
                     return Err(Unread::NotJson);
                 }
             }
@@ -273,12 +239,8 @@ impl Reader<'_> {
 
     /// Finds the object's shape, now that its keys are known.
     fn finish_object(&mut self, begin: usize, first_key: usize) -> Result<(), Unread> {
-        let Tape { unescaped, keys, .. } = &*self.tape;
-        let text = self.text;
-        let names = keys[first_key..].iter().map(|key| match key {
-            Key::Text(span) => span.of(text),
-            Key::Unescaped(span) => span.of(unescaped),
-        });
+        let (source, keys) = (&self.source, &self.tape.keys);
+        let names = keys[first_key..].iter().map(|key| source.bytes(*key));
         let count = (keys.len() - first_key) as u32;
         match self.tables.shape(self.lua, names.clone())? {
             Some(shape) => self.tape.ops[begin] = Op::Object(shape, count),
@@ -308,143 +270,6 @@ impl Reader<'_> {
             self.tape.ops.push(Op::Key(*place));
             self.tape.ops.extend_from_slice(value);
             rest = after;
-        }
-    }
-
-    /// A string, from its opening quote. The text is UTF-8 as a whole.
-    fn string(&mut self) -> Result<Key, Unread> {
-        self.at += 1;
-        let start = self.at;
-        self.at += json::plain(&self.text[start..]);
-        match self.peek() {
-            Some(b'"') => {
-                let span = Span { start: start as u32, length: (self.at - start) as u32 };
-                self.at += 1;
-                Ok(Key::Text(span))
-            }
-            Some(b'\\') => self.escaped(start),
-            _ => Err(Unread::NotJson),
-        }
-    }
-
-    /// A string whose first escape is here.
-    fn escaped(&mut self, mut start: usize) -> Result<Key, Unread> {
-        let begin = self.tape.unescaped.len();
-        loop {
-            self.tape.unescaped.extend_from_slice(&self.text[start..self.at]);
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                _ => return Err(Unread::NotJson),
-            }
-            start = self.at;
-            self.at += json::plain(&self.text[start..]);
-        }
-        self.at += 1;
-        let length = self.tape.unescaped.len() - begin;
-        let fits = u32::try_from(begin + length).is_ok();
-        if fits {
-            Ok(Key::Unescaped(Span { start: begin as u32, length: length as u32 }))
-        } else {
-            Err(Unread::NotJson)
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Unread> {
-        let byte = match self.text.get(self.at + 1) {
-            Some(byte @ (b'"' | b'\\' | b'/')) => *byte,
-            Some(b'b') => 8,
-            Some(b'f') => 12,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'u') => {
-                let char = self.code_point()?;
-                let mut utf8 = [0; 4];
-                self.tape.unescaped.extend_from_slice(char.encode_utf8(&mut utf8).as_bytes());
-                return Ok(());
-            }
-            _ => return Err(Unread::NotJson),
-        };
-        self.at += 2;
-        self.tape.unescaped.push(byte);
-        Ok(())
-    }
-
-    /// `\u0041`, or a pair of surrogates (RFC 8259 §7); half a pair is refused.
-    fn code_point(&mut self) -> Result<char, Unread> {
-        let unit = self.hex()?;
-        let point = match unit {
-            0xd800..=0xdbff if self.text[self.at..].starts_with(b"\\u") => match self.hex()? {
-                low @ 0xdc00..=0xdfff => 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00),
-                _ => return Err(Unread::NotJson),
-            },
-            unit => unit,
-        };
-        char::from_u32(point).ok_or(Unread::NotJson)
-    }
-
-    fn hex(&mut self) -> Result<u32, Unread> {
-        let digits = self.text.get(self.at + 2..self.at + 6).ok_or(Unread::NotJson)?;
-        self.at += 6;
-        let digit = |value: u32, digit: &u8| char::from(*digit).to_digit(16).map(|digit| value << 4 | digit);
-        digits.iter().try_fold(0, digit).ok_or(Unread::NotJson)
-    }
-
-    fn number(&mut self) -> Result<(), Unread> {
-        let start = self.at;
-        let negative = self.take(b'-');
-        let first = self.at;
-        let mut whole: Option<u64> = Some(0);
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            whole = whole.and_then(|whole| whole.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-            self.at += 1;
-        }
-        let digits = self.at - first;
-        if digits == 0 || (digits > 1 && self.text[first] == b'0') {
-            return Err(Unread::NotJson);
-        }
-        let mut is_whole = true;
-        if self.take(b'.') {
-            is_whole = false;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            is_whole = false;
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let op = match whole.filter(|_| is_whole) {
-            Some(0) if negative => Op::Number(-0.0),
-            Some(whole) if whole <= json::MAX_SAFE as u64 => {
-                Op::Number(if negative { -(whole as f64) } else { whole as f64 })
-            }
-            Some(whole) if !negative || whole <= i64::MIN.unsigned_abs() => {
-                let whole = i128::from(whole);
-                self.tape.bigs.push(if negative { -whole } else { whole });
-                Op::Big(self.tape.bigs.len() as u32)
-            }
-            _ => Op::Number(self.float(start)?),
-        };
-        self.push(op)
-    }
-
-    fn digits(&mut self) -> Result<(), Unread> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(Unread::NotJson) } else { Ok(()) }
-    }
-
-    fn float(&self, start: usize) -> Result<f64, Unread> {
-        let digits = std::str::from_utf8(&self.text[start..self.at]).map_err(|_| Unread::NotJson)?;
-        match digits.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(number),
-            _ => Err(Unread::NotJson),
         }
     }
 }

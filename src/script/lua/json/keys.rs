@@ -1,0 +1,120 @@
+//! Which keys objects had, one after the other: a tree whose paths are the shapes that are kept.
+//!
+//! With it the keys of documents that come again are recognised where they stand, without being hashed or copied. It knows nothing of the
+//! machine, whose strings for its nodes lie in a table beside it.
+
+/// More keys after the same ones, and longer paths, are left to the slower reader.
+const MAX_CHILDREN: u8 = 32;
+const MAX_LENGTH: usize = 256;
+
+pub struct KeyTree {
+    nodes: Vec<Node>,
+}
+
+/// A key after those of the nodes above it.
+#[derive(Default)]
+struct Node {
+    key: Box<[u8]>,
+    children: u8,
+    /// The child and the sibling that are tried first; 0 is none.
+    child: u32,
+    sibling: u32,
+    /// The place of the shape that ends here; 0 is none.
+    shape: u32,
+}
+
+impl Default for KeyTree {
+    fn default() -> KeyTree {
+        KeyTree { nodes: vec![Node::default()] }
+    }
+}
+
+impl KeyTree {
+    pub const ROOT: u32 = 0;
+
+    /// The node of the key that `text` begins with, up to its closing quote, and the key's length.
+    pub fn step(&self, from: u32, text: &[u8]) -> Option<(u32, usize)> {
+        let mut at = self.node(from)?.child;
+        while at != 0 {
+            let node = self.node(at)?;
+            let length = node.key.len();
+            if text.get(length) == Some(&b'"') && text.starts_with(&node.key) {
+                return Some((at, length));
+            }
+            at = node.sibling;
+        }
+        None
+    }
+
+    pub fn shape(&self, at: u32) -> Option<u32> {
+        self.node(at).map(|node| node.shape).filter(|shape| *shape != 0)
+    }
+
+    fn node(&self, at: u32) -> Option<&Node> {
+        self.nodes.get(at as usize)
+    }
+
+    /// Adds the path of a shape; gives the nodes that are new, with their keys. The keys must stand in a text as they are.
+    pub fn add<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]> + Clone, shape: u32) -> Vec<(u32, &'a [u8])> {
+        let (mut added, mut at) = (Vec::new(), KeyTree::ROOT);
+        if keys.clone().count() > MAX_LENGTH {
+            return added;
+        }
+        for key in keys {
+            let children = self.children(at).find(|child| self.nodes[*child as usize].key[..] == *key);
+            at = match children {
+                Some(child) => child,
+                None => {
+                    let new = self.nodes.len() as u32;
+                    let parent = &mut self.nodes[at as usize];
+                    if parent.children >= MAX_CHILDREN {
+                        return added;
+                    }
+                    let sibling = std::mem::replace(&mut parent.child, new);
+                    parent.children += 1;
+                    self.nodes.push(Node { key: key.into(), sibling, ..Node::default() });
+                    added.push((new, key));
+                    new
+                }
+            };
+        }
+        self.nodes[at as usize].shape = shape;
+        added
+    }
+
+    fn children(&self, at: u32) -> impl Iterator<Item = u32> {
+        let first = self.nodes[at as usize].child;
+        std::iter::successors(Some(first), |child| Some(self.nodes[*child as usize].sibling)).take_while(|at| *at != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_followed_to_the_shape_that_they_make() {
+        let mut tree = KeyTree::default();
+        let path = |keys: &'static [&'static str]| keys.iter().map(|key| key.as_bytes());
+        tree.add(path(&["id", "name"]), 1);
+        tree.add(path(&["id", "namesake"]), 2);
+        tree.add(path(&["id"]), 3);
+        let follow = |keys: &[&str]| {
+            let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|(at, _)| at);
+            keys.iter().try_fold(KeyTree::ROOT, step).and_then(|at| tree.shape(at))
+        };
+        assert_eq!(follow(&["id", "name"]), Some(1));
+        assert_eq!(follow(&["id", "namesake"]), Some(2));
+        assert_eq!(follow(&["id"]), Some(3));
+        assert_eq!(follow(&["name"]), None);
+        assert_eq!(follow(&["id", "id"]), None);
+        assert_eq!(follow(&[]), None);
+    }
+
+    #[test]
+    fn a_node_has_no_more_children_than_are_searched_quickly() {
+        let mut tree = KeyTree::default();
+        let added = (0..100u32).filter(|n| !tree.add([n.to_string().as_bytes()].into_iter(), n + 1).is_empty()).count();
+        assert_eq!(added, usize::from(MAX_CHILDREN));
+    }
+}

@@ -1,0 +1,70 @@
+//! What the C functions of this folder carry with them: one row of values for all, so that any of them may call any helper.
+
+use crate::script::lua::vm::Shared;
+use mlua::{
+    Function, LightUserData, Lua, Table,
+    ffi::{self, lua_State},
+};
+use std::{
+    ffi::{CStr, c_int, c_void},
+    rc::Rc,
+};
+
+/// The machine's [`Shared`].
+pub const SHARED: c_int = ffi::lua_upvalueindex(1);
+/// The function made by mlua that does all.
+pub const WHOLE: c_int = ffi::lua_upvalueindex(2);
+/// What the one function is about, if anything.
+pub const ABOUT: c_int = ffi::lua_upvalueindex(3);
+/// The function that gives the answer that the hook holds.
+pub const ANSWER: c_int = ffi::lua_upvalueindex(4);
+/// Tables of methods, by the kinds' addresses.
+pub const METHODS: c_int = ffi::lua_upvalueindex(5);
+pub const HANDLES: c_int = ffi::lua_upvalueindex(6);
+pub const HELD: c_int = ffi::lua_upvalueindex(7);
+pub const NATIVES: c_int = ffi::lua_upvalueindex(8);
+/// The metatable of arrays, templates and names of keys, and the tables that stand for JSON texts.
+pub const ARRAY: c_int = ffi::lua_upvalueindex(9);
+pub const TEMPLATES: c_int = ffi::lua_upvalueindex(10);
+pub const NAMES: c_int = ffi::lua_upvalueindex(11);
+pub const KEPT: c_int = ffi::lua_upvalueindex(12);
+const COUNT: c_int = 12;
+
+pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
+
+/// What one function carries that others do not.
+#[derive(Default)]
+pub struct Own<'a> {
+    pub whole: Option<&'a Function>,
+    pub about: Option<*const c_void>,
+    pub answer: Option<&'a Function>,
+    pub methods: Option<&'a Table>,
+}
+
+/// A function that carries the row. `shared`, and what it is about, must live as long as scripts run, which the machine sees to.
+pub fn function(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    name: &'static CStr,
+    run: CFunction,
+    own: &Own<'_>,
+) -> mlua::Result<Function> {
+    let at = LightUserData(Rc::as_ptr(shared).cast_mut().cast());
+    let about = own.about.map(|about| LightUserData(about.cast_mut()));
+    let json = &shared.json;
+    let tables =
+        (&shared.handles, &shared.held, &shared.natives, &json.array, &json.templates, &json.names, &json.kept);
+    let (handles, held, natives, array, templates, names, kept) = tables;
+    let row = (at, own.whole, about, own.answer, own.methods, handles, held, natives, array, templates, names, kept);
+    // SAFETY: the values become what the function carries, and it is left alone on the stack.
+    unsafe { lua.exec_raw(row, |state| ffi::lua_pushcclosurek(state, run, name.as_ptr(), COUNT, None)) }
+}
+
+/// The machine's [`Shared`], of a function that was made by [`function`].
+///
+/// # Safety
+/// Such a function runs in `state`.
+pub unsafe fn shared<'a>(state: *mut lua_State) -> &'a Shared {
+    // SAFETY: it outlives every script's call.
+    unsafe { &*ffi::lua_touserdata(state, SHARED).cast::<Shared>() }
+}

@@ -1,0 +1,217 @@
+//! Functions of the list, called with scalars, tables and the hook's own objects; what is more, or wrong, is left to the general way, which
+//! begins anew. By the rules of [`objects`](super::objects).
+
+use super::{
+    carried::{self, Own},
+    given::{Given, Scalar, scalar},
+    objects::{own, takes_scalar},
+    results::push_result,
+};
+use crate::script::{
+    Value,
+    convert::args,
+    list::{Kind, Outcome, Type},
+    lua::{
+        running::{Answer, Pending, Running},
+        vm::{Mark, Shared},
+    },
+    value::Args,
+};
+use mlua::{
+    Function, Lua,
+    ffi::{self, lua_State},
+};
+use std::{ffi::c_int, rc::Rc};
+
+/// A function of the list, as a C function that carries it.
+pub struct Listed {
+    pub name: Rc<str>,
+    pub function: &'static crate::script::list::Function,
+    /// Whose method it is.
+    pub kind: Option<&'static Kind>,
+}
+
+/// The function of the list, in front of `whole`, which does all that there is. Like it, what this gives is for the
+/// prelude. `listed` must live as long as scripts run.
+pub fn function(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    listed: &Rc<Listed>,
+    whole: &Function,
+    answer: &Function,
+) -> mlua::Result<Function> {
+    let about = Some(Rc::as_ptr(listed).cast());
+    let own = Own { whole: Some(whole), about, answer: Some(answer), ..Own::default() };
+    carried::function(lua, shared, c"host", call, &own)
+}
+
+/// # Safety
+/// Luau calls it, with what [`function`] made it carry.
+unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
+    // SAFETY: as `index`; `listed` is held by `shared`.
+    unsafe {
+        let shared = carried::shared(state);
+        let listed = &*ffi::lua_touserdata(state, carried::ABOUT).cast::<Listed>();
+        match run(shared, listed, state) {
+            Called::Pushed => {}
+            Called::Answered => {
+                ffi::lua_pushvalue(state, carried::ANSWER);
+                ffi::lua_call(state, 0, 1);
+            }
+            Called::NotHere => {
+                let arguments = ffi::lua_gettop(state);
+                ffi::lua_pushvalue(state, carried::WHOLE);
+                ffi::lua_insert(state, 1);
+                ffi::lua_call(state, arguments, 1);
+            }
+        }
+    }
+    1
+}
+
+enum Called {
+    /// The result is on the stack.
+    Pushed,
+    /// The hook holds the result.
+    Answered,
+    /// Nothing happened yet.
+    NotHere,
+}
+
+/// More arguments than any function of the list declares are left to others.
+const MAX_ARGUMENTS: c_int = 6;
+
+/// # Safety
+/// As [`call`].
+unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called {
+    let Ok(running) = shared.running() else { return Called::NotHere };
+    // SAFETY: the arguments are read as what they are, and slots are free.
+    let arguments = unsafe { arguments(shared, listed, &running, state) };
+    let (Some(scope), Some(arguments)) = (&running.scope, arguments) else { return Called::NotHere };
+    // A panic leaves the hook halted and no answer, which is all that the prelude needs.
+    let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
+        Ok(Outcome::Wait(future)) => {
+            running.answer.replace(None);
+            running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
+            // SAFETY: as above.
+            unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut(Mark::Wait as usize)) };
+            return Called::Pushed;
+        }
+        // SAFETY: as above.
+        Ok(Outcome::Done(Ok(value))) => match unsafe { push_result(shared, &running, state, value) } {
+            None => return Called::Pushed,
+            Some(value) => Ok(value),
+        },
+        Ok(Outcome::Done(Err(raise))) => Err(raise),
+        Err(_) => return Called::Answered,
+    };
+    running.answer.replace(Some(Answer { result, function: listed.name.clone() }));
+    Called::Answered
+}
+
+/// The function that gives the answer that the hook holds, in front of `whole`.
+pub fn answer_function(lua: &Lua, shared: &Rc<Shared>, whole: &Function) -> mlua::Result<Function> {
+    carried::function(lua, shared, c"answer", answer, &Own { whole: Some(whole), ..Own::default() })
+}
+
+/// # Safety
+/// Luau calls it, with what [`answer_function`] made it carry.
+unsafe extern "C-unwind" fn answer(state: *mut lua_State) -> c_int {
+    // SAFETY: as `call`.
+    unsafe {
+        if !push_answered(carried::shared(state), state) {
+            ffi::lua_settop(state, 0);
+            ffi::lua_pushvalue(state, carried::WHOLE);
+            ffi::lua_call(state, 0, 1);
+        }
+    }
+    1
+}
+
+/// Pushes the answer that the running hook holds; when it is left to others, the hook still holds it.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn push_answered(shared: &Shared, state: *mut lua_State) -> bool {
+    let Ok(running) = shared.running() else { return false };
+    let Some(Answer { result, function }) = running.answer.take() else { return false };
+    let result = match result {
+        // SAFETY: the caller's.
+        Ok(value) => match unsafe { push_result(shared, &running, state, value) } {
+            None => return true,
+            Some(value) => Ok(value),
+        },
+        Err(raise) => Err(raise),
+    };
+    running.answer.replace(Some(Answer { result, function }));
+    false
+}
+
+/// The arguments, when they are scalars and the hook's own object, and as they are declared.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn arguments(shared: &Shared, listed: &Listed, running: &Running, state: *mut lua_State) -> Option<Args> {
+    // SAFETY: each is read as the type it has.
+    unsafe {
+        let (count, first) = (ffi::lua_gettop(state), 1 + c_int::from(listed.kind.is_some()));
+        if count > MAX_ARGUMENTS {
+            return None;
+        }
+        let mut converted = Vec::with_capacity(listed.function.params.len() + 1);
+        if let Some(kind) = listed.kind {
+            let object = own(shared, running, state).filter(|object| std::ptr::eq(object.kind(), kind))?;
+            converted.push(Value::Object(object));
+        }
+        let has_table = (first..=count).any(|place| ffi::lua_type(state, place) == ffi::LUA_TTABLE);
+        let mut declared = listed.function.params.iter().take(usize::try_from(count + 1 - first).unwrap_or(0));
+        if has_table || !declared.all(|param| takes_scalar(&param.ty)) {
+            let arguments = with_tables(shared, listed, running, state, first..=count, converted);
+            // The parts of tables lie above.
+            ffi::lua_settop(state, count);
+            return arguments;
+        }
+        let mut given: [Scalar; MAX_ARGUMENTS as usize] = Default::default();
+        let mut length = 0;
+        for place in first..=count {
+            *given.get_mut(length)? = Scalar(scalar(state, place)?);
+            length += 1;
+        }
+        let given = given.into_iter().take(length);
+        args(listed.function.params, listed.function.variadic, given, &mut converted).ok()?;
+        Some(Args(converted))
+    }
+}
+
+/// The same when tables are among them. One that is frozen is kept as it was converted once.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn with_tables(
+    shared: &Shared,
+    listed: &Listed,
+    running: &Running,
+    state: *mut lua_State,
+    places: std::ops::RangeInclusive<c_int>,
+    mut converted: Vec<Value>,
+) -> Option<Args> {
+    let mut places = places;
+    for param in listed.function.params {
+        let one = std::slice::from_ref(param);
+        let given = places.next().map(|place| Given { state, place, shared, running });
+        // SAFETY: the value is looked at as the type it has.
+        let frozen = given.as_ref().is_some_and(|given| unsafe {
+            ffi::lua_type(state, given.place) == ffi::LUA_TTABLE && ffi::lua_getreadonly(state, given.place) != 0
+        });
+        match (given, &param.ty) {
+            (Some(given), Type::Options(params)) if frozen => {
+                let known = shared.frozen.borrow();
+                // SAFETY: only the address is looked at.
+                let frozen = known.get(&unsafe { ffi::lua_topointer(state, given.place) }.addr())?;
+                converted.push(std::ptr::eq(frozen.params, *params).then(|| frozen.value.clone())?);
+            }
+            (given, _) => args(one, false, given.into_iter(), &mut converted).ok()?,
+        }
+    }
+    places.next().is_none().then_some(Args(converted))
+}

@@ -1,0 +1,167 @@
+//! What a script gives, shown to the shared check of arguments where it lies on the stack. By the rules of [`objects`](super::objects).
+//!
+//! What takes mlua is shown as something that nothing accepts: then the general way converts all of it again, and says what is wrong.
+
+use super::{objects::object, text, write_here};
+use crate::script::{
+    Raise, Value,
+    convert::Native,
+    lua::{convert::number, running::Running, vm::Shared},
+    object::Object,
+};
+use bytes::Bytes;
+use mlua::ffi::{self, lua_State};
+use std::ffi::c_int;
+
+/// A value on the stack, at a place from the bottom. Lists and tables leave their parts above it.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    pub state: *mut lua_State,
+    pub place: c_int,
+    pub shared: &'a Shared,
+    pub running: &'a Running,
+}
+
+/// Longer lists and tables are left to others, as each part takes a slot.
+const MAX_PARTS: usize = 128;
+const ROOM: c_int = 8;
+
+impl Given<'_> {
+    fn at(&self, place: c_int) -> Self {
+        Given { place, ..*self }
+    }
+
+    fn is_table(&self) -> bool {
+        // SAFETY: only the type is looked at.
+        unsafe { ffi::lua_type(self.state, self.place) == ffi::LUA_TTABLE }
+    }
+}
+
+fn left_to_others() -> Raise {
+    Raise::error("")
+}
+
+impl Native for Given<'_> {
+    fn is_nil(&self) -> bool {
+        // SAFETY: only the type is looked at.
+        unsafe { ffi::lua_type(self.state, self.place) <= ffi::LUA_TNIL }
+    }
+
+    fn scalar(&self) -> Option<Value> {
+        // SAFETY: there is a value at the place.
+        unsafe { scalar(self.state, self.place) }
+    }
+
+    fn bytes(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn object(&self) -> Option<Object> {
+        // SAFETY: there is a value at the place.
+        unsafe { object(self.shared, self.running, self.state, self.place) }
+    }
+
+    fn list(&self) -> Option<Vec<Self>> {
+        if !self.is_table() {
+            return None;
+        }
+        let mut items = Vec::new();
+        // SAFETY: slots are reserved for each item, which stays where it is as long as the arguments are converted.
+        unsafe {
+            for index in 1.. {
+                if items.len() > MAX_PARTS || ffi::lua_checkstack(self.state, ROOM) == 0 {
+                    return None;
+                }
+                if ffi::lua_rawgeti_(self.state, self.place, index) == ffi::LUA_TNIL {
+                    ffi::lua_settop(self.state, -2);
+                    break;
+                }
+                items.push(self.at(ffi::lua_gettop(self.state)));
+            }
+        }
+        Some(items)
+    }
+
+    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+        if !self.is_table() {
+            return Ok(None);
+        }
+        let (mut entries, mut at) = (Vec::new(), 0);
+        // SAFETY: as `list`. A key is read as the string that it is, and its slot is the value's then.
+        unsafe {
+            loop {
+                if entries.len() > MAX_PARTS || ffi::lua_checkstack(self.state, ROOM) == 0 {
+                    return Err(left_to_others());
+                }
+                at = ffi::lua_rawiter(self.state, self.place, at);
+                if at < 0 {
+                    return Ok(Some(entries));
+                }
+                if ffi::lua_type(self.state, -2) != ffi::LUA_TSTRING {
+                    return Err(left_to_others());
+                }
+                let name = String::from_utf8_lossy(text(self.state, -2)).into_owned();
+                ffi::lua_replace(self.state, -2);
+                entries.push((name, self.at(ffi::lua_gettop(self.state))));
+            }
+        }
+    }
+
+    fn json(&self) -> Result<Bytes, Raise> {
+        // SAFETY: there is a value at the place.
+        let written = unsafe { write_here(&self.shared.json, self.running, self.state, self.place) };
+        written.ok_or_else(left_to_others)
+    }
+
+    fn type_name(&self) -> String {
+        String::new()
+    }
+}
+
+/// A value that is no table or the like.
+///
+/// # Safety
+/// There is a value at `place`.
+pub unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
+    // SAFETY: it is read as the type it has; the bytes are copied.
+    unsafe {
+        Some(match ffi::lua_type(state, place) {
+            ffi::LUA_TNIL => Value::Nil,
+            ffi::LUA_TBOOLEAN => Value::Bool(ffi::lua_toboolean(state, place) != 0),
+            ffi::LUA_TNUMBER => number(ffi::lua_tonumber(state, place)),
+            ffi::LUA_TSTRING => Value::Str(Bytes::copy_from_slice(text(state, place))),
+            _ => return None,
+        })
+    }
+}
+
+/// A value that is no table, for the shared check of what is assigned.
+#[derive(Default)]
+pub struct Scalar(pub Value);
+
+impl Native for Scalar {
+    fn is_nil(&self) -> bool {
+        self.0.is_nil()
+    }
+    fn scalar(&self) -> Option<Value> {
+        Some(self.0.clone())
+    }
+    fn bytes(&self) -> Option<Bytes> {
+        None
+    }
+    fn object(&self) -> Option<Object> {
+        None
+    }
+    fn list(&self) -> Option<Vec<Self>> {
+        None
+    }
+    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+        Ok(None)
+    }
+    fn json(&self) -> Result<Bytes, Raise> {
+        Err(Raise::error("not here"))
+    }
+    fn type_name(&self) -> String {
+        self.0.type_name().into()
+    }
+}

@@ -1,0 +1,173 @@
+//! Handles to what lives as long as a hook: parts of its exchange, and the answers of its calls.
+//!
+//! A handle is a tagged userdata that only its address makes one, made by raw code, with nothing to free. By the rules of
+//! [`objects`](super::objects).
+
+use super::carried::{self, Own};
+use crate::script::{
+    lua::{
+        running::{PLACES, RESULT, RESULT_HEADERS, Running},
+        vm::Shared,
+    },
+    object::Object,
+};
+use mlua::{
+    AnyUserData, Function, Lua,
+    ffi::{self, lua_State},
+};
+use std::{ffi::c_int, rc::Rc};
+
+/// The tag of handles' userdata; mlua uses none that a user may.
+const HANDLE: c_int = 77;
+
+/// The metatable of handles.
+pub fn own_metatable(lua: &Lua, index: &Function, newindex: &Function, iterate: &Function) -> mlua::Result<()> {
+    let metatable = lua.create_table()?;
+    metatable.raw_set("__index", index)?;
+    metatable.raw_set("__newindex", newindex)?;
+    metatable.raw_set("__iter", iterate)?;
+    metatable.raw_set("__metatable", false)?;
+    // SAFETY: the function carries nothing; it is called with a handle or anything else, see there.
+    let named = unsafe {
+        lua.exec_raw::<Function>((), |state| {
+            ffi::lua_pushcclosurek(state, tostring, c"__tostring".as_ptr(), 0, None);
+        })
+    }?;
+    metatable.raw_set("__tostring", named)?;
+    metatable.set_readonly(true);
+    // SAFETY: the table on the stack becomes the metatable of a tag that had none.
+    unsafe { lua.exec_raw::<()>(metatable, |state| ffi::lua_setuserdatametatable(state, HANDLE)) }
+}
+
+/// # Safety
+/// Luau calls it.
+unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: only a userdata with the tag is read, and it holds a place.
+    unsafe {
+        let at = ffi::lua_touserdatatagged(state, 1, HANDLE).cast::<usize>();
+        let name = if at.is_null() { "userdata" } else { Running::kind_name(at.read()) };
+        super::push_text(state, name.as_bytes());
+    }
+    1
+}
+
+/// Whether a userdata is a handle to a part of an exchange, also of one that is over.
+pub fn is_handle(lua: &Lua, userdata: &AnyUserData) -> bool {
+    // SAFETY: the userdata is pushed, and popped again.
+    lua.exec_raw_lua(|raw| unsafe {
+        if raw.push(userdata).is_err() {
+            return false;
+        }
+        let tag = ffi::lua_userdatatag(raw.state(), -1);
+        ffi::lua_settop(raw.state(), -2);
+        tag == HANDLE
+    })
+}
+
+/// The handle at a place of the running hook.
+pub fn handle(lua: &Lua, shared: &Shared, running: &Running, place: usize) -> mlua::Result<AnyUserData> {
+    // SAFETY: the table of handles is the first value; the handle takes its place.
+    unsafe {
+        lua.exec_raw(&shared.handles, |state| {
+            push_handle(shared, running, state, 1, place);
+            ffi::lua_replace(state, 1);
+        })
+    }
+}
+
+/// The function that the prelude makes arguments with: a place gives its handle, all else itself.
+pub fn handle_function(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Function> {
+    carried::function(lua, shared, c"handle", argument, &Own::default())
+}
+
+/// # Safety
+/// Luau calls it, with what [`handle_function`] made it carry.
+unsafe extern "C-unwind" fn argument(state: *mut lua_State) -> c_int {
+    // SAFETY: a value is on the stack, if only nil.
+    unsafe {
+        ffi::lua_settop(state, 1);
+        if ffi::lua_type(state, 1) == ffi::LUA_TNUMBER {
+            let shared = carried::shared(state);
+            if let Ok(running) = shared.running() {
+                push_handle(shared, &running, state, carried::HANDLES, ffi::lua_tonumber(state, 1) as usize);
+            }
+        }
+    }
+    1
+}
+
+/// The handle to a part of the answer of a call.
+pub fn answer(lua: &Lua, shared: &Shared, running: &Running, object: Object) -> mlua::Result<AnyUserData> {
+    // SAFETY: the table of such handles is the first value; the handle takes its place.
+    unsafe {
+        lua.exec_raw(&shared.held, |state| {
+            push_answer(shared, running, state, 1, object);
+            ffi::lua_replace(state, 1);
+        })
+    }
+}
+
+/// Pushes a handle to the answer of a call, or to a part of one: like those to parts of the exchange, it is known by its address, and
+/// worth nothing when the hook is over.
+///
+/// # Safety
+/// The table of such handles is at `held`, and three slots are free.
+pub unsafe fn push_answer(shared: &Shared, running: &Running, state: *mut lua_State, held: c_int, object: Object) {
+    // SAFETY: as `push_handle`: the place in the table is given back when the hook has ended.
+    unsafe {
+        if let Some(place) = running.answer_place(&object) {
+            ffi::lua_rawgeti_(state, held, place);
+            return;
+        }
+        let at = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<usize>(), HANDLE);
+        at.cast::<usize>().write(if matches!(object, Object::Result(_)) { RESULT } else { RESULT_HEADERS });
+        let place = shared.take_held();
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawseti_(state, held, place);
+        running.answers.borrow_mut().push((at.addr(), place, object));
+    }
+}
+
+/// Pushes the handle at a place of the running hook, made when it is first asked for: a userdata that only its address
+/// makes one, so that it costs no destructor and needs no emptying.
+///
+/// # Safety
+/// The table of handles is at `handles`, and three slots are free.
+pub unsafe fn push_handle(shared: &Shared, running: &Running, state: *mut lua_State, handles: c_int, place: usize) {
+    // SAFETY: the userdata holds the number that is written to it. The table keeps it alive until the hook has ended, as its row is
+    // given back only then, so its address stays its own.
+    unsafe {
+        if running.has_handle(place) {
+            ffi::lua_rawgeti_(state, handles, running.slot(place));
+            return;
+        }
+        if running.row.get() == 0 {
+            running.row.set(take_row(shared, state, handles));
+        }
+        let at = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<usize>(), HANDLE);
+        at.cast::<usize>().write(place);
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawseti_(state, handles, running.slot(place));
+        running.keep_handle(place, at.addr());
+    }
+}
+
+/// A row for a hook's handles.
+///
+/// # Safety
+/// As [`push_handle`].
+unsafe fn take_row(shared: &Shared, state: *mut lua_State, handles: c_int) -> i32 {
+    if let Some(row) = shared.free_rows.borrow_mut().pop() {
+        return row;
+    }
+    let row = shared.rows.get();
+    for slot in 1..=PLACES as c_int {
+        // SAFETY: the caller's. In order, so that the table keeps them as an array.
+        unsafe {
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawseti_(state, handles, row * PLACES as c_int + slot);
+        }
+    }
+    shared.rows.set(row + 1);
+    row + 1
+}

@@ -1,0 +1,233 @@
+//! Results, pushed where the script is. By the rules of [`objects`](super::objects).
+
+use super::{
+    carried,
+    handles::{push_answer, push_handle},
+    read,
+};
+use crate::script::{
+    Value,
+    json::{self, MAX_SAFE},
+    lua::{running::Running, vm::Shared},
+    object::Object,
+};
+use mlua::{
+    Lua, Table,
+    ffi::{self, lua_State},
+};
+use std::ffi::c_int;
+
+/// Whether [`push_result`] can push a part of a result.
+fn is_plain(shared: &Shared, running: &Running, value: &Value) -> bool {
+    match value {
+        Value::Nil | Value::Bool(_) | Value::Float(_) | Value::Str(_) => true,
+        Value::Int(i) => i.unsigned_abs() <= MAX_SAFE as u64,
+        Value::Json(text) => shared.json.kept_place(text).is_some(),
+        Value::Object(object) => running.handle(object).is_some() || object.answer().is_some(),
+        _ => false,
+    }
+}
+
+/// Pushes a result: a scalar, an object of the hook's, a document whose keys are known, or a table of what is [plain](is_plain); gives
+/// back what is more.
+///
+/// # Safety
+/// A function made by [`carried`] runs, and has slots to spare.
+pub unsafe fn push_result(shared: &Shared, running: &Running, state: *mut lua_State, value: Value) -> Option<Value> {
+    // SAFETY: a C function has slots for a table, a name and a value. Should memory run out, the items are freed with this frame.
+    unsafe {
+        match value {
+            Value::List(items) if items.iter().all(|item| is_plain(shared, running, item)) => {
+                ffi::lua_createtable(state, c_int::try_from(items.len()).unwrap_or(c_int::MAX), 0);
+                for (place, item) in (1..).zip(items) {
+                    push_part(shared, running, state, item);
+                    ffi::lua_rawseti_(state, -2, place);
+                }
+                ffi::lua_pushvalue(state, carried::ARRAY);
+                ffi::lua_setmetatable(state, -2);
+                None
+            }
+            Value::Map(entries) if entries.iter().all(|(_, item)| is_plain(shared, running, item)) => {
+                ffi::lua_createtable(state, 0, c_int::try_from(entries.len()).unwrap_or(c_int::MAX));
+                for (name, item) in entries {
+                    super::push_text(state, name.as_bytes());
+                    push_part(shared, running, state, item);
+                    ffi::lua_rawset(state, -3);
+                }
+                None
+            }
+            Value::Json(text) => {
+                if !push_document(shared, running, state, &text) {
+                    return Some(Value::Json(text));
+                }
+                None
+            }
+            Value::Object(object) => push_object(shared, running, state, object).map(Value::Object),
+            value => push(state, value),
+        }
+    }
+}
+
+/// Pushes a handle of the hook's; gives back what is none.
+///
+/// # Safety
+/// As [`push_result`].
+unsafe fn push_object(shared: &Shared, running: &Running, state: *mut lua_State, object: Object) -> Option<Object> {
+    // SAFETY: the tables of handles are where they are carried.
+    unsafe {
+        if let Some(place) = running.handle(&object) {
+            push_handle(shared, running, state, carried::HANDLES, place);
+        } else if object.answer().is_some() {
+            push_answer(shared, running, state, carried::HELD, object);
+        } else {
+            return Some(object);
+        }
+    }
+    None
+}
+
+/// Pushes what a JSON text says, if that can be done here.
+///
+/// # Safety
+/// As [`push_result`].
+pub unsafe fn push_document(shared: &Shared, running: &Running, state: *mut lua_State, text: &[u8]) -> bool {
+    // SAFETY: the three tables lie below the value, which takes the place of the first.
+    unsafe {
+        if let Some(text) = plain_text(text) {
+            super::push_text(state, text);
+            return true;
+        }
+        let top = ffi::lua_gettop(state);
+        ffi::lua_pushvalue(state, carried::ARRAY);
+        ffi::lua_pushvalue(state, carried::TEMPLATES);
+        ffi::lua_pushvalue(state, carried::NAMES);
+        let places = read::Places { array: top + 1, templates: top + 2, names: top + 3 };
+        let is_read = read::value(&shared.json, Some(running), state, text, places);
+        if is_read {
+            ffi::lua_replace(state, top + 1);
+        }
+        ffi::lua_settop(state, top + c_int::from(is_read));
+        is_read
+    }
+}
+
+/// What a JSON string without escapes says.
+fn plain_text(text: &[u8]) -> Option<&[u8]> {
+    let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    (json::plain(inner) == inner.len() && std::str::from_utf8(inner).is_ok()).then_some(inner)
+}
+
+/// # Safety
+/// As [`push_result`]; the value is plain.
+unsafe fn push_part(shared: &Shared, running: &Running, state: *mut lua_State, value: Value) {
+    // SAFETY: `KEPT` is a table.
+    unsafe {
+        match value {
+            Value::Json(text) => {
+                let place = shared.json.kept_place(&text).unwrap_or_default();
+                ffi::lua_rawgeti_(state, carried::KEPT, place);
+            }
+            Value::Object(object) => {
+                if push_object(shared, running, state, object).is_some() {
+                    ffi::lua_pushnil(state);
+                }
+            }
+            value => {
+                if push(state, value).is_some() {
+                    ffi::lua_pushnil(state);
+                }
+            }
+        }
+    }
+}
+
+/// Pushes a scalar; gives back what is more.
+///
+/// # Safety
+/// A slot is free.
+pub unsafe fn push(state: *mut lua_State, value: Value) -> Option<Value> {
+    // SAFETY: the bytes are copied.
+    unsafe {
+        match value {
+            Value::Nil => ffi::lua_pushnil(state),
+            Value::Bool(b) => ffi::lua_pushboolean(state, c_int::from(b)),
+            Value::Int(i) if i.unsigned_abs() <= MAX_SAFE as u64 => ffi::lua_pushnumber(state, i as f64),
+            Value::Float(f) => ffi::lua_pushnumber(state, f),
+            Value::Str(bytes) => super::push_text(state, &bytes),
+            more => return Some(more),
+        }
+    }
+    None
+}
+
+/// A part of a result: what can be pushed as it is, or a value that was made.
+pub enum Item {
+    Scalar(Value),
+    Made(mlua::Value),
+}
+
+impl Item {
+    pub fn of<E>(
+        value: Value,
+        make: impl FnOnce(Value) -> mlua::Result<Result<mlua::Value, E>>,
+    ) -> mlua::Result<Result<Item, E>> {
+        Ok(match value {
+            Value::Int(i) if i.unsigned_abs() > MAX_SAFE as u64 => make(value)?.map(Item::Made),
+            Value::Json(_) | Value::List(_) | Value::Map(_) | Value::Object(_) => make(value)?.map(Item::Made),
+            scalar => Ok(Item::Scalar(scalar)),
+        })
+    }
+
+    /// # Safety
+    /// Two slots are free, and the state is the one that mlua is in.
+    unsafe fn push(&self, lua: &Lua, state: *mut lua_State) {
+        // SAFETY: the bytes are copied; a made value is a reference, which mlua pushes without a call.
+        unsafe {
+            match self {
+                Item::Scalar(Value::Bool(b)) => ffi::lua_pushboolean(state, c_int::from(*b)),
+                Item::Scalar(Value::Int(i)) => ffi::lua_pushnumber(state, *i as f64),
+                Item::Scalar(Value::Float(f)) => ffi::lua_pushnumber(state, *f),
+                Item::Scalar(Value::Str(bytes)) => super::push_text(state, bytes),
+                Item::Scalar(_) => ffi::lua_pushnil(state),
+                Item::Made(made) => {
+                    if lua.exec_raw_lua(|raw| raw.push_value(made)).is_err() {
+                        ffi::lua_pushnil(state);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A table of items from 1.
+pub fn list(lua: &Lua, items: &[Item]) -> mlua::Result<Table> {
+    let length = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the closure holds references only and leaves the table; `exec_raw` has slots for it, a name and a value.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_checkstack(state, 6);
+            ffi::lua_createtable(state, length, 0);
+            for (place, item) in (1..).zip(items) {
+                item.push(lua, state);
+                ffi::lua_rawseti_(state, -2, place);
+            }
+        })
+    }
+}
+
+/// A table of named values.
+pub fn record(lua: &Lua, entries: &[(String, Item)]) -> mlua::Result<Table> {
+    let length = c_int::try_from(entries.len()).unwrap_or(c_int::MAX);
+    // SAFETY: as `list`.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_checkstack(state, 6);
+            ffi::lua_createtable(state, 0, length);
+            for (name, value) in entries {
+                super::push_text(state, name.as_bytes());
+                value.push(lua, state);
+                ffi::lua_rawset(state, -3);
+            }
+        })
+    }
+}

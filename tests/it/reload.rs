@@ -274,7 +274,9 @@ fn a_change_while_files_are_read_never_serves_two_saves() {
                 if !std::mem::replace(&mut swapped, true) {
                     swap_to(gateway, 2);
                 }
-                pipe.write_all(b"x").expect("a write");
+                // At the end nobody may be there to read it.
+                let written = pipe.write_all(b"x");
+                assert!(written.is_ok() || done.load(Ordering::Relaxed), "{written:?}");
             }
         });
         let live = eventually("the second set is live", || {

@@ -52,7 +52,8 @@
 //!   never leaves its worker, so handles to it are `Rc` and nothing is locked.
 //! - **An exchange sees one generation.** It takes the current one when its head is here and keeps it until its `on_log` has
 //!   ended. Which one is current is one atomic number; every worker has prepared a generation before the number says so.
-//! - **State by lifetime.** Process: `kv`, counters of limits, pools, health of targets, breakers. Generation: routes, programs, what `on_load` returned.
+//! - **State by lifetime.** Process: `kv`, counters of limits, metrics, pools, health of targets, breakers. Generation: routes, programs, what `on_load` returned,
+//!   which scripts are in quarantine, background work (`every`, on the first worker).
 //!   Exchange: everything else. Reloading touches only the second.
 //! - **Bodies stream.** A body is in memory only when a script asked for it, and then within a limit.
 //! - **One list.** What scripts can call stands in [`script::host`] once; both engines, the reference and the editor stubs are made

@@ -39,6 +39,7 @@ fn curl_reads_text_with_place_caret_hook_route_and_id() {
     }
     let text = gateway.get("/broken").text();
     assert!(text.contains("\n  at "), "a stack: {text}");
+    assert!(gateway.get("/rhai").text().contains("there is no function `nothing` for (nothing)\n"));
 }
 
 #[test]
@@ -71,7 +72,9 @@ fn no_route_and_a_dead_target_are_explained() {
     let dead = gateway.get("/dead/x");
     assert_eq!(dead.status, 502);
     let text = dead.text();
-    for expected in ["service: dead", "target: 127.0.0.1:", "request: GET /dead/x", "route: dead", "connecting: Connection refused"] {
+    for expected in
+        ["service: dead", "target: 127.0.0.1:", "request: GET /dead/x", "route: dead", "connecting: Connection refused"]
+    {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
 }

@@ -120,7 +120,7 @@ mod tests {
         std::fs::write(&missing, "").expect("a file");
         assert!(!seen.is_current(), "it is there now");
         let now: Seen = [&file, &missing].into_iter().collect();
-        assert_eq!(seen.differing(&now), [missing.clone()]);
+        assert_eq!(seen.differing(&now), std::slice::from_ref(&missing));
         assert_eq!(Seen::default().differing(&now), [file, missing]);
     }
 

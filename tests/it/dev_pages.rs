@@ -39,6 +39,7 @@ fn curl_reads_text_with_place_caret_hook_route_and_id() {
     }
     let text = gateway.get("/broken").text();
     assert!(text.contains("\n  at "), "a stack: {text}");
+    assert!(gateway.get("/rhai").text().contains("there is no function `nothing` for (nothing)\n"));
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn unknown_function(signature: &str, names: &[String]) -> (String, Option<String
     let Some((name, types)) = signature.split_once(" (") else {
         return (lower(signature), None);
     };
-    let types = types.trim_end_matches(')').replace("&str | ImmutableString | String", "string");
+    let types = types.strip_suffix(')').unwrap_or(types).replace("&str | ImmutableString | String", "string");
     let types =
         types.replace("i64", "number").replace("f64", "number").replace("()", "nothing").replace("Fn", "function");
     if !name.contains(char::is_alphanumeric) {

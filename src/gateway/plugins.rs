@@ -40,6 +40,7 @@ macro_rules! stock {
 
 /// The scripts of `scripts/`, in both languages.
 pub const STOCK: &[(&str, [&str; 2])] = stock![
+    "aggregate",
     "basic-auth",
     "cors",
     "ip-restriction",

@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod access_log;
+mod aggregate;
 mod architecture;
 mod balancing;
 mod bounds;
@@ -29,6 +30,7 @@ mod jwt_auth;
 mod limits;
 mod metrics;
 mod names;
+mod openapi;
 mod plugins;
 mod quickstart;
 mod rate_limit;

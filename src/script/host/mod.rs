@@ -16,6 +16,7 @@ pub mod jwt;
 pub mod kv;
 pub mod limit;
 pub mod log;
+mod password;
 pub mod query;
 pub mod redis;
 pub mod regex;
@@ -74,6 +75,7 @@ pub static KINDS: &[&Kind] = &[
     &jwt::VERIFIER,
     &ip::KIND,
     &schema::KIND,
+    &schema::API,
     &test::GATEWAY,
     &OPAQUE,
 ];

@@ -200,7 +200,7 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         };
         shared.held_outside.set(shared.held_outside.get() + held);
         let is_answer = object.answer().is_some();
-        let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_));
+        let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_) | Object::Api(_));
         let lasting = is_lasting.then(|| object.clone());
         let made = lua.create_any_userdata(object)?;
         if let (true, Some(running)) = (is_answer, running) {

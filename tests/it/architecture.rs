@@ -35,7 +35,19 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "proxy",
-        &["balance", "config", "downstream", "gateway", "http", "http1", "observe", "script", "store", "upstream"],
+        &[
+            "balance",
+            "config",
+            "downstream",
+            "gateway",
+            "http",
+            "http1",
+            "memory",
+            "observe",
+            "script",
+            "store",
+            "upstream",
+        ],
         "the life of an exchange uses all that serves it",
     ),
     (

@@ -1130,7 +1130,7 @@ function uuid.v4() end
 ---@return string
 function uuid.v7() end
 
----Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still.
+---Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still, and is stopped after 2 seconds of processor time, or 10 of any.
 test = {}
 
 ---A gateway with this script or plugin on its one route, before the service `backend`.
@@ -1515,7 +1515,7 @@ end
 ---A gateway under test, made by `test.plugin`. It is whole: what it does between request and response is what one that serves does.
 ---@class gateway
 ---@field received any What upstreams received, first to last: `method`, `url` (`svc://backend/x?y`), `path`, `headers`, `body`, and `json` when it is.
----@field logs any The lines of the log, first to last: `level`, `message`, `fields` as JSON text, `error` of a script that failed.
+---@field logs any The lines of the log, first to last: `level`, `message`, `fields`, `error` of a script that failed.
 do
 local gateway = {}
 

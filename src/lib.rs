@@ -67,7 +67,6 @@
 //! - No background task for a request: the upstream connection is driven in the exchange's own task, and that is the task of the
 //!   client's connection (half the cost of a general client and server).
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
-//! - Not there yet: the dashboard, in `admin`.
 //!
 //! # Decisions that differ from the first design
 //!

@@ -2,6 +2,7 @@
 //!
 //! Read from the current generation and from the process's registry; asking changes nothing on the path of a request.
 
+use super::History;
 use crate::{
     balance::{Hand, Registry, Standing},
     config::{PluginKind, PluginUse, Service},
@@ -9,7 +10,7 @@ use crate::{
     observe::metrics::{ServiceStanding, TargetStanding},
     upstream::Names,
 };
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::sync::watch;
@@ -18,31 +19,27 @@ pub struct Inventory {
     pub registry: Arc<Registry>,
     pub names: Arc<Names>,
     pub current: watch::Receiver<Arc<Generation>>,
+    pub history: watch::Receiver<History>,
 }
 
 impl Inventory {
     /// None when there is no such path.
-    pub fn answer(&self, method: &Method, path: &str) -> Option<(StatusCode, Value)> {
+    pub fn answer(&self, path: &str) -> Option<(StatusCode, Value)> {
         let generation = self.current.borrow().clone();
         let config = &generation.config;
         let path = path.strip_prefix("/api/v1/")?;
         if let Some(rest) = path.strip_prefix("targets/") {
-            return Some(match method == Method::POST {
-                true => self.set(rest),
-                false => (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
-            });
+            return Some(self.set(rest));
         }
         let listed = match path {
             "services" => config.services.iter().map(|service| self.service(service)).collect(),
             "targets" => config.services.iter().flat_map(|service| self.targets(service)).collect(),
             "routes" => routes(&generation),
             "plugins" => plugins(&generation),
+            "generations" => return Some((StatusCode::OK, self.history.borrow().json())),
             _ => return None,
         };
-        Some(match method == Method::GET {
-            true => (StatusCode::OK, Value::Array(listed)),
-            false => (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" })),
-        })
+        Some((StatusCode::OK, Value::Array(listed)))
     }
 
     fn service(&self, service: &Service) -> Value {

@@ -1,11 +1,15 @@
-//! Administration on its own listener: health, readiness, status, reload, and what runs ([`Inventory`]). The dashboard will stand here.
+//! Administration on its own listener: health, readiness, status, reload, what runs ([`Inventory`]), and a
+//! page for people that shows it.
 //!
 //! Loopback by default; a token is required of every call when one is set. SECURITY: `Host` must name the listener's own
 //! address or localhost, and an `Origin` must be the listener itself, so that a web page in the operator's browser can't
 //! reach it (DNS rebinding, cross-site requests).
 
+mod dashboard;
+mod history;
 mod inventory;
 
+pub use history::{Attempt, Cause, History};
 pub use inventory::Inventory;
 
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
     run::Reloaded,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -85,33 +89,59 @@ pub async fn listen(
     Ok((address, answering))
 }
 
+const READ: &str = "GET, HEAD";
+const CHANGE: &str = "POST";
+
+/// What may be asked of a path; none when there is no such path.
+fn allowed(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "/" | "/healthz" | "/readyz" | "/metrics" => READ,
+        "/api/v1/reload" => CHANGE,
+        _ => match path.strip_prefix("/api/v1/")? {
+            "status" | "routes" | "services" | "targets" | "plugins" | "generations" => READ,
+            rest if rest.starts_with("targets/") => CHANGE,
+            _ => return None,
+        },
+    })
+}
+
 async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !is_local(request) {
-        return reply(StatusCode::FORBIDDEN, json!({ "error": "the Host or Origin is not this listener" }));
+        return refuse(StatusCode::FORBIDDEN, "the Host or Origin is not this listener");
+    }
+    let path = request.uri().path();
+    // The page itself tells nothing; what it shows it asks for, with the token that its reader has.
+    let is_open = matches!(path, "/" | "/healthz" | "/readyz");
+    if !is_open && !is_permitted(state, request) {
+        let refused = refuse(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN`");
+        return with(refused, header::WWW_AUTHENTICATE, "Bearer");
+    }
+    let Some(allowed) = allowed(path) else {
+        return refuse(StatusCode::NOT_FOUND, &format!("there is no {path}"));
+    };
+    let is_allowed = match allowed {
+        READ => matches!(*request.method(), Method::GET | Method::HEAD),
+        _ => request.method() == Method::POST,
+    };
+    if !is_allowed {
+        let why = format!("{path} takes {allowed}, not {}", request.method());
+        return with(refuse(StatusCode::METHOD_NOT_ALLOWED, &why), header::ALLOW, allowed);
     }
     let status = state.status.borrow().clone();
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => return reply(StatusCode::OK, json!({ "status": "ok" })),
-        (&Method::GET, "/readyz") if status.ready => return reply(StatusCode::OK, json!({ "status": "ready" })),
-        (&Method::GET, "/readyz") => return reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })),
-        _ if !is_permitted(state, request) => {
-            return reply(StatusCode::UNAUTHORIZED, json!({ "error": "send `authorization: Bearer TOKEN`" }));
-        }
-        _ => {}
-    }
-    match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => metrics(state, request),
-        (&Method::GET, "/api/v1/status") => reply(
+    match path {
+        "/" => dashboard::page(),
+        "/healthz" => reply(StatusCode::OK, json!({ "status": "ok" })),
+        "/readyz" if status.ready => reply(StatusCode::OK, json!({ "status": "ready" })),
+        "/readyz" => reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })),
+        "/metrics" => metrics(state, request),
+        "/api/v1/status" => reply(
             StatusCode::OK,
             json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
         ),
-        (&Method::POST, "/api/v1/reload") => reload(state).await,
-        (_, "/metrics" | "/api/v1/status" | "/api/v1/reload") => {
-            reply(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "not this method" }))
-        }
-        (method, path) => match state.inventory.answer(method, path) {
+        "/api/v1/reload" => reload(state).await,
+        path => match state.inventory.answer(path) {
             Some((status, value)) => reply(status, value),
-            None => reply(StatusCode::NOT_FOUND, json!({ "error": format!("there is no {path}") })),
+            None => refuse(StatusCode::NOT_FOUND, &format!("there is no {path}")),
         },
     }
 }
@@ -122,7 +152,7 @@ fn metrics(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> 
     let generation = state.inventory.current.borrow().clone();
     let text = state.metrics.text(format, &state.inventory.standings(&generation));
     let mut response = Response::new(Full::new(Bytes::from(text)));
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(format.content_type()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response
 }
 
@@ -141,7 +171,7 @@ async fn reload(state: &State) -> Response<Full<Bytes>> {
 }
 
 fn is_local(request: &Request<Incoming>) -> bool {
-    let text = |name| request.headers().get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or("?"));
+    let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let host = text(header::HOST).unwrap_or_default();
     let name = crate::proxy::without_port(host).trim_matches(['[', ']']);
     let host_is_local = name == "localhost" || name.parse::<IpAddr>().is_ok();
@@ -153,6 +183,15 @@ fn is_permitted(state: &State, request: &Request<Incoming>) -> bool {
     let Some(token) = &state.token else { return true };
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     sent.is_some_and(|sent| crate::crypto::digest::constant_time_eq(sent, token.as_bytes()))
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    reply(status, json!({ "error": why }))
+}
+
+fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: &'static str) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
 }
 
 fn reply(status: StatusCode, value: Value) -> Response<Full<Bytes>> {

@@ -1,8 +1,10 @@
-//! `eject NAME`: a stock plugin's source, written into the plugin folder, where it takes the stock one's place.
+//! `eject NAME`: a stock plugin's source with its tests, written into the plugin folder, where it takes the stock one's place.
+//!
+//! Nothing is overwritten: when one of the files is there already, none is written.
 
 use crate::{
     config,
-    gateway::plugins::{STOCK, stock_source},
+    gateway::plugins::{STOCK, stock},
     script::Language,
 };
 use anyhow::{Context, bail};
@@ -23,21 +25,25 @@ pub fn eject(name: &str, lang: Lang, config: Option<&Path>) -> anyhow::Result<Ex
         Lang::Lua => Language::Lua,
         Lang::Rhai => Language::Rhai,
     };
-    let Some(source) = stock_source(name, language) else {
-        let names: Vec<&str> = STOCK.iter().map(|(name, _)| *name).collect();
+    let Some(stock) = stock(name, language) else {
+        let names: Vec<&str> = STOCK.iter().map(|(name, ..)| *name).collect();
         bail!("`{name}` is not a stock plugin: there are {}", names.join(", "));
     };
     let folder = plugins_dir(config)?;
-    for other in Language::ALL {
-        let taken = folder.join(format!("{name}.{}", other.extension()));
+    let file = |name: &str, language: Language| folder.join(format!("{name}.{}", language.extension()));
+    let (path, test) = (file(name, language), file(&format!("{name}_test"), language));
+    // Of the other language too: two plugins of one name are an error.
+    for taken in Language::ALL.map(|other| file(name, other)).iter().chain([&test]) {
         if taken.exists() {
             bail!("{} is there already", taken.display());
         }
     }
     fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-    let path = folder.join(format!("{name}.{}", language.extension()));
-    fs::write(&path, source).with_context(|| format!("can't write {}", path.display()))?;
+    for (path, text) in [(&path, stock.source), (&test, stock.test)] {
+        fs::write(path, text).with_context(|| format!("can't write {}", path.display()))?;
+    }
     println!("wrote {}: it takes the place of the stock plugin", path.display());
+    println!("wrote {}: run it with `gatewright test {}`", test.display(), test.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::access_log;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::listener::{self, each};
+use super::mirror;
 use super::node::Node;
 use super::plugin_use::{self, Scope};
 use super::route::{self, Written};
@@ -104,6 +105,7 @@ fn services_and_routes(
     }
     for written in &mut routes {
         place_split(written, &services, diagnostics);
+        mirror::place(written, &services, diagnostics);
     }
     (services, named_apart(routes))
 }

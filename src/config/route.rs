@@ -60,6 +60,8 @@ pub(super) struct Written {
     pub service: Option<Spanned<String>>,
     /// The services that it is split between.
     pub split: Vec<(Spanned<String>, u32)>,
+    /// The service that gets copies.
+    pub mirror: Option<Spanned<String>>,
     /// Absent when it is to be the service's.
     pub preserve_host: Option<bool>,
     /// Whether the name is the user's.
@@ -108,6 +110,7 @@ pub(super) fn route(
         route,
         service: table.get("service").and_then(|node| reference(node, diagnostics)),
         split: traffic.split,
+        mirror: traffic.mirror,
         preserve_host,
         named: name.is_some(),
     })

@@ -65,6 +65,13 @@ impl Seen {
         self.0.keys()
     }
 
+    /// Files that hold something else in `other`, or that only one of them knows.
+    pub fn differing(&self, other: &Seen) -> Vec<PathBuf> {
+        let differs = |path: &&PathBuf| self.0.get(*path) != other.0.get(*path);
+        let only_there = other.paths().filter(|path| !self.0.contains_key(*path));
+        self.paths().chain(only_there).filter(differs).cloned().collect()
+    }
+
     /// Whether every file still holds what it held.
     pub fn is_current(&self) -> bool {
         self.0.iter().all(|(path, state)| on_disk(path) == *state)
@@ -112,6 +119,9 @@ mod tests {
         assert!(seen.is_current(), "as it was");
         std::fs::write(&missing, "").expect("a file");
         assert!(!seen.is_current(), "it is there now");
+        let now: Seen = [&file, &missing].into_iter().collect();
+        assert_eq!(seen.differing(&now), [missing.clone()]);
+        assert_eq!(Seen::default().differing(&now), [file, missing]);
     }
 
     #[test]

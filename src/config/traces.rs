@@ -45,14 +45,11 @@ pub(super) fn traces(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Opti
     }
     let service_name = table.name("service_name", diagnostics);
     let headers = headers(&table, diagnostics);
-    if table.get("endpoint").is_none() {
+    if node.as_map().is_some_and(|map| map.get("endpoint").is_none()) {
         table.missing("`traces` needs an `endpoint`", diagnostics);
     }
-    let text = table.string("endpoint", diagnostics)?;
-    // Empty is off, so that a variable can switch them on.
-    if text.value.is_empty() {
-        return None;
-    }
+    // Written and empty is off, so that a variable can switch them on.
+    let text = table.string("endpoint", diagnostics).filter(|text| !text.value.is_empty())?;
     Some(Traces {
         endpoint: endpoint(&text, diagnostics)?,
         sample,

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
+use super::mirror::{self, Mirror};
 use super::node::Node;
 use super::path::{PathPattern, Segment};
 use super::source::Spanned;
@@ -23,6 +24,7 @@ pub struct Traffic {
     pub rewrite: Option<Template>,
     pub request_headers: HeaderChanges,
     pub response_headers: HeaderChanges,
+    pub mirror: Option<Mirror>,
 }
 
 /// An answer that needs neither service nor script.
@@ -73,13 +75,15 @@ pub(super) struct Written {
     /// Most routes have none.
     pub traffic: Option<Box<Traffic>>,
     pub split: Vec<(Spanned<String>, u32)>,
+    pub mirror: Option<Spanned<String>>,
 }
 
-const KEYS: [&str; 7] = ["redirect", "reply", "split", "rewrite", "request_headers", "response_headers", "fault"];
+const KEYS: [&str; 8] =
+    ["redirect", "reply", "split", "rewrite", "request_headers", "response_headers", "fault", "mirror"];
 
 pub(super) fn traffic(table: &Table<'_>, paths: &[Spanned<PathPattern>], diagnostics: &mut Diagnostics) -> Written {
     if KEYS.iter().all(|key| table.get(key).is_none()) {
-        return Written { traffic: None, split: Vec::new() };
+        return Written { traffic: None, split: Vec::new(), mirror: None };
     }
     let answers: Vec<_> = ["redirect", "reply"].into_iter().filter(|key| table.get(key).is_some()).collect();
     if let [first, second] = answers[..]
@@ -97,6 +101,7 @@ pub(super) fn traffic(table: &Table<'_>, paths: &[Spanned<PathPattern>], diagnos
         }
         template(&text, paths, diagnostics)
     });
+    let (mirror, mirrored_to) = table.get("mirror").and_then(|node| mirror::mirror(node, diagnostics)).unzip();
     let traffic = Traffic {
         fault: table.get("fault").and_then(|node| fault(node, diagnostics)),
         answer: redirect.or(reply),
@@ -104,8 +109,9 @@ pub(super) fn traffic(table: &Table<'_>, paths: &[Spanned<PathPattern>], diagnos
         rewrite,
         request_headers: changes(table, "request_headers", diagnostics),
         response_headers: changes(table, "response_headers", diagnostics),
+        mirror,
     };
-    Written { traffic: Some(Box::new(traffic)), split: split(table, diagnostics) }
+    Written { traffic: Some(Box::new(traffic)), split: split(table, diagnostics), mirror: mirrored_to }
 }
 
 fn redirect(node: &Node, paths: &[Spanned<PathPattern>], diagnostics: &mut Diagnostics) -> Option<Fixed> {

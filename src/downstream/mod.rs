@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait Service {
     type Body: http_body::Body<Data = Bytes, Error = BodyError> + Unpin;
 
-    /// Answers a request. Dropped when the client goes away.
+    /// Answers a request; `Connection: close` in the answer ends the connection behind it. Dropped when the client goes away.
     fn serve(&self, request: Request) -> impl Future<Output = http::Response<Self::Body>>;
 
     /// Answers what was no request, or none that is taken.

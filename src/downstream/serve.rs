@@ -17,7 +17,7 @@ use crate::{
         response::{self, Fate, Frame, announced, write_head},
     },
 };
-use http::{Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body as _;
 use std::{
     cell::RefCell,
@@ -237,7 +237,8 @@ where
     let (head, body) = response.into_parts();
     let length = body.size_hint().exact();
     let framing = response::Framing::of(&to.method, to.version, head.status, length);
-    let fate = if framing == response::Framing::UntilClose { Fate::Closed } else { fate };
+    let closes = framing == response::Framing::UntilClose || says_close(&head.headers);
+    let fate = if closes { Fate::Closed } else { fate };
     let mut out = spares.output();
     client.borrow_mut().answer(&mut out);
     let frame = Frame {
@@ -268,6 +269,12 @@ where
             })
         }
     }
+}
+
+/// Whether the service wants the connection to end.
+fn says_close(headers: &HeaderMap) -> bool {
+    // One look at the names costs less than a search for one that is seldom there.
+    headers.keys().any(|name| *name == CONNECTION) && headers.get(CONNECTION).is_some_and(|value| value == "close")
 }
 
 /// Reads away what is left of a request's body; whether that was soon done.

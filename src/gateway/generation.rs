@@ -110,6 +110,19 @@ impl Watch {
         list(&self.plugins_dir, 0) == self.plugins && self.files.is_current()
     }
 
+    /// Files that hold something else than `before`, came or went.
+    pub fn changed(&self, before: &Watch) -> Vec<PathBuf> {
+        let mut changed = before.files.differing(&self.files);
+        let only_in = |these: &[PathBuf], those: &[PathBuf]| {
+            these.iter().filter(|path| !those.contains(path)).cloned().collect::<Vec<_>>()
+        };
+        changed.extend(only_in(&self.plugins, &before.plugins));
+        changed.extend(only_in(&before.plugins, &self.plugins));
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+
     /// The folders to watch: those of all files, and the plugin folder.
     pub fn folders(&self) -> Vec<PathBuf> {
         let parent =

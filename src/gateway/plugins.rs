@@ -33,13 +33,16 @@ macro_rules! stock {
             ($name, [
                 include_str!(concat!("../../scripts/", $name, ".lua")),
                 include_str!(concat!("../../scripts/", $name, ".rhai")),
+            ], [
+                include_str!(concat!("../../scripts/", $name, "_test.lua")),
+                include_str!(concat!("../../scripts/", $name, "_test.rhai")),
             ]),
         )*]
     };
 }
 
-/// The scripts of `scripts/`, in both languages.
-pub const STOCK: &[(&str, [&str; 2])] = stock![
+/// The scripts of `scripts/` and their tests, each in both languages.
+pub const STOCK: &[(&str, [&str; 2], [&str; 2])] = stock![
     "aggregate",
     "basic-auth",
     "cors",
@@ -54,13 +57,20 @@ pub const STOCK: &[(&str, [&str; 2])] = stock![
     "transform",
 ];
 
-/// A stock plugin's source in one language.
-pub fn stock_source(name: &str, language: Language) -> Option<&'static str> {
-    let (_, sources) = STOCK.iter().find(|(stock, _)| *stock == name)?;
-    Some(match language {
-        Language::Lua => sources[0],
-        Language::Rhai => sources[1],
-    })
+/// A stock plugin in one language.
+pub struct Stock {
+    pub source: &'static str,
+    /// The text of its test file.
+    pub test: &'static str,
+}
+
+pub fn stock(name: &str, language: Language) -> Option<Stock> {
+    let (_, sources, tests) = STOCK.iter().find(|(stock, ..)| *stock == name)?;
+    let index = match language {
+        Language::Lua => 0,
+        Language::Rhai => 1,
+    };
+    Some(Stock { source: sources[index], test: tests[index] })
 }
 
 pub struct Catalog {
@@ -71,7 +81,7 @@ impl Catalog {
     /// Stock plugins and those of `folder`. Problems with the folder are reported; `required`: it must be there.
     pub fn read(folder: &Path, required: bool, files: &Files, diagnostics: &mut Diagnostics) -> Catalog {
         let mut catalog = Catalog { plugins: BTreeMap::new() };
-        for (name, _) in STOCK {
+        for (name, ..) in STOCK {
             catalog.add_stock(name, diagnostics);
         }
         match std::fs::read_dir(folder) {
@@ -102,7 +112,7 @@ impl Catalog {
 
     fn add_stock(&mut self, name: &str, diagnostics: &mut Diagnostics) {
         let language = Language::Lua;
-        let Some(text) = stock_source(name, language) else { return };
+        let Some(Stock { source: text, .. }) = stock(name, language) else { return };
         let source = Source::new(format!("stock:{name}.{}", language.extension()), text);
         let manifest = Arc::new(Manifest::of_script(&source, name, diagnostics));
         let plugin = Plugin { name: name.to_owned(), language, source, manifest, folder: None, stock: true };

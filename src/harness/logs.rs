@@ -71,7 +71,9 @@ impl Visit for Entries {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), json!(value));
+        // What a script adds to its line comes as the text of a JSON object.
+        let fields = (field.name() == "fields").then(|| serde_json::from_str(value).ok()).flatten();
+        self.0.insert(field.name().to_owned(), fields.unwrap_or_else(|| json!(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -88,6 +88,9 @@ impl RequestReader {
         if input.first().is_some_and(|byte| !byte.is_ascii_graphic()) {
             return Err(bad("the request line is malformed"));
         }
+        if self.scanned == 0 && input.len() <= limits.bytes && is_one_head(input) {
+            return Ok(Some(input.len()));
+        }
         for found in memchr::memchr_iter(b'\n', &input[self.scanned..]) {
             // Not at the start of the input, which is graphic.
             let at = self.scanned + found;
@@ -108,6 +111,19 @@ impl RequestReader {
         self.scanned = input.len();
         Ok(None)
     }
+}
+
+/// Whether the input is one head to its last byte, as nearly always, with no line that ends in a line feed alone.
+///
+/// Three comparisons for each byte, of which the processor does sixteen at once: a tenth of a search for each line's end.
+fn is_one_head(input: &[u8]) -> bool {
+    let Some(inner) = input.strip_suffix(b"\n").filter(|_| input.ends_with(b"\r\n\r\n")) else { return false };
+    let behind = inner.get(1..).unwrap_or_default().iter().zip(inner.get(2..).unwrap_or_default());
+    let doubtful = inner.iter().zip(behind).fold(0, |found, (first, (second, third))| {
+        found | u8::from(*third == b'\n') & (u8::from(*second != b'\r') | u8::from(*first == b'\n'))
+    });
+    // The second byte has none before it but the first, which is graphic.
+    doubtful == 0 && inner.get(1) != Some(&b'\n')
 }
 
 fn bad(reason: &'static str) -> Refusal {
@@ -158,10 +174,11 @@ fn parse_into<'h>(
     parts.headers.reserve(parsed.headers.len());
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad("a header name is malformed"))?;
-        fields.look(&name, field.value)?;
+        fields.look(&name, field.name.len(), field.value)?;
         // A slice of the read buffer: no copy.
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        let value = value.map_err(|_| bad("a header value is malformed"))?;
+        //
+        // SAFETY: the parser has refused every byte that a `HeaderValue` may not hold: all below 0x20 but the tab, and 0x7f.
+        let value = unsafe { HeaderValue::from_maybe_shared_unchecked(head.slice_ref(field.value)) };
         parts.headers.try_append(name, value).map_err(|_| too_large())?;
     }
     let framing = fields.framing()?;
@@ -238,9 +255,9 @@ struct Fields {
 }
 
 impl Fields {
-    fn look(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
+    fn look(&mut self, name: &HeaderName, length: usize, value: &[u8]) -> Result<(), Refusal> {
         // By length first: most fields are none of these.
-        match name.as_str().len() {
+        match length {
             2 if *name == TE => self.takes_trailers |= has_token(value, b"trailers"),
             6 if *name == EXPECT => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             7 if *name == UPGRADE => self.upgrades = true,

@@ -7,7 +7,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING},
 };
-use std::io::Write;
 
 /// How the body of a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,6 @@ pub fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap, fr
         write_field(out, name, value);
     }
     match (frame.framing, frame.length_of_head) {
-        // Writing to a Vec does not fail.
         (Framing::Length(length), _) => write_length(out, length),
         (Framing::None, Some(length)) if !measured => write_length(out, length),
         (Framing::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -135,8 +133,20 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
 }
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "content-length: {length}\r\n");
+    // By hand: the general way costs ten times as much.
+    let mut digits = [b'0'; 20];
+    let (mut at, mut rest) = (digits.len(), length);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(b"content-length: ");
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
@@ -214,6 +224,15 @@ mod tests {
         assert_eq!(kept, "HTTP/1.1 200 OK|content-length: 0|date: now|connection: keep-alive||");
         let switched = written(get, new, 101, Some(0), Fate::Switched, "connection: upgrade");
         assert_eq!(switched, "HTTP/1.1 101 Switching Protocols|connection: upgrade|date: now||");
+    }
+
+    #[test]
+    fn lengths_are_written_in_full() {
+        for length in [0, 9, 10, 65_536, u64::MAX] {
+            let mut out = Vec::new();
+            write_length(&mut out, length);
+            assert_eq!(String::from_utf8_lossy(&out), format!("content-length: {length}\r\n"));
+        }
     }
 
     #[test]

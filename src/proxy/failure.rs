@@ -18,7 +18,12 @@ pub enum Failure {
     #[error("{}", .0.reason)]
     Head(Refusal),
     #[error("no route matches {method} {path}")]
-    NoRoute { method: String, path: String },
+    NoRoute {
+        method: String,
+        path: String,
+        /// In development: the routes there are, each with why it is not this request's.
+        lost: Vec<(String, String)>,
+    },
     /// A script chose it.
     #[error("the service `{0}` is not defined")]
     NoService(String),
@@ -110,13 +115,9 @@ impl Failure {
         }
     }
 
-    /// The response of last resort. `open`: in development the client sees the script's error too.
-    pub fn reply(&self, open: bool) -> Reply {
-        let detail = match self {
-            Failure::Script(error) if open => excerpt(error),
-            _ => self.detail(),
-        };
-        let mut reply = Reply::problem(self.status(), detail);
+    /// The response of last resort.
+    pub fn reply(&self) -> Reply {
+        let mut reply = Reply::problem(self.status(), self.detail());
         if let Some(after) = self.retry_after() {
             reply = reply.header(header::RETRY_AFTER, HeaderValue::from(after));
         }

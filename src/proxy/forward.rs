@@ -15,11 +15,11 @@ use crate::{
     http::{NormalPath, hop, path},
     script::{
         Exchange,
-        exchange::{From, Response, Slot},
+        exchange::{self, From, Response, Slot},
     },
     upstream::{Pool, Upgrade},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{borrow::Cow, time::Duration};
 
 /// What forwarding needs of the route.
@@ -93,15 +93,11 @@ async fn send(
     headers: &HeaderMap,
     ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
+    let host = host(exchange, plan, headers);
     let (method, matched, mut body) = {
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
     };
-    // What a script wrote over the client's goes as it is.
-    let host = headers
-        .get(header::HOST)
-        .filter(|host| plan.preserve_host || **host != exchange.request.borrow().host)
-        .cloned();
     let upgrade = ahead.switching.map(|switching| {
         switching.idle = plan.backend.read_timeout();
         &mut switching.target
@@ -130,6 +126,12 @@ async fn send(
     Ok(received(exchange, answered))
 }
 
+/// What `Host` says; the target's own when absent. What a script wrote over the client's goes as it is.
+pub fn host(exchange: &Exchange, plan: &Plan<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
+    let own = headers.get(header::HOST);
+    own.filter(|host| plan.preserve_host || **host != exchange.request.borrow().host).cloned()
+}
+
 /// The path and query to ask for: the target's own path, then what is left of the request's, joined as Kong does.
 /// Nearly always that is the matched target as it stands.
 fn target<'m>(exchange: &Exchange, matched: &'m NormalPath, strip: usize, base: &str) -> Cow<'m, str> {
@@ -137,21 +139,28 @@ fn target<'m>(exchange: &Exchange, matched: &'m NormalPath, strip: usize, base: 
     if strip == 0 && base.is_empty() && request.path_set.is_none() && request.query_set.is_none() {
         return matched.as_str().into();
     }
+    joined(base, rest(&request, strip), request.query()).into()
+}
+
+/// The path to ask for, without the target's own.
+pub fn rest(request: &exchange::Request, strip: usize) -> &str {
     let whole = request.path();
-    let rest = match &request.path_set {
+    match &request.path_set {
         Some(_) => whole,
         None => whole.get(strip..).unwrap_or_default(),
-    };
-    let mut target: Cow<'_, str> = match (base, rest) {
-        ("", rest) if rest.starts_with('/') || rest == "*" => rest.into(),
-        (base, rest) => path::join(base, rest).into(),
-    };
-    if !request.query().is_empty() {
-        let target = target.to_mut();
-        target.push('?');
-        target.push_str(request.query());
     }
-    target.into_owned().into()
+}
+
+pub fn joined(base: &str, rest: &str, query: &str) -> String {
+    let mut target = match (base, rest) {
+        ("", rest) if rest.starts_with('/') || rest == "*" => rest.to_owned(),
+        (base, rest) => path::join(base, rest),
+    };
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
 }
 
 fn received(exchange: &Exchange, answered: Answered) -> Response {

@@ -7,11 +7,12 @@
 use super::{
     chunks,
     compression::compress,
+    develop,
     failure::Failure,
     forward::{Ahead, Plan, Switching, forward},
-    grpc,
+    grpc, mirror,
     record::{self, Record, Sent},
-    spans, traffic,
+    report, spans, traffic,
     tunnel::{self, Content},
     websocket,
     worker::{Ready, Worker},
@@ -30,7 +31,7 @@ use crate::{
     },
     observe::traces::SpanInProgress,
     script::{
-        Account, Decision, Exchange, Hook, Reply, Scope, ScriptError,
+        Account, Decision, Exchange, Hook, Reply, Scope,
         exchange::{self, From, Response, Slot},
     },
 };
@@ -67,6 +68,8 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     websocket::as_get(&mut head, || worker.ids.random());
     let mut switching = Switching::of(&head, upgrade);
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
+    // SECURITY: whoever is in front may have read such a head differently, and what comes behind it.
+    let closes = matches!(&refused, Some(Failure::Head(refusal)) if refusal.status != StatusCode::METHOD_NOT_ALLOWED);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
         let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
@@ -74,7 +77,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         return send(&exchange, &ready.prepared.unrouted, &ready, record);
     }
     let found = match refused {
-        None => route(&ready, &connection, &exchange),
+        None => route(&worker, &ready, &connection, &exchange),
         Some(failure) => Err(failure),
     };
     let mut record = Record::new(&worker, &ready, &exchange);
@@ -96,6 +99,9 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let mut sent = finish(&worker, &ready, &exchange, &chain, response, switching.as_ref(), record).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
+    }
+    if http1 && closes {
+        sent.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(switching) = switching {
         switch(&worker, switching, &mut sent);
@@ -132,7 +138,7 @@ async fn finish(
 ) -> http::Response<Sent> {
     exchange.response.replace(Some(response));
     if let Err(failure) = respond(ready, exchange, chain).await {
-        let reply = report(worker, exchange, &failure, &mut record);
+        let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
     }
     if let (Some(switching), Some(response)) = (switching, &mut *exchange.response.borrow_mut()) {
@@ -253,7 +259,7 @@ fn to_https(worker: &Worker, exchange: &Exchange, listener: ListenerKey) -> Repl
     }
 }
 
-fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
+fn route(worker: &Worker, ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<Match, Failure> {
     let generation = &ready.prepared.generation;
     let request = &mut *exchange.request.borrow_mut();
     let lower = lower_case(request.host());
@@ -267,7 +273,8 @@ fn route(ready: &Ready, connection: &Connection, exchange: &Exchange) -> Result<
         headers: &request.headers,
     };
     let Some(mut found) = generation.router.find(&subject) else {
-        return Err(Failure::NoRoute { method: request.method.to_string(), path: request.path().to_owned() });
+        let lost = if worker.open { develop::lost(&generation.router, &subject) } else { Vec::new() };
+        return Err(Failure::NoRoute { method: request.method.to_string(), path: request.path().to_owned(), lost });
     };
     let route = &generation.router.routes()[found.route];
     request.params = std::mem::take(&mut found.params);
@@ -327,6 +334,11 @@ async fn answer(
     }
     stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
+    if let Some(rule) = route.traffic.as_ref().and_then(|rules| rules.mirror.as_ref())
+        && ahead.switching.is_none()
+    {
+        mirror::copy(worker, ready, exchange, rule, &plan);
+    }
     let mut response = forward(&worker.pool, exchange, &plan, ahead).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
@@ -343,14 +355,14 @@ async fn recover(
     failure: Failure,
     record: &mut Record,
 ) -> Response {
-    let own = report(worker, exchange, &failure, record);
+    let own = report::failed(worker, ready, exchange, &failure, record);
     exchange.failed.replace(Some(Rc::new(failure.failed())));
     for plugin in &chain.on_error {
         match run(ready, Hook::OnError, plugin, exchange).await {
             Ok(Decision::Reply(reply)) => return reply_response(exchange, reply, From::Error),
             Ok(Decision::Continue) => {}
             Err(failure) => {
-                report(worker, exchange, &failure, record);
+                report::failed(worker, ready, exchange, &failure, record);
             }
         }
     }
@@ -401,7 +413,7 @@ pub async fn run_on_chunk(
     match ended {
         Ok(changed) => Ok(changed),
         Err(error) => {
-            log_script(exchange, &error, "a script failed on a body that streams");
+            report::script(ready, exchange, &error, "a script failed on a body that streams");
             match plugin.on_error {
                 OnError::Continue => Ok(None),
                 OnError::Refuse => Err(Failure::Script(Box::new(error))),
@@ -437,49 +449,11 @@ async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>
     match ended {
         Ok(decision) => Ok(decision),
         Err(error) if plugin.on_error == OnError::Continue => {
-            log_script(exchange, &error, "a script failed and was passed over");
+            report::script(ready, exchange, &error, "a script failed and was passed over");
             Ok(Decision::Continue)
         }
         Err(error) => Err(Failure::Script(Box::new(error))),
     }
-}
-
-/// Logs a failure under the exchange's id, and gives the response of last resort.
-fn report(worker: &Worker, exchange: &Exchange, failure: &Failure, record: &mut Record) -> Reply {
-    record.failed(failure);
-    match failure {
-        Failure::Script(error) => log_script(exchange, error, "a script failed"),
-        Failure::Path(_) | Failure::Head(_) | Failure::NoRoute { .. } => {
-            tracing::debug!(id = exchange.id.as_str(), kind = failure.kind(), %failure, "refused");
-        }
-        Failure::NoService(_)
-        | Failure::NoAnswer(_)
-        | Failure::NoTarget { .. }
-        | Failure::BreakerOpen { .. }
-        | Failure::Overloaded(_)
-        | Failure::Late
-        | Failure::Upstream(_) => {
-            let route = exchange.route.borrow();
-            tracing::warn!(id = exchange.id.as_str(), route = &**route, kind = failure.kind(), %failure, "failed");
-        }
-    }
-    let reply = failure.reply(worker.open);
-    match grpc::is_call(&exchange.request.borrow().headers) {
-        true => grpc::reply(reply.status, reply.problem.as_deref().unwrap_or_default()),
-        false => reply,
-    }
-}
-
-fn log_script(exchange: &Exchange, error: &ScriptError, message: &str) {
-    let hook = error.hook.map_or("", Hook::name);
-    let route = exchange.route.borrow();
-    tracing::error!(
-        id = exchange.id.as_str(),
-        route = &**route,
-        hook,
-        error = super::failure::excerpt(error),
-        "{message}"
-    );
 }
 
 fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
@@ -546,7 +520,7 @@ pub async fn log(worker: Rc<Worker>, ready: Rc<Ready>, exchange: Rc<Exchange>, c
     exchange.deadline.set(Instant::now() + DEFAULT_DEADLINE);
     for plugin in &chain.on_log {
         if let Err(Failure::Script(error)) = run(&ready, Hook::OnLog, plugin, &exchange).await {
-            log_script(&exchange, &error, "a script failed in on_log");
+            report::script(&ready, &exchange, &error, "a script failed in on_log");
         }
     }
     spans::hand_over(&worker, &exchange);

@@ -76,7 +76,7 @@ impl Record {
 }
 
 /// Where an exchange's meters are: the last ones are those of no route.
-fn position(ready: &Ready, exchange: &Exchange) -> usize {
+pub fn position(ready: &Ready, exchange: &Exchange) -> usize {
     exchange.account.route.get().unwrap_or(ready.meters.routes.len() - 1)
 }
 
@@ -135,8 +135,9 @@ impl Record {
             self.failure,
             (!self.complete).then_some("client_closed"),
             (status == 429 && refused_by.is_some()).then_some("limited"),
+            account.mirror.get(),
         ];
-        let mut set = [""; 3];
+        let mut set = [""; 4];
         let mut count = 0;
         for flag in flags.into_iter().flatten() {
             set[count] = flag;

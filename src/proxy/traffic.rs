@@ -33,7 +33,7 @@ impl Dice {
         ((u128::from(self.random.hash_one(self.thrown.get())) * u128::from(sides)) >> 64) as u64
     }
 
-    fn happens(&self, share: f64) -> bool {
+    pub fn happens(&self, share: f64) -> bool {
         self.throw(1_000_000) < (share * 1_000_000.0) as u64
     }
 }

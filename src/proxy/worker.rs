@@ -4,7 +4,7 @@
 //! first prepares one beside the traffic; which one is current is a number that all workers read, so the switch is one
 //! store. An exchange keeps the [`Ready`] it began with.
 
-use super::{backend::Backends, ids::Ids, listen, outbound::Calls, traffic::Dice};
+use super::{backend::Backends, ids::Ids, listen, outbound::Calls, repeats::Repeats, traffic::Dice};
 use crate::{
     balance::Registry,
     config::{Diagnostics, ListenerKey},
@@ -27,12 +27,12 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     net::TcpListener,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -96,6 +96,7 @@ pub struct Ready {
     pub identity: IdentityHeaders,
     pub route_names: Vec<Arc<str>>,
     pub meters: Arc<Meters>,
+    pub repeats: Repeats,
 }
 
 impl Worker {
@@ -209,7 +210,7 @@ pub fn run(
         if started.send(Ok(())).is_err() {
             return;
         }
-        tokio::task::spawn_local(sweep(worker.pool.clone()));
+        tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
         let mut listeners = listen::Listeners::default();
         while let Some(command) = commands.recv().await {
             obey(&worker, command, &mut listeners).await;
@@ -283,16 +284,18 @@ async fn make_ready(
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(generation.identity_headers());
     let route_names = generation.router.routes().iter().map(|route| Arc::from(route.name.value.as_str())).collect();
-    Ok((Ready { backends, identity, route_names, meters, prepared }, own))
+    Ok((Ready { backends, identity, route_names, meters, prepared, repeats: Repeats::default() }, own))
 }
 
-/// Closes connections to targets that have been idle for too long. Each second: without a timer that is due soon, tokio
+/// Closes connections to targets that have been idle for too long, and logs what was counted. Each second: without a timer that is due soon, tokio
 /// wakes itself with a system call for most requests.
-async fn sweep(pool: Pool) {
+async fn sweep(worker: Weak<Worker>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        pool.sweep();
+        let Some(worker) = worker.upgrade() else { return };
+        worker.pool.sweep();
+        worker.ready().repeats.sweep(Instant::now());
     }
 }
 

@@ -7,7 +7,7 @@ pub mod handed;
 pub mod watch;
 
 use crate::{
-    admin,
+    admin::{self, Attempt, Cause, History},
     balance::{Registry, check::Checks},
     config::{
         AccessLog as Log, AccessLogTo, Config, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Secret, Style,
@@ -91,6 +91,7 @@ pub struct Gateway {
     number: u64,
     watch: Watch,
     status: cell::Sender<admin::Status>,
+    history: cell::Sender<History>,
     metrics: Arc<Metrics>,
     access_log: Option<AccessLog>,
     traces: Option<Traces>,
@@ -106,6 +107,7 @@ pub struct Gateway {
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
     pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
+        let begun = Instant::now();
         let built = generation::build(&options.config, 1, false);
         let watch = built.watch();
         show(&built.diagnostics);
@@ -147,6 +149,16 @@ impl Gateway {
         metrics.switch(meters, generation.number);
         let watch = watch();
         let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
+        let history = cell::Sender::new(History::default());
+        let first = Attempt {
+            generation: 1,
+            cause: Cause::Start,
+            took: begun.elapsed(),
+            changed: Vec::new(),
+            is_serving: true,
+            diagnostics: built.diagnostics.render(Style::Plain),
+        };
+        history.send_modify(|history| history.add(first));
         let shown = cell::Sender::new(generation.clone());
         let dns = generation.config.dns.clone();
         let looking = tokio::spawn(names.clone().keep_fresh(dns.refresh));
@@ -158,6 +170,7 @@ impl Gateway {
             number: 1,
             watch,
             status,
+            history,
             metrics,
             access_log,
             traces,
@@ -235,8 +248,8 @@ impl Gateway {
                         log.reopen();
                     }
                 }
-                _ = hangups.recv() => { self.reload().await; }
-                Some(reply) = asked.recv() => { let _ = reply.send(self.reload().await); }
+                _ = hangups.recv() => { self.reload(Cause::Signal).await; }
+                Some(reply) = asked.recv() => { let _ = reply.send(self.reload(Cause::Api).await); }
             }
             changes.follow(&self.watch);
         }
@@ -266,26 +279,42 @@ impl Gateway {
     }
 
     fn inventory(&self) -> admin::Inventory {
-        admin::Inventory { registry: self.registry.clone(), names: self.names.clone(), current: self.shown.subscribe() }
+        admin::Inventory {
+            registry: self.registry.clone(),
+            names: self.names.clone(),
+            current: self.shown.subscribe(),
+            history: self.history.subscribe(),
+        }
     }
 
     async fn reload_if_changed(&mut self) {
         if !self.watch.is_current() {
-            self.reload().await;
+            self.reload(Cause::Files).await;
         }
     }
 
     /// Builds the next generation and switches to it, or says why not.
-    pub async fn reload(&mut self) -> Reloaded {
+    pub async fn reload(&mut self, cause: Cause) -> Reloaded {
         let started = Instant::now();
         let (result, mut watch) = self.build().await;
         if result.is_err() {
             // What failed early knows only a part of its files.
             watch.files.follow(&self.watch.files);
         }
+        let changed = watch.changed(&self.watch);
         self.watch = watch;
         self.metrics.reloaded(result.is_ok());
         let result = result.map(|next| self.switch(next));
+        let (Ok(said) | Err(said)) = &result;
+        let attempt = Attempt {
+            generation: self.number,
+            cause,
+            took: started.elapsed(),
+            changed,
+            is_serving: result.is_ok(),
+            diagnostics: said.render(Style::Plain),
+        };
+        self.history.send_modify(|history| history.add(attempt));
         match result {
             Ok(warnings) => {
                 show(&warnings);

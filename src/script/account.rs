@@ -37,6 +37,8 @@ pub struct Account {
     pub upstream: Cell<Duration>,
     /// In hooks, waiting included.
     pub scripts: Cell<Duration>,
+    /// The word for what became of the copy for another service, if one was to be made.
+    pub mirror: Cell<Option<&'static str>>,
     /// The plugin whose `on_request` answered.
     pub answered_by: RefCell<Option<Arc<str>>>,
 }

@@ -182,7 +182,8 @@ impl CpuClock {
     }
 }
 
-fn thread_cpu() -> Duration {
+/// What the calling thread has run so far; a system call.
+pub fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

@@ -5,8 +5,11 @@
 
 mod answers;
 mod cases;
+mod documents;
 mod guards;
 mod requests;
+mod settings;
+mod streams;
 
 use crate::support::{
     Answer, Client, Gateway, PATIENCE, Request, Upstream, gateway, redis::redis, reply, repository, token::Key,
@@ -170,7 +173,8 @@ fn every_example_does_what_it_says_in_both_languages() {
     let examples = cases::examples(&key);
     let mut covered: BTreeSet<String> = examples.iter().map(|example| example.folder.to_owned()).collect();
     // They have tests of their own.
-    covered.extend(["aggregate", "openapi", "quickstart"].map(str::to_owned));
+    covered.extend(["client-certificates", "openapi", "quickstart"].map(str::to_owned));
+    covered.extend(settings::SETTINGS.map(str::to_owned));
     assert_eq!(covered, folders(), "an example without a case, or a case without an example");
     let mut ran = 0;
     for example in &examples {

@@ -220,3 +220,21 @@ fn draining_closes_idle_connections_and_lets_an_exchange_be_the_last() {
     assert!(busy.is_closed());
     assert_eq!(gateway.ended(), Some(0));
 }
+
+/// A buffer for reading alone would be 8 KiB of it.
+#[test]
+fn an_idle_connection_holds_no_buffers() {
+    let upstream = Upstream::echo("it");
+    let gateway = gateway(&format!("workers: 1\n{ROUTES}")).url("s", &upstream).start();
+    let connect = || {
+        let mut client = gateway.connect();
+        client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        client.read_answer().ok();
+        client
+    };
+    let _before: Vec<Client> = (0..50).map(|_| connect()).collect();
+    let few = gateway.memory("VmRSS");
+    let _open: Vec<Client> = (0..400).map(|_| connect()).collect();
+    let each = gateway.memory("VmRSS").saturating_sub(few) / 400;
+    assert!(each < 20, "{each} KiB a connection");
+}

@@ -46,13 +46,13 @@ fn blocks(file: &str) -> Vec<Block> {
     blocks
 }
 
-/// The README, and those of the shipped plugins.
+/// The README, those of the shipped plugins, and the guide that is written by hand.
 fn readmes() -> Vec<String> {
     let plugins =
         fs::read_dir(repository("plugins")).expect("the plugins").map(|entry| entry.expect("an entry").path());
     let own = plugins.map(|path| path.join("README.md")).filter(|path| path.is_file());
     let short = own.filter_map(|path| Some(path.strip_prefix(repository("")).ok()?.display().to_string()));
-    std::iter::once("README.md".to_owned()).chain(short).collect()
+    ["README.md", "docs/operations.md"].map(str::to_owned).into_iter().chain(short).collect()
 }
 
 fn all(language: &str) -> Vec<(String, Block)> {

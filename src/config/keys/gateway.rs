@@ -31,6 +31,7 @@ pub const SECTIONS: &[&Section] = &[
     &SPLIT,
     &HEADER_CHANGES,
     &FAULT,
+    &MIRROR,
     &PLUGIN,
     &UPSTREAM,
     &UPSTREAM_TARGET,
@@ -301,6 +302,7 @@ pub const ROUTE: Section = Section {
         key("request_headers", "header changes", "", "on the request to the service, after the plugins"),
         key("response_headers", "header changes", "", "on the service's response, before the plugins"),
         key("fault", "fault", "", "failures made on purpose, for tests"),
+        key("mirror", "mirror", "", "copies of the requests go to another service too, which answers nobody"),
     ],
     kong: kong::ROUTE,
 };
@@ -364,6 +366,21 @@ pub const FAULT: Section = Section {
         key("percent", "number", "100", "how many of the requests"),
         key("delay", "duration", "", "wait before going on"),
         key("abort", "number", "", "answer with this status, 400 to 599"),
+    ],
+    kong: &[],
+};
+
+#[rustfmt::skip]
+pub const MIRROR: Section = Section {
+    name: "a mirror",
+    at: "routes[].mirror",
+    doc: "Copies of the requests that are forwarded go to another service as well: as forwarded, after the plugins, with that service's own timeouts, retries, health checks and breaker. Their answers are dropped, and nothing that happens to them touches the request. `Host` is what forwarding there would send, and `x-gatewright-mirror` names the route. A body that streams is copied as it goes by, and the copy leaves when it is whole. Requests to switch protocols are not copied. `gatewright_mirrored_requests` counts what became of the copies.",
+    keys: &[
+        key("service", "name", "", "required"),
+        key("percent", "number", "100", "how many of the requests, 0 to 100"),
+        key("max_body", "size", "64KiB", "requests with longer bodies are not copied; at most 16 MiB"),
+        key("max_in_flight", "number", "100", "copies under way at once, over all workers; requests beyond are not copied"),
+        key("timeout", "duration", "the service's, at most 60s", "everything, the dropped answer included"),
     ],
     kong: &[],
 };

@@ -5,12 +5,14 @@
 //! shared by the workers: an exchange makes about six additions.
 
 mod cells;
+mod mirrors;
 mod page;
 mod process;
 mod targets;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram, Statuses};
+pub use mirrors::{MIRRORED, Mirrors};
 pub use targets::{BREAKER, ServiceStanding, TargetStanding};
 pub use text::{Format, Text};
 
@@ -88,6 +90,7 @@ pub struct RouteMeter {
     pub request_bytes: Counter,
     pub response_bytes: Counter,
     pub in_flight: Gauge,
+    pub mirrors: Mirrors,
 }
 
 #[derive(Default)]

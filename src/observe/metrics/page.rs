@@ -1,7 +1,7 @@
 //! The page: every family with its samples, in a fixed order.
 
 use super::{
-    ERRORS, FAILURES, HOOKS, HookMeter, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
+    ERRORS, FAILURES, HOOKS, HookMeter, MIRRORED, Meters, Metrics, Route, RouteMeter, ScriptMeter, ServiceMeter,
     cells::Counter,
     process,
     targets::{self, ServiceStanding},
@@ -15,6 +15,7 @@ impl Metrics {
         let mut text = Text::new(format);
         let meters = self.current();
         routes(&mut text, &meters);
+        mirrors(&mut text, &meters);
         services(&mut text, &meters);
         targets::write(&mut text, standings);
         scripts(&mut text, &meters);
@@ -84,6 +85,20 @@ fn routes(text: &mut Text, meters: &Meters) {
     text.gauge("gatewright_requests_in_flight", "Exchanges that have begun and not ended.");
     for Route { meter, .. } in &meters.routes {
         labelled(meter, &mut |labels| text.sample(labels, meter.in_flight.get()));
+    }
+}
+
+fn mirrors(text: &mut Text, meters: &Meters) {
+    let mirroring = || meters.routes.iter().filter(|route| route.meter.mirrors.any());
+    text.counter("gatewright_mirrored_requests", "Copies of requests for another service, by what became of them.");
+    for Route { meter, .. } in mirroring() {
+        for (result, count) in MIRRORED.iter().zip(&meter.mirrors.results) {
+            text.sample(&[("route", &meter.name), ("result", result)], count.get());
+        }
+    }
+    text.gauge("gatewright_mirrored_requests_in_flight", "Copies that are under way.");
+    for Route { meter, .. } in mirroring() {
+        text.sample(&[("route", &meter.name)], meter.mirrors.in_flight.get());
     }
 }
 

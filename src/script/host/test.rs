@@ -46,7 +46,7 @@ static ANSWER: &[Param] = &[
 
 pub static MODULE: Module = Module {
     name: "test",
-    doc: "Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still.",
+    doc: "Tests of scripts: in files `*_test.lua` and `*_test.rhai`, which `gatewright test` runs. Functions named `test_…` are the cases; in Lua the file returns a table of them. A case runs with a clock of its own that stands still, and is stopped after 2 seconds of processor time, or 10 of any.",
     constants: &[],
     functions: &[
         Function {
@@ -176,7 +176,7 @@ pub static GATEWAY: Kind = Kind {
         Property {
             name: "logs",
             ty: Type::Json,
-            doc: "The lines of the log, first to last: `level`, `message`, `fields` as JSON text, `error` of a script that failed.",
+            doc: "The lines of the log, first to last: `level`, `message`, `fields`, `error` of a script that failed.",
             get: |args| Ok(gateway(args)?.logs()),
             set: None,
         },

@@ -1,6 +1,6 @@
 //! Which examples there are, how many cases, and what several of them need.
 
-use super::{Example, answers, guards, requests};
+use super::{Example, answers, documents, guards, requests, streams};
 use crate::support::{Request, reply, token::Key, upstream::UpstreamReply, wire::Received};
 use aws_lc_rs::hmac;
 
@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 pub const SECRET: &str = "a secret of the test";
 
 /// Cases in all examples together, in one language.
-pub const COUNT: usize = 111;
+pub const COUNT: usize = 145;
 
 pub fn examples(key: &Key) -> Vec<Example> {
     let example = |folder, service, cases| Example { folder, service, cases };
@@ -28,14 +28,18 @@ pub fn examples(key: &Key) -> Vec<Example> {
         example("graphql-depth", plain, guards::graphql_depth()),
         example("idempotency-keys", guards::orders, guards::idempotency_keys()),
         example("language-redirect", plain, requests::language_redirect()),
+        example("llm-stream", streams::model, streams::llm_stream()),
         example("log-slow", answers::slow, answers::log_slow()),
         example("maintenance", plain, guards::maintenance()),
         example("pagination-links", answers::pages, answers::pagination_links()),
         example("redact-by-role", answers::staff, answers::redact_by_role(key)),
         example("request-signing", plain, requests::request_signing()),
         example("response-merging", answers::warehouses, answers::response_merging()),
+        example("sse-filter", streams::events, streams::sse_filter()),
         example("tenant-subdomain", plain, requests::tenant_subdomain()),
         example("webhook-signature", plain, guards::webhook_signature()),
+        example("websocket-token", plain, guards::websocket_token(key)),
+        example("xml-to-json", documents::legacy, documents::xml_to_json()),
     ]
 }
 

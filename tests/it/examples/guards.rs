@@ -4,7 +4,13 @@ use super::{
     Case, Seen, case,
     cases::{SECRET, get, hex, hmac_hex},
 };
-use crate::support::{Request, reply, token::in_seconds, upstream::UpstreamReply, wire::Received};
+use crate::support::{
+    Request, reply,
+    token::{Key, ada, in_seconds},
+    upstream::UpstreamReply,
+    websocket::KEY,
+    wire::Received,
+};
 use aws_lc_rs::digest;
 use serde_json::json;
 
@@ -167,5 +173,38 @@ pub fn idempotency_keys() -> Vec<Case> {
         case("a refusal", order("k3", "refuse")).status(400).forwarded("/orders"),
         case("is an answer as well", order("k3", "refuse")).status(400).json(json!({ "no": 1 })).kept_back(),
         case("without a key nothing is kept", Request::post("/orders", "tea")).status(201).forwarded("/orders"),
+    ]
+}
+
+pub fn websocket_token(key: &Key) -> Vec<Case> {
+    let token = key.token("HS256", &ada());
+    let opens = |target: &str| {
+        get(target)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", KEY)
+            .header("sec-websocket-version", "13")
+    };
+    let by_query = opens(&format!("/chat?room=1&access_token={token}"));
+    let bearer = format!("Bearer {token}");
+    let ours = "http://lua.localhost:8080";
+    vec![
+        case("the token leaves the query", by_query.clone().header("origin", ours))
+            .forwarded("/chat?room=1")
+            .forwarded_header("x-user-id", Some("42"))
+            .forwarded_header("upgrade", Some("websocket"))
+            .check(move |seen| {
+                assert_eq!(seen.received().header("authorization"), Some(bearer.as_str()), "{}", seen.fact);
+            }),
+        case("programs may send it as a header", opens("/chat").bearer(&token)).forwarded("/chat"),
+        case("pages of others are refused", by_query.header("origin", "http://evil.example"))
+            .status(403)
+            .says("not from a page of http://evil.example")
+            .kept_back(),
+        case("nobody gets in without a token", opens("/chat")).status(401).kept_back(),
+        case("other requests are told what this is for", get("/chat").bearer(&token))
+            .status(426)
+            .header("sec-websocket-version", "13")
+            .kept_back(),
     ]
 }

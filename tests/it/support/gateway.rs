@@ -30,10 +30,11 @@ pub struct Given {
     files: Vec<(String, String)>,
     args: Vec<String>,
     parent: Option<(String, Stdio)>,
+    dev: bool,
 }
 
 pub fn gateway(yaml: &str) -> Given {
-    Given { yaml: yaml.into(), env: Vec::new(), files: Vec::new(), args: Vec::new(), parent: None }
+    Given { yaml: yaml.into(), env: Vec::new(), files: Vec::new(), args: Vec::new(), parent: None, dev: false }
 }
 
 impl Given {
@@ -62,6 +63,12 @@ impl Given {
         self
     }
 
+    /// `gatewright dev`, whose output is for people.
+    pub fn dev(mut self) -> Given {
+        self.dev = true;
+        self
+    }
+
     pub fn start(self) -> Gateway {
         let files = Files::new();
         for (path, text) in &self.files {
@@ -75,7 +82,7 @@ impl Given {
             command = command::shell(&format!("{commands}\nexec \"$@\""));
             input = stdin;
         }
-        command.args(["run", "-c"]).arg(config).args(&self.args).envs(self.env);
+        command.args([if self.dev { "dev" } else { "run" }, "-c"]).arg(config).args(&self.args).envs(self.env);
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");
         let log = Log::default();
@@ -83,7 +90,7 @@ impl Given {
         let output = Log::default();
         output.follow(process.stdout.take().expect("a pipe"));
         let mut gateway = Gateway { process, files, log, output, listening: Vec::new() };
-        gateway.listening = gateway.wait_for_listeners();
+        gateway.listening = if self.dev { gateway.wait_for_banner() } else { gateway.wait_for_listeners() };
         gateway
     }
 }
@@ -164,6 +171,12 @@ impl Gateway {
             }
             None
         })
+    }
+
+    fn wait_for_banner(&self) -> Vec<(String, SocketAddr)> {
+        self.output.contains("Save a script");
+        let address = |line: &String| line.strip_prefix("listening on http://")?.split(' ').next()?.parse().ok();
+        self.output.lines().iter().filter_map(address).map(|address| (String::new(), address)).collect()
     }
 
     pub fn address(&self) -> SocketAddr {

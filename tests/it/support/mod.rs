@@ -3,6 +3,7 @@
 //! One file an idea. All of it blocks: a test reads from top to bottom, and what goes on side by side is a thread. The HTTP
 //! here is written by hand on purpose, so that no bug of a library under test hides in the test as well.
 
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod collector;

@@ -7,7 +7,7 @@ mod pattern;
 
 use crate::script::{
     Raise, Scope, Value,
-    limits::STUCK,
+    limits::{STUCK, thread_cpu},
     list::{Function, Module, Param, Type},
     value::Args,
 };
@@ -17,7 +17,10 @@ use regex_automata::{
     Input, Match,
     util::{captures::Captures, interpolate},
 };
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 const PATTERN: Param = Param::required("pattern", Type::String, "a regular expression; `(?i)` in front ignores case");
 const TEXT: Param = Param::required("text", Type::String, "where to look");
@@ -122,14 +125,25 @@ fn find(pattern: &Pattern, text: &[u8]) -> Result<Option<Match>, Raise> {
     pattern.find(&Input::new(text)).map_err(refused(pattern))
 }
 
+/// After [`STUCK`] by the clock, the processor time is looked at this often.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Calls `each` with all matches that don't overlap, from left to right; stops where a script would be stopped that can't give way.
 fn walk(pattern: &Pattern, text: &[u8], mut each: impl FnMut(Match) -> Result<(), Raise>) -> Result<(), Raise> {
-    let started = Instant::now();
+    let (mut look, mut ran) = (Instant::now() + STUCK, None);
     let (mut at, mut last) = (0, None);
     while at <= text.len() {
-        if started.elapsed() >= STUCK {
-            let took = format!("{}: took more than {} ms over this text", quoted(pattern.source()), STUCK.as_millis());
-            return Err(Raise::error(took));
+        let now = Instant::now();
+        if now >= look {
+            // On a busy machine the thread may have stood still for all that time, which can't be told afterwards: processor
+            // time counts from the first look on. Counting it from the start would be a system call for every walk.
+            let cpu = thread_cpu();
+            if cpu.saturating_sub(*ran.get_or_insert(cpu)) >= STUCK {
+                let took = STUCK.as_millis();
+                let source = quoted(pattern.source());
+                return Err(Raise::error(format!("{source}: took more than {took} ms over this text")));
+            }
+            look = now + LOOK;
         }
         let found = pattern.find(&Input::new(text).range(at..)).map_err(refused(pattern))?;
         let Some(found) = found else { break };

@@ -230,8 +230,13 @@ async fn call(case: &Case, scripts: &[(Rc<dyn Program>, State)], services: &Rc<S
 
 fn scope(hook: Hook, exchange: Option<Rc<gatewright::script::Exchange>>, services: &Rc<Services>) -> Rc<Scope> {
     let permissions = Permissions::default();
-    let instance =
-        Instance { plugin: "bench".into(), place: "route:bench".into(), permissions, limits: Limits::default() };
+    let instance = Instance {
+        plugin: "bench".into(),
+        place: "route:bench".into(),
+        permissions,
+        limits: Limits::default(),
+        documents: Default::default(),
+    };
     Rc::new(Scope {
         hook,
         instance: Rc::new(instance),

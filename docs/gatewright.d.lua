@@ -115,6 +115,23 @@
 ---@field message string one line for people, without the value itself
 ---@field pointer string where it is, as a JSON pointer (RFC 6901); empty for the whole document
 
+---@class api.validate.options
+---@field most? integer how many violations are listed; 20 when it is left out
+---@field max_body? integer the largest body that is looked at, in bytes; 1 MiB when it is left out
+---@field base_path? string the path that the service is under, in place of those of the document's `servers`
+
+---@class api.validate.result.errors
+---@field keyword string the schema's keyword that is not met; `required` for a parameter that is missing
+---@field message string one line for people, without the value itself
+---@field pointer string where it is: in the body a JSON pointer; of a parameter its name comes first
+---@field place string `path`, `query`, `header`, `cookie` or `body`
+
+---@class api.validate.result
+---@field status integer 200 when all is well; 404 and 405 for an unknown path and method, 400, 413 and 415 for a body that can't be looked at, 422 for violations
+---@field detail string one line about it; empty when all is well
+---@field errors api.validate.result.errors[] the violations
+---@field allow? string with 405, the methods that there are
+
 ---@class gateway.request.request
 ---@field method? string GET when it is left out
 ---@field path? string with its query; `/` when it is left out
@@ -837,7 +854,7 @@ function url.query(params) end
 ---@return url.parse.result?
 function url.parse(url) end
 
----Hashes, MACs, comparison in constant time and random bytes. Hashes and MACs come as lower-case hexadecimal; `crypto.bytes` gives their bytes.
+---Hashes, MACs, comparison in constant time, random bytes and stored passwords. Hashes and MACs come as lower-case hexadecimal; `crypto.bytes` gives their bytes.
 crypto = {}
 
 ---SHA-256 (FIPS 180-4).
@@ -924,6 +941,24 @@ function crypto.hex(bytes) end
 ---@return string?
 function crypto.bytes(hex) end
 
+---Whether a password is the stored one, `$pbkdf2-sha256$i=ITERATIONS$SALT$HASH`. It waits, since that takes a tenth of a second on a thread of its own; few run at once, and too many that wait end the hook with a 503. What came of it is remembered: a right password for five minutes, a wrong one for 30 seconds.
+---```lua
+---local is_right = crypto.verify_password("lovelace", "$pbkdf2-sha256$i=1000$c2FsdHNhbHQ$zGExIpL/wtgPPt44HU1nPNkhG8JDEce15l8WZ+Y4rXw")
+---```
+---@param password string what a client sent
+---@param stored string what `hash_password` gave
+---@return boolean
+function crypto.verify_password(password, stored) end
+
+---A password as it may be stored: PBKDF2-HMAC-SHA-256 (RFC 8018) with a random salt, as a PHC string. It waits, as `verify_password` does.
+---```lua
+---local stored = crypto.hash_password("lovelace", 1000)
+---```
+---@param password string the password
+---@param iterations? integer 600000 when it is left out, as OWASP's Password Storage Cheat Sheet says
+---@return string
+function crypto.hash_password(password, iterations) end
+
 ---Addresses and networks, IPv4 and IPv6.
 ip = {}
 
@@ -937,6 +972,14 @@ function ip.list(networks) end
 
 ---JSON Schema 2020-12: whether documents and parameters are as they should be. Formats are held to; `$ref` stays inside of the schema.
 schema = {}
+
+---Makes an OpenAPI document (3.0 or 3.1) ready to validate requests: in `on_load`, and kept in the state. A file is read by the gateway when the configuration is loaded, with all that it refers to below its folder.
+---```lua
+---local api = schema.openapi({ openapi = "3.1.0", paths = { ["/users/{id}"] = { get = {} } } })
+---```
+---@param document any what the configuration says in a field of the type `openapi`, or the document as a value
+---@return api
+function schema.openapi(document) end
 
 ---Prepares a schema once: make it in `on_load` and keep it in the state. A wrong schema is an error, as is one that refers to a file or an address.
 ---```lua
@@ -1503,6 +1546,21 @@ function schema:validate_json(text, most) end
 ---@param most? integer how many are listed; 20 when it is left out
 ---@return schema.validate.result[]
 function schema:validate_texts(values, most) end
+end
+
+---An OpenAPI document that requests are held against. Made by `schema.openapi`.
+---@class api
+do
+local api = {}
+
+---Finds the request's operation and all that is wrong with its parameters and its body, which is read when the operation has one.
+---```lua
+---local found = ctx.state.api:validate(req, { most = 5 })
+---```
+---@param request request the request
+---@param options? api.validate.options bounds
+---@return api.validate.result
+function api:validate(request, options) end
 end
 
 ---A gateway under test, made by `test.plugin`. It is whole: what it does between request and response is what one that serves does.

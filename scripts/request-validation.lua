@@ -1,10 +1,13 @@
 --[[ plugin.toml
 name = "request-validation"
-version = "1.0.0"
+version = "1.1.0"
 kind = "validate"
-description = "Holds requests against JSON Schema 2020-12 and tells a client everything that is wrong, each with its JSON pointer. A `$ref` stays inside of its schema."
+description = "Holds requests against an OpenAPI document or against JSON Schemas (2020-12), and tells a client everything that is wrong, each with its JSON pointer."
 
 [config]
+openapi = { type = "openapi", description = "an OpenAPI document (3.0 or 3.1) that validates the whole service: the path of its file from here, in YAML or JSON, or the document itself. A `$ref` in it leads to files in its folder and below, nowhere else" }
+base_path = { type = "string", description = "with `openapi`, the path that the service is under here, in place of those of the document's `servers`" }
+unknown = { type = "string", default = "refuse", one_of = ["refuse", "pass"], description = "with `openapi`, what becomes of a path or method that the document doesn't have: 404, or 405 with `Allow`; or it goes on" }
 body = { type = "any", description = "the schema of a JSON body" }
 body_required = { type = "boolean", default = true, description = "whether POST, PUT and PATCH need a body" }
 content_types = { type = "list", items = { type = "string" }, default = [], description = "what a body may be; none: `application/json` and all that end in `+json`" }
@@ -41,6 +44,7 @@ function M.on_load(config)
     headers = compiled(config, "headers"),
     params = compiled(config, "params"),
     types = #config.content_types > 0 and types,
+    api = config.openapi and schema.openapi(config.openapi),
   }
 end
 
@@ -88,15 +92,31 @@ local function look_at_body(req, ctx)
   return nil, found
 end
 
+-- A reply when there is no use in looking further; else violations.
+local function look_by_document(req, ctx)
+  local config = ctx.config
+  local options = { most = config.max_errors, max_body = config.max_body, base_path = config.base_path }
+  local found = ctx.state.api:validate(req, options)
+  if found.status == 200 or found.status == 422 then return nil, found.errors end
+  local is_unknown = found.status == 404 or found.status == 405
+  if is_unknown and config.unknown == "pass" then return nil, {} end
+  return reply.error(found.status, found.detail, found.allow and { allow = found.allow })
+end
+
 function M.on_request(req, ctx)
   local config, state = ctx.config, ctx.state
   local errors = json.array()
   local function take(place, found)
     for _, violation in ipairs(found) do
       if #errors < config.max_errors then
-        table.insert(errors, { ["in"] = place, pointer = violation.pointer, keyword = violation.keyword, message = violation.message })
+        table.insert(errors, { ["in"] = place or violation.place, pointer = violation.pointer, keyword = violation.keyword, message = violation.message })
       end
     end
+  end
+  if state.api then
+    local answer, found = look_by_document(req, ctx)
+    if answer then return answer end
+    take(nil, found)
   end
   if state.params then take("path", state.params:validate_texts(req.params, config.max_errors)) end
   if state.query then take("query", state.query:validate_texts(texts(req.query), config.max_errors)) end

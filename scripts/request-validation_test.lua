@@ -69,4 +69,69 @@ function M.test_schemas_that_can_not_work_are_found_when_they_are_loaded()
   test.contains(problems({ headers = upper }), "write `X-Tenant` in lower case")
 end
 
+local DOCUMENT = {
+  openapi = "3.0.3",
+  info = { title = "users", version = "1" },
+  servers = { { url = "https://api.example.com/v1" } },
+  paths = {
+    ["/users/{id}"] = {
+      parameters = { { name = "id", ["in"] = "path", required = true, schema = { type = "integer" } } },
+      get = { parameters = { { name = "fields", ["in"] = "query", explode = false, schema = { type = "array", items = { enum = { "id", "name" } } } } } },
+      put = {
+        requestBody = { required = true, content = { ["application/json"] = { schema = { ["$ref"] = "#/components/schemas/User" } } } },
+      },
+    },
+  },
+  components = {
+    schemas = { User = { type = "object", required = { "name" }, properties = { name = { type = "string", nullable = true, minLength = 2 } } } },
+  },
+}
+
+local function by_document(config)
+  config.openapi = DOCUMENT
+  return test.plugin("request-validation.lua", { config = config })
+end
+
+function M.test_a_whole_service_by_its_document()
+  local gw = by_document({})
+  test.equal(gw:request({ path = "/v1/users/7?fields=id,name" }).status, 200)
+  test.equal(gw:request({ method = "PUT", path = "/v1/users/7", json = { name = json.null } }).status, 200)
+  local res = gw:request({ method = "PUT", path = "/v1/users/x", json = { name = "A" } })
+  test.equal(res.status, 422)
+  local seen = {}
+  for _, violation in ipairs(res.json.errors) do
+    seen[violation["in"] .. " " .. violation.pointer] = violation.keyword
+  end
+  test.equal(seen, { ["path /id"] = "type", ["body /name"] = "minLength" })
+  test.equal(gw:request({ path = "/v1/users/7?fields=id,secret" }).json.errors[1].pointer, "/fields/1")
+  test.equal(gw:request({ method = "PUT", path = "/v1/users/7" }).status, 400)
+  test.equal(gw:request({ method = "PUT", path = "/v1/users/7", body = "x" }).status, 415)
+  test.equal(#gw.received, 2)
+end
+
+function M.test_what_the_document_does_not_have()
+  local gw = by_document({})
+  test.equal(gw:request({ path = "/users/7" }).status, 404)
+  local res = gw:request({ method = "DELETE", path = "/v1/users/7" })
+  test.equal(res.status, 405)
+  test.equal(res.headers.allow, "GET, HEAD, PUT")
+  test.equal(#gw.received, 0)
+  local open = by_document({ unknown = "pass" })
+  test.equal(open:request({ method = "DELETE", path = "/v1/users/7" }).status, 200)
+  test.equal(open:request({ path = "/v1/users/x" }).status, 422)
+  local moved = by_document({ base_path = "/api" })
+  test.equal(moved:request({ path = "/api/users/7" }).status, 200)
+  test.equal(moved:request({ path = "/v1/users/7" }).status, 404)
+end
+
+function M.test_documents_that_can_not_work_are_found_when_they_are_loaded()
+  local function problems(document)
+    return test.plugin("request-validation.lua", { config = { openapi = document } }):problems()
+  end
+  test.contains(problems({ swagger = "2.0" }), "Swagger 2.0 is not supported")
+  test.contains(problems("nowhere.yaml"), "nowhere.yaml can't be read: there is no such file")
+  local elsewhere = { openapi = "3.1.0", paths = { ["/x"] = { ["$ref"] = "http://127.0.0.1:1/x" } } }
+  test.contains(problems(elsewhere), "`http://127.0.0.1:1/x` is not in the document")
+end
+
 return M

@@ -4,6 +4,7 @@
 
 mod check;
 mod eject;
+mod hash_password;
 mod new;
 mod routes;
 mod run;
@@ -75,6 +76,11 @@ enum Command {
         #[arg(short = 'c', long = "config", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Read a password and print it as it may stand in a configuration
+    HashPassword {
+        #[arg(long, default_value_t = i64::from(crate::crypto::password::ITERATIONS))]
+        iterations: i64,
+    },
     /// Print definitions for editors, or the reference of everything scripts can call
     Stubs {
         #[arg(value_enum)]
@@ -106,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::New { what } => new::new(what),
         Command::Eject { name, lang, config } => eject::eject(&name, lang, config.as_deref()),
+        Command::HashPassword { iterations } => hash_password::hash_password(iterations),
         Command::Stubs { kind } => stubs::stubs(kind),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -22,6 +22,15 @@ const MAX_DEPTH: usize = 64;
 
 /// The document in `source`; `None` when it has none or breaks YAML's grammar, which is then reported.
 pub(super) fn parse(source: &Arc<Source>, expander: &mut Expander<'_>, diagnostics: &mut Diagnostics) -> Option<Node> {
+    read(source, Some(expander), diagnostics)
+}
+
+/// As [`parse`], for a document that is none of the gateway's own: `${…}` in it means nothing.
+pub(super) fn parse_foreign(source: &Arc<Source>, diagnostics: &mut Diagnostics) -> Option<Node> {
+    read(source, None, diagnostics)
+}
+
+fn read(source: &Arc<Source>, expander: Option<&mut Expander<'_>>, diagnostics: &mut Diagnostics) -> Option<Node> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -55,7 +64,7 @@ struct Builder<'s, 'd, 'e> {
     events: Parser<'s, StrInput<'s>>,
     anchors: HashMap<usize, Anchored>,
     copied: usize,
-    expander: &'d mut Expander<'e>,
+    expander: Option<&'d mut Expander<'e>>,
     diagnostics: &'d mut Diagnostics,
 }
 
@@ -239,7 +248,7 @@ impl<'s> Builder<'s, '_, '_> {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Node {
         let plain = style == ScalarStyle::Plain;
-        let (text, span) = match self.expander.expand(text) {
+        let (text, span) = match self.expander.as_mut().and_then(|expander| expander.expand(text)) {
             None => (text.to_owned(), span),
             Some(Ok(expanded)) => (expanded, span.expanded()),
             Some(Err(failures)) => {

@@ -5,6 +5,7 @@
 //! its first hook to its last in the generation it began in.
 
 use super::{
+    documents::Library,
     files::Files,
     plugins::{Catalog, Plugin},
     quarantine::Quarantines,
@@ -16,7 +17,10 @@ use crate::{
         self, Config, Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Seen, Severity, Source, Span,
         manifest::{Kind, Manifest},
     },
-    script::{Language, Modules, scope::Permissions},
+    script::{
+        Language, Modules,
+        scope::{Documents, Permissions},
+    },
     upstream::Tls,
 };
 use std::{
@@ -74,6 +78,8 @@ pub struct Place {
     /// Checked against the manifest, defaults filled in: JSON text.
     pub config: String,
     pub permissions: Permissions,
+    /// The OpenAPI documents that its configuration names.
+    pub documents: Documents,
     pub on_error: OnError,
     /// Where the configuration names it.
     pub span: Span,
@@ -185,7 +191,8 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     let tls = super::tls::configurations(&config.listeners, &files, &mut diagnostics);
     let required = config.plugins_dir.written.is_some() || had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
-    let mut places = Places { catalog, files: files.clone(), all: Vec::new() };
+    let library = Library::new(files.clone());
+    let mut places = Places { catalog, files: files.clone(), library, all: Vec::new() };
     let global = places.add("global", &config.plugins, &mut diagnostics);
     let of_services: Vec<_> = config
         .services
@@ -252,6 +259,7 @@ fn narrow(wide: &[Used], own: &[Used]) -> Vec<Used> {
 struct Places {
     catalog: Catalog,
     files: Arc<Files>,
+    library: Library,
     all: Vec<Place>,
 }
 
@@ -272,7 +280,8 @@ impl Places {
         if plugin_use.enabled {
             place = self.resolve(plugin_use, diagnostics).map(|plugin| {
                 let label = Arc::from(format!("{scope}/{key}"));
-                self.all.push(new_place(plugin_use, plugin, label, diagnostics));
+                let documents = self.library.documents(&plugin.manifest, &plugin_use.config, diagnostics);
+                self.all.push(new_place(plugin_use, plugin, label, documents, diagnostics));
                 self.all.len() - 1
             });
         }
@@ -322,7 +331,13 @@ impl Places {
     }
 }
 
-fn new_place(plugin_use: &PluginUse, plugin: Plugin, label: Arc<str>, diagnostics: &mut Diagnostics) -> Place {
+fn new_place(
+    plugin_use: &PluginUse,
+    plugin: Plugin,
+    label: Arc<str>,
+    documents: Documents,
+    diagnostics: &mut Diagnostics,
+) -> Place {
     let manifest = plugin.manifest.clone();
     let config = manifest.check(&plugin_use.config, diagnostics);
     if plugin_use.on_error == OnError::Continue && manifest.kind == Kind::Auth {
@@ -341,6 +356,7 @@ fn new_place(plugin_use: &PluginUse, plugin: Plugin, label: Arc<str>, diagnostic
         plugin,
         config: config.to_string(),
         permissions,
+        documents,
         on_error: plugin_use.on_error,
         span: plugin_use.span.clone(),
     }

@@ -3,6 +3,7 @@
 //! [`generation`] is what was checked and is shared by all; [`prepared`] is what runs, one for each worker. Nothing here
 //! touches a socket or a request's body.
 
+pub mod documents;
 pub mod files;
 pub mod generation;
 pub mod plugins;

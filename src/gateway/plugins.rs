@@ -43,6 +43,7 @@ macro_rules! stock {
 
 /// The scripts of `scripts/` and their tests, each in both languages.
 pub const STOCK: &[(&str, [&str; 2], [&str; 2])] = stock![
+    "aggregate",
     "basic-auth",
     "cors",
     "ip-restriction",

@@ -160,6 +160,7 @@ async fn prepare_place(
         place: place.label.clone(),
         permissions: place.permissions.clone(),
         limits,
+        documents: place.documents.clone(),
     });
     let scope = Rc::new(Scope {
         hook: Hook::OnLoad,

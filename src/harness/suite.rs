@@ -108,7 +108,8 @@ impl Suite {
         };
         let limits = Limits { cpu: CPU, memory: MEMORY, ..Limits::default() };
         let name: Arc<str> = Arc::from(self.path.display().to_string());
-        let instance = Instance { plugin: name.clone(), place: name, permissions: Permissions::default(), limits };
+        let (permissions, documents) = (Permissions::default(), Default::default());
+        let instance = Instance { plugin: name.clone(), place: name, permissions, limits, documents };
         Ok(Rc::new(Scope {
             hook: Hook::OnLoad,
             instance: Rc::new(instance),

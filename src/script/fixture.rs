@@ -103,7 +103,13 @@ pub fn scope_with(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits) ->
 fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions: Permissions) -> Rc<Scope> {
     Rc::new(Scope {
         hook,
-        instance: Rc::new(Instance { plugin: "test".into(), place: "route:users/test".into(), permissions, limits }),
+        instance: Rc::new(Instance {
+            plugin: "test".into(),
+            place: "route:users/test".into(),
+            permissions,
+            limits,
+            documents: Default::default(),
+        }),
         exchange,
         services: Rc::new(services(Rc::new(Echo))),
         span: 0,

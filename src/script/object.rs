@@ -14,7 +14,7 @@ use super::{
 };
 use crate::crypto::jwt::Verifier;
 use bytes::Bytes;
-use std::{any::Any, fmt, rc::Rc};
+use std::{any::Any, fmt, rc::Rc, sync::Arc};
 
 #[derive(Clone)]
 pub enum Object {
@@ -36,6 +36,7 @@ pub enum Object {
     Verifier(Rc<Verifier>),
     IpList(Rc<host::ip::IpList>),
     Schema(Rc<host::schema::Schema>),
+    Api(Arc<host::schema::openapi::Api>),
     /// What `test.plugin` gives.
     Gateway(Rc<dyn Tried>),
     /// A host value without members, such as a key: only host functions look inside.
@@ -92,6 +93,7 @@ impl Object {
             Object::Verifier(_) => &host::jwt::VERIFIER,
             Object::IpList(_) => &host::ip::KIND,
             Object::Schema(_) => &host::schema::KIND,
+            Object::Api(_) => &host::schema::API,
             Object::Gateway(_) => &host::test::GATEWAY,
             Object::Opaque(..) => &host::OPAQUE,
         }
@@ -115,6 +117,7 @@ impl Object {
             | Object::Verifier(_)
             | Object::IpList(_)
             | Object::Schema(_)
+            | Object::Api(_)
             | Object::Gateway(_)
             | Object::Opaque(..) => None,
         }

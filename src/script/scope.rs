@@ -3,7 +3,10 @@
 //! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
 //! gateway, so permissions are checked against it.
 
-use super::{Exchange, Hook, background::Background, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
+use super::{
+    Exchange, Hook, background::Background, cache::Caches, host::schema::openapi::Api, limits::Limits,
+    outbound::Outbound, trial::Trial,
+};
 use crate::{
     observe::{
         metrics::own,
@@ -14,13 +17,13 @@ use crate::{
 use std::{
     borrow::Cow,
     cell::Cell,
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// One place that uses a script: a plugin named by a route, a service or globally, or a route script.
-#[derive(Debug)]
 pub struct Instance {
     /// The plugin's name, or the script's path as the configuration writes it.
     pub plugin: Arc<str>,
@@ -28,7 +31,12 @@ pub struct Instance {
     pub place: Arc<str>,
     pub permissions: Permissions,
     pub limits: Limits,
+    /// What `schema.openapi` finds.
+    pub documents: Documents,
 }
+
+/// The OpenAPI documents that an instance's configuration names, by what is written there. Compiled once for all workers.
+pub type Documents = Arc<BTreeMap<String, Arc<Api>>>;
 
 /// What a plugin's manifest grants beyond its own exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod kv;
 mod limit;
 mod model;
 mod redis;
+mod verdicts;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,11 +24,13 @@ pub use limit::{
     Answer, AnsweredBy, Check, Decision, EXACT_UP_TO, LimitRequest, Limiter, OnStoreError, Rule, RuleError,
 };
 pub use redis::{RedisClient, RedisLimiter, RedisOptions, RedisScript, RedisValue};
+pub use verdicts::{Crowded, Verdicts};
 
 /// The stores of the process.
 pub struct Stores {
     pub kv: Arc<Kv>,
     pub limits: Arc<EmbeddedLimiter>,
+    pub verdicts: Arc<Verdicts>,
 }
 
 impl Stores {
@@ -35,7 +38,8 @@ impl Stores {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Stores {
             kv: Arc::new(Kv::new(Kv::DEFAULT_BOUNDS, clock.clone())),
-            limits: Arc::new(EmbeddedLimiter::new(EmbeddedLimiter::DEFAULT_BOUNDS, clock)),
+            limits: Arc::new(EmbeddedLimiter::new(EmbeddedLimiter::DEFAULT_BOUNDS, clock.clone())),
+            verdicts: Arc::new(Verdicts::new(clock)),
         }
     }
 }
@@ -87,6 +91,10 @@ impl WorkerStore {
 
     pub fn kv(&self) -> &Kv {
         &self.shared.kv
+    }
+
+    pub fn verdicts(&self) -> &Arc<Verdicts> {
+        &self.shared.verdicts
     }
 
     /// Counts in Redis when there is one, else in this process.

@@ -3,10 +3,11 @@
 //! What is refused never reaches the service, and what the service is told of the caller comes from the plugin only.
 
 use crate::support::{
-    Request, Upstream,
+    Request, Upstream, gateway,
     stock::{behind, refused},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use std::time::Instant;
 
 const KEYS: &str = "{consumers: {mobile: 0123456789abcdef, web: ['sha256:6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090', fedcba9876543210]}, query: key, realm: orders}";
 
@@ -123,4 +124,31 @@ fn only_addresses_that_are_allowed_and_not_denied_pass() {
             assert_eq!(behind.upstream.requests().len(), usize::from(passes), "{config} {}", behind.language);
         }
     }
+}
+
+/// Four million iterations, made by Python's hashlib: a second or more on any machine.
+const SLOW: &str = "$pbkdf2-sha256$i=4000000$c2FsdHNhbHRzYWx0c2FsdA$woccEgpIMwxC2SRzl2UVyTX5ZDK26beka9vISMrPjeY";
+
+#[test]
+fn checking_a_slow_password_holds_nobody_up_and_is_remembered() {
+    let upstream = Upstream::echo("it");
+    let yaml = format!(
+        "workers: 1\nservices: [{{name: s, url: '${{s}}', routes: [{{name: open, paths: [/open]}}, {{name: r, paths: [/], plugins: [{{name: basic-auth, config: {{users: {{ada: '{SLOW}'}}}}}}]}}]}}]"
+    );
+    let gateway = gateway(&yaml).url("s", &upstream).start();
+    let request = basic(b"ada:lovelace:1");
+    let mut slow = gateway.connect();
+    let begun = Instant::now();
+    slow.write(
+        format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Basic {}\r\n\r\n", STANDARD.encode("ada:lovelace:1"))
+            .as_bytes(),
+    );
+    gateway.get("/open").ok();
+    let open = begun.elapsed();
+    assert_eq!(slow.read_answer().status, 200);
+    let checked = begun.elapsed();
+    assert!(open * 2 < checked, "{open:?} beside {checked:?}");
+    let again = Instant::now();
+    gateway.send(request).ok();
+    assert!(again.elapsed() * 2 < checked, "{:?} after {checked:?}", again.elapsed());
 }

@@ -67,7 +67,7 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "cli",
-        &["config", "gateway", "harness", "http", "observe", "proxy", "run", "script", "store"],
+        &["config", "crypto", "gateway", "harness", "http", "observe", "proxy", "run", "script", "store"],
         "commands are the outermost layer",
     ),
     ("main", &[], "calls the command line"),

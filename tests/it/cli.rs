@@ -230,3 +230,30 @@ fn what_new_writes_works_as_it_is_in_both_languages() {
     let odd = gatewright(folder(&[]).path(), &["new", "script", "../x"]);
     assert_eq!(odd.stderr, "gatewright: `../x` is not a name of letters, digits, `-` and `_`\n");
 }
+
+#[test]
+fn a_password_is_hashed_as_basic_auth_takes_it() {
+    let hashed = |text: &str, more: &[&str]| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("a file");
+        let input = file.reopen().expect("the file");
+        crate::support::command::ended(crate::support::command::binary().arg("hash-password").args(more).stdin(input))
+    };
+    let ended = hashed("lovelace:1\n", &["--iterations", "1000"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let stored = ended.stdout.trim_end().to_owned();
+    assert!(stored.starts_with("$pbkdf2-sha256$i=1000$"), "{stored}");
+    for behind in crate::support::stock::behind("basic-auth", &format!("{{users: {{ada: '{stored}'}}}}"), || {
+        crate::support::Upstream::echo("it")
+    }) {
+        let ada = |password: &str| {
+            let pair = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("ada:{password}"));
+            crate::support::Request::get("/x").header("authorization", format!("Basic {pair}"))
+        };
+        behind.gateway.send(ada("lovelace:1")).ok();
+        assert_eq!(behind.gateway.send(ada("lovelace")).status, 401, "{}", behind.language);
+    }
+    assert_eq!(hashed("", &[]).stderr, "gatewright: there is no password on standard input\n");
+    let none = hashed("x\n", &["--iterations", "0"]);
+    assert_eq!(none.stderr, "gatewright: 0 iterations are not between 1 and 10000000\n");
+}

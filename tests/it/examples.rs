@@ -173,7 +173,7 @@ fn every_example_does_what_it_says_in_both_languages() {
     let examples = cases::examples(&key);
     let mut covered: BTreeSet<String> = examples.iter().map(|example| example.folder.to_owned()).collect();
     // They have tests of their own.
-    covered.extend(["client-certificates", "quickstart"].map(str::to_owned));
+    covered.extend(["client-certificates", "openapi", "quickstart"].map(str::to_owned));
     covered.extend(settings::SETTINGS.map(str::to_owned));
     assert_eq!(covered, folders(), "an example without a case, or a case without an example");
     let mut ran = 0;

@@ -121,6 +121,9 @@ fn typed(field: &Field, name: &str, node: &Node, diagnostics: &mut Diagnostics) 
         FieldType::List => list(field, name, node, diagnostics),
         FieldType::Map => map(field, name, node, diagnostics),
         FieldType::Any => Some(node.to_json()),
+        // What it says is looked at by those who read files.
+        FieldType::OpenApi if node.as_str().is_some() || node.as_map().is_some() => Some(node.to_json()),
+        FieldType::OpenApi => expect(None, node, "an OpenAPI document, or the path of its file", diagnostics),
     }
 }
 

@@ -43,10 +43,12 @@ pub enum FieldType {
     List,
     Map,
     Any,
+    /// An OpenAPI document: a file's path, relative to the configuration, or the document itself.
+    OpenApi,
 }
 
 impl FieldType {
-    pub const ALL: [FieldType; 9] = [
+    pub const ALL: [FieldType; 10] = [
         FieldType::String,
         FieldType::Integer,
         FieldType::Number,
@@ -56,6 +58,7 @@ impl FieldType {
         FieldType::List,
         FieldType::Map,
         FieldType::Any,
+        FieldType::OpenApi,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -69,6 +72,7 @@ impl FieldType {
             FieldType::List => "list",
             FieldType::Map => "map",
             FieldType::Any => "any",
+            FieldType::OpenApi => "openapi",
         }
     }
 }
@@ -169,7 +173,7 @@ fn bound(table: &Table<'_>, key: &str, kind: FieldType, diagnostics: &mut Diagno
     let number = node.as_number().and_then(|number| number.as_f64());
     let text = node.as_str();
     let bound = match kind {
-        FieldType::Boolean | FieldType::Any => {
+        FieldType::Boolean | FieldType::Any | FieldType::OpenApi => {
             let message = format!("`{key}` says nothing of the type `{}`", kind.as_str());
             diagnostics.error(&node.span, message);
             return None;

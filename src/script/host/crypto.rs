@@ -1,7 +1,9 @@
-//! `crypto`: hashes, MACs, comparison in constant time, random bytes. Texts are UTF-8's bytes, results lower-case hexadecimal.
+//! `crypto`: hashes, MACs, comparison in constant time, random bytes, passwords. Texts are UTF-8's bytes, results lower-case
+//! hexadecimal.
 //!
 //! Purposefully without ciphers and keys: signing and verifying tokens is `jwt`'s.
 
+use super::password;
 use crate::{
     crypto::digest::{self, Hash, hex},
     script::{
@@ -47,7 +49,7 @@ macro_rules! mac {
 
 pub static MODULE: Module = Module {
     name: "crypto",
-    doc: "Hashes, MACs, comparison in constant time and random bytes. Hashes and MACs come as lower-case hexadecimal; `crypto.bytes` gives their bytes.",
+    doc: "Hashes, MACs, comparison in constant time, random bytes and stored passwords. Hashes and MACs come as lower-case hexadecimal; `crypto.bytes` gives their bytes.",
     constants: &[],
     functions: &[
         hash!(
@@ -131,6 +133,36 @@ pub static MODULE: Module = Module {
             lua: r#"local raw = crypto.bytes(crypto.sha256("text"))"#,
             rhai: r#"let raw = crypto::bytes(crypto::sha256("text"));"#,
             run: |_, args| args.bytes(0).map(|text| Value::maybe(unhex(&text))).into(),
+        },
+        Function {
+            name: "verify_password",
+            params: &[
+                Param::required("password", Type::Bytes, "what a client sent"),
+                Param::required("stored", Type::String, "what `hash_password` gave"),
+            ],
+            variadic: false,
+            returns: Type::Bool,
+            doc: "Whether a password is the stored one, `$pbkdf2-sha256$i=ITERATIONS$SALT$HASH`. It waits, since that takes a tenth of a second on a thread of its own; few run at once, and too many that wait end the hook with a 503. What came of it is remembered: a right password for five minutes, a wrong one for 30 seconds.",
+            lua: r#"local is_right = crypto.verify_password("lovelace", "$pbkdf2-sha256$i=1000$c2FsdHNhbHQ$zGExIpL/wtgPPt44HU1nPNkhG8JDEce15l8WZ+Y4rXw")"#,
+            rhai: r#"let is_right = crypto::verify_password("lovelace", "$pbkdf2-sha256$i=1000$c2FsdHNhbHQ$zGExIpL/wtgPPt44HU1nPNkhG8JDEce15l8WZ+Y4rXw");"#,
+            run: |scope, args| password::verify(scope, &args),
+        },
+        Function {
+            name: "hash_password",
+            params: &[
+                Param::required("password", Type::Bytes, "the password"),
+                Param::optional(
+                    "iterations",
+                    Type::Int,
+                    "600000 when it is left out, as OWASP's Password Storage Cheat Sheet says",
+                ),
+            ],
+            variadic: false,
+            returns: Type::String,
+            doc: "A password as it may be stored: PBKDF2-HMAC-SHA-256 (RFC 8018) with a random salt, as a PHC string. It waits, as `verify_password` does.",
+            lua: r#"local stored = crypto.hash_password("lovelace", 1000)"#,
+            rhai: r#"let stored = crypto::hash_password("lovelace", 1000);"#,
+            run: |scope, args| password::hash(scope, &args),
         },
     ],
 };

@@ -18,6 +18,7 @@ pub mod kv;
 pub mod limit;
 pub mod log;
 pub mod metrics;
+mod password;
 pub mod query;
 pub mod redis;
 pub mod regex;
@@ -80,6 +81,7 @@ pub static KINDS: &[&Kind] = &[
     &jwt::VERIFIER,
     &ip::KIND,
     &schema::KIND,
+    &schema::API,
     &test::GATEWAY,
     &OPAQUE,
 ];

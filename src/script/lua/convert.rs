@@ -209,7 +209,7 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         if let (true, Some(running)) = (object.answer().is_some(), running) {
             return raw::handles::answer(lua, shared, running, object);
         }
-        let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_));
+        let is_lasting = matches!(object, Object::Verifier(_) | Object::IpList(_) | Object::Schema(_) | Object::Api(_));
         let lasting = is_lasting.then(|| object.clone());
         let made = lua.create_any_userdata(object)?;
         if let Some((lasting, running)) = lasting.zip(running) {

@@ -387,6 +387,7 @@ impl Running {
             | Object::Verifier(_)
             | Object::IpList(_)
             | Object::Schema(_)
+            | Object::Api(_)
             | Object::Gateway(_)
             | Object::Opaque(..) => return None,
         })

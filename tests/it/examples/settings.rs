@@ -13,7 +13,7 @@ use crate::support::{
 use std::fs;
 
 /// Without a script, so that nothing of theirs is run here: the tests of what they set are elsewhere.
-pub const SETTINGS: [&str; 3] = ["failing-targets", "grpc", "tracing"];
+pub const SETTINGS: [&str; 4] = ["aggregate", "failing-targets", "grpc", "tracing"];
 
 #[test]
 fn every_example_passes_check() {

@@ -4,12 +4,12 @@
 //! the list of violations by the caller and, for large documents, by [`LISTED`]. Documents nest to 128 levels at most.
 
 use super::strict::Strict;
-use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, ValidationOptions, Validator};
 use serde_json::{Map, Value as Json, error::Category};
 use std::collections::HashMap;
 
 /// The longest schema, in bytes of JSON.
-const SIZE: usize = 1 << 20;
+pub(super) const SIZE: usize = 1 << 20;
 /// Documents above this many bytes get their first violation only: a million wrong items must not become a million messages.
 const LISTED: usize = 64 << 10;
 /// The longest message, in characters: a name of the document may stand in it.
@@ -47,17 +47,7 @@ impl Schema {
     /// Of a schema's JSON text, or of a JSON string with that text in it.
     pub fn compile(text: &[u8]) -> Result<Schema, String> {
         let document = parse_schema(text)?;
-        let mut options = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            // SECURITY: a `$ref` to a file or an address is an error, whatever features the crate is built with.
-            .offline()
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN));
-        for hint in HINTS {
-            options = options.with_format(hint, |_: &str| true);
-        }
-        let validator = options.build(&document).map_err(|error| wrong(&error))?;
+        let validator = options().build(&document).map_err(|error| wrong(&error))?;
         Ok(Schema { validator, shapes: shapes(&document) })
     }
 
@@ -91,25 +81,45 @@ impl Schema {
     }
 
     fn violations(&self, document: &Json, size: usize, most: usize) -> Vec<Violation> {
-        if self.validator.is_valid(document) {
-            return Vec::new();
-        }
-        let most = if size > LISTED { 1 } else { most };
-        let mut found: Vec<Violation> = if most == 1 {
-            self.validator.validate(document).err().iter().map(violation).collect()
-        } else {
-            self.validator.iter_errors(document).take(most).map(|error| violation(&error)).collect()
-        };
-        if found.is_empty() {
-            // SECURITY: what was found wrong stays wrong, even if nobody can say why.
-            found.push(Violation {
-                pointer: String::new(),
-                keyword: "schema".into(),
-                message: "it is not as it should be".into(),
-            });
-        }
-        found
+        violations(&self.validator, document, size, most)
     }
+}
+
+/// How every schema is compiled.
+pub(super) fn options<'r>() -> ValidationOptions<'r> {
+    let mut options = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        // SECURITY: a `$ref` to a file or an address is an error, whatever features the crate is built with.
+        .offline()
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN));
+    for hint in HINTS {
+        options = options.with_format(hint, |_: &str| true);
+    }
+    options
+}
+
+/// What is wrong with a document that was `size` bytes long.
+pub(super) fn violations(validator: &Validator, document: &Json, size: usize, most: usize) -> Vec<Violation> {
+    if validator.is_valid(document) {
+        return Vec::new();
+    }
+    let most = if size > LISTED { 1 } else { most };
+    let mut found: Vec<Violation> = if most == 1 {
+        validator.validate(document).err().iter().map(violation).collect()
+    } else {
+        validator.iter_errors(document).take(most).map(|error| violation(&error)).collect()
+    };
+    if found.is_empty() {
+        // SECURITY: what was found wrong stays wrong, even if nobody can say why.
+        found.push(Violation {
+            pointer: String::new(),
+            keyword: "schema".into(),
+            message: "it is not as it should be".into(),
+        });
+    }
+    found
 }
 
 impl Shape {
@@ -165,7 +175,7 @@ fn wrong(error: &ValidationError<'_>) -> String {
     }
 }
 
-fn violation(error: &ValidationError<'_>) -> Violation {
+pub(super) fn violation(error: &ValidationError<'_>) -> Violation {
     Violation {
         pointer: error.instance_path().as_str().to_owned(),
         keyword: error.kind().keyword().to_owned(),
@@ -174,12 +184,12 @@ fn violation(error: &ValidationError<'_>) -> Violation {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> Violation {
+pub(super) fn malformed(error: &serde_json::Error) -> Violation {
     let keyword = if error.classify() == Category::Data { "duplicate" } else { "json" };
     Violation { pointer: String::new(), keyword: keyword.into(), message: error.to_string() }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(MESSAGE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

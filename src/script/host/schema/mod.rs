@@ -1,4 +1,4 @@
-//! `schema`: JSON Schema 2020-12 for bodies and parameters.
+//! `schema`: JSON Schema 2020-12 for bodies and parameters, and OpenAPI documents for whole services.
 //!
 //! Compiled once, in `on_load`, so that a wrong schema is found when the configuration is loaded. A `$ref` never leaves the schema:
 //! there is nothing here that could read a file or ask a server. What is looked for and how it is bounded is [`compiled`]'s.
@@ -7,7 +7,9 @@
 //! to run on the worker's own stack. A script's stack in Rhai is too small for a deep document.
 
 mod compiled;
+pub mod openapi;
 mod strict;
+mod whole;
 
 use crate::script::{
     Raise, Value,
@@ -19,6 +21,7 @@ use bytes::Bytes;
 pub use compiled::Schema;
 use compiled::Violation;
 use std::rc::Rc;
+pub use whole::API;
 
 /// How many violations are listed when nobody says.
 const MOST: i64 = 20;
@@ -39,22 +42,25 @@ pub static MODULE: Module = Module {
     name: "schema",
     doc: "JSON Schema 2020-12: whether documents and parameters are as they should be. Formats are held to; `$ref` stays inside of the schema.",
     constants: &[],
-    functions: &[Function {
-        name: "compile",
-        params: &[Param::required("schema", Type::Json, "the schema, or its JSON text")],
-        variadic: false,
-        returns: Type::Object("schema"),
-        doc: "Prepares a schema once: make it in `on_load` and keep it in the state. A wrong schema is an error, as is one that refers to a file or an address.",
-        lua: r#"local person = schema.compile({ type = "object", required = { "name" } })"#,
-        rhai: r#"let person = schema::compile(#{ type: "object", required: ["name"] });"#,
-        run: |_, args| {
-            let text = args.bytes(0);
-            Outcome::wait(async move {
-                let schema = Schema::compile(&text?).map_err(Raise::error)?;
-                Ok(Object::Schema(Rc::new(schema)).into())
-            })
+    functions: &[
+        whole::OPENAPI,
+        Function {
+            name: "compile",
+            params: &[Param::required("schema", Type::Json, "the schema, or its JSON text")],
+            variadic: false,
+            returns: Type::Object("schema"),
+            doc: "Prepares a schema once: make it in `on_load` and keep it in the state. A wrong schema is an error, as is one that refers to a file or an address.",
+            lua: r#"local person = schema.compile({ type = "object", required = { "name" } })"#,
+            rhai: r#"let person = schema::compile(#{ type: "object", required: ["name"] });"#,
+            run: |_, args| {
+                let text = args.bytes(0);
+                Outcome::wait(async move {
+                    let schema = Schema::compile(&text?).map_err(Raise::error)?;
+                    Ok(Object::Schema(Rc::new(schema)).into())
+                })
+            },
         },
-    }],
+    ],
 };
 
 pub static KIND: Kind = Kind {

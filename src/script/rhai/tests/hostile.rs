@@ -237,6 +237,7 @@ async fn with_broken_calls(body: &str) -> String {
         place: "route:users/test".into(),
         permissions: Permissions::default(),
         limits: Limits::default(),
+        documents: Default::default(),
     };
     let services = fixture::services(Rc::new(Broken));
     let scope = Scope {

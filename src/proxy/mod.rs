@@ -16,6 +16,7 @@ mod ids;
 mod life;
 pub mod listen;
 pub mod outbound;
+pub mod outside;
 mod record;
 mod service;
 mod spans;

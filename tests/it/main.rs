@@ -7,10 +7,12 @@ mod support;
 
 mod access;
 mod access_log;
+mod api;
 mod architecture;
 mod balancing;
 mod bounds;
 mod breaker;
+mod capabilities;
 mod cli;
 mod compression;
 mod connections;

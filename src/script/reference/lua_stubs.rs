@@ -120,6 +120,7 @@ impl Stubs {
             Type::Duration => "string|number".into(),
             Type::Json | Type::Native | Type::Any => "any".into(),
             Type::Scalar => SCALAR.into(),
+            Type::Scalars => format!("{SCALAR}|({SCALAR})[]"),
             Type::List(item) => format!("{}[]", bracketed(self.type_of(path, item))),
             Type::Map(item) => format!("table<string, {}>", self.type_of(path, item)),
             Type::Options(params) => self.record(path, params),

@@ -104,6 +104,8 @@ fn type_of(ty: &Type) -> String {
         Type::List(_) => "Array".into(),
         Type::Map(_) | Type::Options(_) => "Map".into(),
         Type::Object(kind) => identifier(kind),
-        Type::Duration | Type::Json | Type::Scalar | Type::Native | Type::Any | Type::Maybe(_) => "?".into(),
+        Type::Duration | Type::Json | Type::Scalar | Type::Scalars | Type::Native | Type::Any | Type::Maybe(_) => {
+            "?".into()
+        }
     }
 }

@@ -169,7 +169,7 @@ fn usual_type(ty: &Type) -> TypeId {
         Type::List(_) => TypeId::of::<Array>(),
         Type::Object(_) => TypeId::of::<Object>(),
         Type::Maybe(inner) => usual_type(inner),
-        Type::Nil | Type::Native | Type::Any => TypeId::of::<Dynamic>(),
+        Type::Nil | Type::Native | Type::Any | Type::Scalars => TypeId::of::<Dynamic>(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The names are absent, not functions that fail: libraries look whether they are there (`loadstring or load`, `if setfenv`) and
 //! many can do without. Only when one is used after all is the error given this help, by what its source line says. The
-//! reference prints the same list. `load` and `loadstring` are there to give nil and a message, as they do for code that does not compile.
+//! reference prints the same list.
 
 use crate::script::error::Fault;
 
@@ -10,13 +10,13 @@ use crate::script::error::Fault;
 pub const NAMES: &[(&str, &str)] = &[
     (
         "loadstring",
-        "there is no loadstring, it gives nil and a message: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
+        "there is no loadstring: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
     ),
     ("loadfile", "there is no loadfile: use require"),
     ("dofile", "there is no dofile: use require"),
     (
         "load",
-        "there is no load, it gives nil and a message: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
+        "there is no load: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
     ),
     ("setfenv", "there is no setfenv: a function's globals are its file's; pass what it needs as arguments"),
     ("getfenv", "there is no getfenv: a function's globals are its file's; pass what it needs as arguments"),

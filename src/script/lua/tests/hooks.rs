@@ -149,7 +149,18 @@ fn globals_are_the_files_own_until_it_is_loaded() {
             rig.request("total = 1").await,
             "Runtime test.lua:1:1: the global 'total' can't be assigned here: other requests would see it. Use a local, or ctx.vars or kv to share"
         );
-        for name in ["debug", "io", "getfenv", "setfenv", "newproxy", "collectgarbage", "dofile", "gcinfo"] {
+        for name in [
+            "debug",
+            "io",
+            "loadstring",
+            "load",
+            "getfenv",
+            "setfenv",
+            "newproxy",
+            "collectgarbage",
+            "dofile",
+            "gcinfo",
+        ] {
             assert_eq!(rig.request(&format!("return reply.text(200, type({name}))")).await, "200 nil", "{name}");
         }
         assert_eq!(rig.request("return reply.text(200, type(os.execute) .. type(os.time()))").await, "200 nilnumber");

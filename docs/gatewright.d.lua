@@ -3,7 +3,7 @@
 -- Printed from the gateway's own list; do not edit.
 
 ---@class http.get.options
----@field headers? table<string, string|number|boolean|nil> request headers
+---@field headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> request headers; a list for several of a name
 ---@field query? table<string, string|number|boolean|nil> parameters added to the URL, percent-encoded
 ---@field params? table<string, string|number|boolean|nil> values for `{name}` in the path, percent-encoded
 ---@field json? any a JSON body
@@ -13,7 +13,7 @@
 ---@class http.request.request
 ---@field url string `svc://NAME/path/{id}`, or the URL of a permitted host
 ---@field method? string `GET` when it is left out
----@field headers? table<string, string|number|boolean|nil> request headers
+---@field headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> request headers; a list for several of a name
 ---@field query? table<string, string|number|boolean|nil> parameters added to the URL, percent-encoded
 ---@field params? table<string, string|number|boolean|nil> values for `{name}` in the path, percent-encoded
 ---@field json? any a JSON body
@@ -24,7 +24,7 @@
 ---@field url string `svc://NAME/path/{id}`, or the URL of a permitted host
 ---@field method? string `GET` when it is left out
 ---@field optional? boolean whether the rest goes on without it
----@field headers? table<string, string|number|boolean|nil> request headers
+---@field headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> request headers; a list for several of a name
 ---@field query? table<string, string|number|boolean|nil> parameters added to the URL, percent-encoded
 ---@field params? table<string, string|number|boolean|nil> values for `{name}` in the path, percent-encoded
 ---@field json? any a JSON body
@@ -249,7 +249,7 @@ reply = {}
 ---```
 ---@param status integer 200 to 599
 ---@param value any the document
----@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name
 ---@return reply
 function reply.json(status, value, headers) end
 
@@ -259,7 +259,7 @@ function reply.json(status, value, headers) end
 ---```
 ---@param status integer 200 to 599
 ---@param text string the body
----@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name
 ---@return reply
 function reply.text(status, text, headers) end
 
@@ -269,7 +269,7 @@ function reply.text(status, text, headers) end
 ---```
 ---@param status integer 200 to 599
 ---@param bytes string the body
----@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name
 ---@return reply
 function reply.bytes(status, bytes, headers) end
 
@@ -278,7 +278,7 @@ function reply.bytes(status, bytes, headers) end
 ---return reply.empty(204)
 ---```
 ---@param status integer 200 to 599
----@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name
 ---@return reply
 function reply.empty(status, headers) end
 
@@ -297,7 +297,7 @@ function reply.redirect(url, status) end
 ---```
 ---@param status integer 200 to 599
 ---@param detail string one line for the client
----@param headers? table<string, string|number|boolean|nil> more headers; one of the same name replaces the reply's own
+---@param headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name
 ---@param members? any more members of the problem, such as `errors`; none of the gateway's own is replaced
 ---@return reply
 function reply.error(status, detail, headers, members) end
@@ -744,7 +744,7 @@ function redis.publish(channel, message, ...) end
 ---@return any
 function redis.command(name, ...) end
 
----Runs a script within Redis, in one step and by its digest. It gives what a command gives. Granted prefixes are checked for `keys` alone: what else the source touches is up to Redis.
+---Runs a script within Redis, in one step and by its digest. It gives what a command gives. A plugin with granted prefixes needs `permissions.redis_scripts` too: they are checked for `keys` alone.
 ---```lua
 ---local sum = redis.script("return redis.call('INCRBY', KEYS[1], ARGV[1])", { "visits" }, { 2 })
 ---```
@@ -1368,6 +1368,13 @@ function headers:all(name) end
 ---@param value string|number|boolean|nil one more value
 function headers:add(name, value) end
 
+---The names that are there, each once, in no particular order.
+---```lua
+---for _, name in req.headers:names() do log.info(name, { value = req.headers[name] }) end
+---```
+---@return string[]
+function headers:names() end
+
 ---Whether the header is there.
 ---```lua
 ---if req.headers:has("authorization") then return end
@@ -1482,6 +1489,16 @@ end
 ---The headers of a call's answer; read only.
 ---@class result_headers
 ---@field [string] string?
+do
+local result_headers = {}
+
+---The names that are there, each once, in no particular order.
+---```lua
+---for _, name in req.headers:names() do log.info(name, { value = req.headers[name] }) end
+---```
+---@return string[]
+function result_headers:names() end
+end
 
 ---A response made by a script.
 ---@class reply

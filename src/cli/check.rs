@@ -1,6 +1,6 @@
 //! `check`: everything that a start or reload would find, all at once; nothing is served and nothing is called.
 
-use super::ConfigFile;
+use super::{ConfigFile, capabilities};
 use crate::{
     config::{Diagnostics, Severity, Style},
     gateway::{
@@ -24,25 +24,35 @@ pub fn check(config: &ConfigFile, format: Format) -> anyhow::Result<ExitCode> {
         (Ok(path), _) => path,
         (Err(error), Format::Human) => return Err(error),
         (Err(error), Format::Json) => {
-            println!("{}", serde_json::json!([{ "severity": "error", "message": error.to_string() }]));
+            let diagnostics = [serde_json::json!({ "severity": "error", "message": error.to_string() })];
+            println!("{}", serde_json::json!({ "diagnostics": diagnostics, "plugins": [] }));
             return Ok(ExitCode::FAILURE);
         }
     };
     let (generation, diagnostics) = load(&path)?;
     match format {
-        Format::Json => println!("{}", diagnostics.to_json()),
+        Format::Json => {
+            let plugins: Vec<_> = generation.iter().flat_map(|generation| capabilities::used(generation)).collect();
+            let plugins: Vec<_> = plugins.iter().map(capabilities::Used::to_json).collect();
+            println!("{}", serde_json::json!({ "diagnostics": diagnostics.to_json(), "plugins": plugins }));
+        }
         Format::Human => {
             if !diagnostics.is_empty() {
                 println!("{}", diagnostics.render(Style::Plain));
             }
             match &generation {
-                Some(generation) => println!(
-                    "{}: fine: {} routes, {} services, {} scripts in use",
-                    path.display(),
-                    generation.router.routes().len(),
-                    generation.config.services.len(),
-                    generation.places.len()
-                ),
+                Some(generation) => {
+                    println!(
+                        "{}: fine: {} routes, {} services, {} scripts in use",
+                        path.display(),
+                        generation.router.routes().len(),
+                        generation.config.services.len(),
+                        generation.places.len()
+                    );
+                    for plugin in capabilities::used(generation) {
+                        println!("{plugin}");
+                    }
+                }
                 None => println!("{}: {} errors", path.display(), diagnostics.count(Severity::Error)),
             }
         }

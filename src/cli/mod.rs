@@ -2,6 +2,7 @@
 //!
 //! 0 is fine, 1 is findings or a failed start, 2 is wrong usage. `anyhow` is used here and nowhere else.
 
+mod capabilities;
 mod check;
 mod eject;
 mod hash_password;

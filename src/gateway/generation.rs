@@ -345,10 +345,13 @@ fn new_place(
         let help = "leave `on_error` out: a request that can't be checked is refused";
         diagnostics.push(Diagnostic::error(&plugin_use.span, message).help(help));
     }
+    let granted = &manifest.permissions;
     let permissions = Permissions {
-        hosts: manifest.permissions.hosts.clone(),
-        env: manifest.permissions.env.clone(),
-        redis: manifest.permissions.redis.clone(),
+        hosts: granted.hosts.iter().map(ToString::to_string).collect(),
+        env: granted.env.clone(),
+        redis: granted.redis.clone(),
+        redis_scripts: granted.redis_scripts,
+        headers: granted.headers.clone(),
     };
     Place {
         name: Arc::from(plugin.name.as_str()),
@@ -376,8 +379,14 @@ impl Modules for Libraries {
             return None;
         }
         self.folders.iter().find_map(|folder| {
-            let path = folder.join(format!("{name}.{}", language.extension()));
-            self.files.read(&path).ok().map(|source| script_source(&source))
+            let mut file = folder.join(format!("{name}.{}", language.extension()));
+            let mut found = self.files.read(&file);
+            // A library of several files is a folder, as Lua's `package.path` has it.
+            if found.is_err() && language == Language::Lua {
+                file = folder.join(name).join("init.lua");
+                found = self.files.read(&file);
+            }
+            found.ok().map(|source| script_source(&source))
         })
     }
 }

@@ -4,7 +4,7 @@
 //! permissions as in a gateway that serves. Nothing leaves the machine.
 
 use crate::{
-    proxy::outbound::permitted,
+    proxy::outside::permitted,
     script::{
         Raise, Scope, Value,
         outbound::{Answer, Call, Failure, Outbound},

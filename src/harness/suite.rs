@@ -59,7 +59,7 @@ impl Suite {
     /// # Errors
     /// What is wrong with the file, ready to be shown.
     pub fn open(path: &Path) -> Result<Suite, String> {
-        let show = |error: &ScriptError, text: &str| report(error, text);
+        let show = |error: &ScriptError, text: &str| report(error, path, text);
         let language = Language::of(path);
         let language = language.ok_or_else(|| format!("{}: a test file ends in `.lua` or `.rhai`", path.display()))?;
         let files = Arc::new(Files::default());
@@ -86,7 +86,7 @@ impl Suite {
             Err(why) => Some(Failure { message: why.clone(), report: why, log: Vec::new() }),
             Ok(scope) => self.program.try_case(&case.name, scope).await.err().map(|error| Failure {
                 message: error.message.clone(),
-                report: report(&error, &self.text),
+                report: report(&error, &self.path, &self.text),
                 log: self.logs.all().iter().filter_map(told).collect(),
             }),
         };
@@ -128,8 +128,10 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-fn report(error: &ScriptError, text: &str) -> String {
-    let mut shown = diagnostic(error, text).render(Style::Plain).trim_end().to_owned();
+fn report(error: &ScriptError, path: &Path, text: &str) -> String {
+    // It may have happened in a file that the test file requires.
+    let other = (error.file != path).then(|| std::fs::read_to_string(&error.file).unwrap_or_default());
+    let mut shown = diagnostic(error, other.as_deref().unwrap_or(text)).render(Style::Plain).trim_end().to_owned();
     for call in &error.stack {
         shown.push_str(&format!("\n  at {call}"));
     }

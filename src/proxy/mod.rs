@@ -19,6 +19,7 @@ mod life;
 pub mod listen;
 mod mirror;
 pub mod outbound;
+pub mod outside;
 mod quarantine;
 mod record;
 mod repeats;

@@ -1,11 +1,11 @@
-//! Calls by scripts: `svc://` through the generation's own services and this worker's pool, other hosts by reqwest.
+//! Calls by scripts: `svc://` through the generation's own services and this worker's pool, other hosts by [`outside`].
 //!
-//! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules. Other hosts
-//! must be permitted by the plugin's manifest; redirects are not followed, so a permission can't be stretched.
+//! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules.
 
 use super::{
     backend::{Backend, Backends},
     failure,
+    outside::{self, Clients},
     spans::{self, Under},
     tries::{self, Outgoing},
 };
@@ -24,14 +24,14 @@ use crate::{
 };
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
-use std::{cell::OnceCell, rc::Rc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
 pub struct Calls {
     pub pool: Pool,
     pub backends: Rc<Backends>,
     /// The most bytes of an answer.
     pub max_body: usize,
-    pub client: Rc<OnceCell<reqwest::Client>>,
+    pub clients: Rc<Clients>,
 }
 
 impl Outbound for Calls {
@@ -66,14 +66,13 @@ impl Outbound for Calls {
                     to_service(&pool, backend, &target, call, exchange, under, max_body).await
                 })
             }
-            None => match permitted(scope, &call.url) {
-                Ok(url) => {
+            None => match self.clients.permitted(scope, &call.url) {
+                Ok((client, url)) => {
                     if let (Some(span), Some(host)) = (&mut span, url.host_str()) {
                         span.set("server.address", spans::short(host));
                         span.set("server.port", i64::from(url.port_or_known_default().unwrap_or_default()));
                     }
-                    let client = self.client.get_or_init(new_client).clone();
-                    Box::pin(to_host(client, url, call, max_body))
+                    Box::pin(outside::send(client, url, call, max_body))
                 }
                 Err(failure) => Box::pin(async move { Err(failure) }),
             },
@@ -164,53 +163,15 @@ fn unreadable(error: BodyError) -> Failure {
 }
 
 /// Scripts see the body decoded.
-async fn answer(status: u16, mut headers: HeaderMap, body: bytes::Bytes, max_body: usize) -> Result<Answer, Failure> {
+pub async fn answer(
+    status: u16,
+    mut headers: HeaderMap,
+    body: bytes::Bytes,
+    max_body: usize,
+) -> Result<Answer, Failure> {
     let body = crate::http::encoding::decode(&headers, body, max_body).await.map_err(|_| Failure::Protocol)?;
     headers.remove(header::CONTENT_ENCODING);
     Ok(Answer::Response { status, headers, body })
-}
-
-/// SECURITY: a script reaches only hosts that its manifest names.
-pub fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
-    let url = reqwest::Url::parse(url).map_err(|_| Failure::BadUrl)?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Failure::BadUrl);
-    }
-    let host = url.host_str().ok_or(Failure::BadUrl)?;
-    let with_port = url.port().map(|port| format!("{host}:{port}"));
-    let fits = |pattern: &String| match pattern.strip_prefix('*') {
-        Some(end) => host.len() > end.len() && host.ends_with(end),
-        None => pattern == host || Some(pattern) == with_port.as_ref(),
-    };
-    if scope.instance.permissions.hosts.iter().any(fits) { Ok(url) } else { Err(Failure::Forbidden) }
-}
-
-fn new_client() -> reqwest::Client {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-    client.unwrap_or_default()
-}
-
-async fn to_host(client: reqwest::Client, url: reqwest::Url, call: Call, max_body: usize) -> Result<Answer, Failure> {
-    let request = client.request(call.method, url).headers(call.headers).body(call.body);
-    let mut response = request.send().await.map_err(|error| not_reached(&error))?;
-    let mut body = bytes::BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| not_reached(&error))? {
-        if body.len() + chunk.len() > max_body {
-            return Err(Failure::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    answer(response.status().as_u16(), std::mem::take(response.headers_mut()), body.freeze(), max_body).await
-}
-
-fn not_reached(error: &reqwest::Error) -> Failure {
-    if error.is_timeout() {
-        Failure::Timeout
-    } else if error.is_connect() {
-        Failure::Connect
-    } else {
-        Failure::Protocol
-    }
 }
 
 /// For `gateway check`: scripts are loaded, but nothing is called.

@@ -10,6 +10,7 @@ use super::{
     ids::Ids,
     listen,
     outbound::Calls,
+    outside::Clients,
     repeats::Repeats,
     traffic::Dice,
 };
@@ -32,7 +33,7 @@ use crate::{
     upstream::{Names, Pool, PoolLimits},
 };
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     collections::HashMap,
     net::TcpListener,
     rc::{Rc, Weak},
@@ -93,7 +94,7 @@ pub struct Worker {
     /// What runs beside the traffic; ends with its generation.
     tasks: RefCell<Tasks>,
     store: RefCell<Option<WorkerStore>>,
-    client: Rc<OnceCell<reqwest::Client>>,
+    clients: Rc<Clients>,
     pub connections: Cell<usize>,
     /// What its connections of HTTP/1.1 lend each other.
     pub spares: Rc<Spares>,
@@ -118,7 +119,7 @@ impl Worker {
         first: bool,
         ready: Ready,
         store: WorkerStore,
-        client: Rc<OnceCell<reqwest::Client>>,
+        clients: Rc<Clients>,
     ) -> Worker {
         Worker {
             pool,
@@ -133,7 +134,7 @@ impl Worker {
             waiting: RefCell::default(),
             tasks: RefCell::default(),
             store: RefCell::new(Some(store)),
-            client,
+            clients,
             connections: Cell::new(0),
             spares: Rc::default(),
             ports: RefCell::default(),
@@ -148,17 +149,17 @@ impl Worker {
         furnish: impl FnOnce(Services) -> Services,
     ) -> Result<Worker, Diagnostics> {
         let pool = Pool::new(PoolLimits::default());
-        let client = Rc::new(OnceCell::new());
+        let clients = Rc::<Clients>::default();
         let meters = shared.metrics.prepare(&shape(&generation));
         let (ready, store) = make_ready(
             generation,
             meters,
-            &Around { pool: &pool, client: &client, shared: &shared, first: true },
+            &Around { pool: &pool, clients: &clients, shared: &shared, first: true },
             None,
             furnish,
         )
         .await?;
-        Ok(Worker::new(pool, shared, true, ready, store, client))
+        Ok(Worker::new(pool, shared, true, ready, store, clients))
     }
 
     /// The generation for an exchange that begins now.
@@ -211,9 +212,9 @@ pub fn run(
     };
     runtime.block_on(async move {
         let pool = Pool::new(PoolLimits::default());
-        let client = Rc::new(OnceCell::new());
+        let clients = Rc::<Clients>::default();
         let first = index == 0;
-        let around = Around { pool: &pool, client: &client, shared: &shared, first };
+        let around = Around { pool: &pool, clients: &clients, shared: &shared, first };
         let made = make_ready(generation, meters, &around, None, |it| it).await;
         let (ready, store) = match made {
             Ok(made) => made,
@@ -226,7 +227,7 @@ pub fn run(
         if let Some(redis) = store.redis() {
             redis.first_attempt().await;
         }
-        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, client));
+        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, clients));
         if started.send(Ok(())).is_err() {
             return;
         }
@@ -246,8 +247,8 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     match command {
         Command::Prepare { generation, meters, reply } => {
             let store = worker.store.borrow_mut().take();
-            let Worker { pool, client, shared, first, .. } = &**worker;
-            let around = Around { pool, client, shared, first: *first };
+            let Worker { pool, clients, shared, first, .. } = &**worker;
+            let around = Around { pool, clients, shared, first: *first };
             let made = make_ready(generation, meters, &around, store.as_ref(), |it| it).await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
@@ -267,7 +268,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
 /// What of a worker stays when its generation is replaced.
 struct Around<'w> {
     pool: &'w Pool,
-    client: &'w Rc<OnceCell<reqwest::Client>>,
+    clients: &'w Rc<Clients>,
     shared: &'w Shared,
     first: bool,
 }
@@ -275,7 +276,7 @@ struct Around<'w> {
 async fn make_ready(
     generation: Arc<Generation>,
     meters: Arc<Meters>,
-    &Around { pool, client, shared, first }: &Around<'_>,
+    &Around { pool, clients, shared, first }: &Around<'_>,
     store: Option<&WorkerStore>,
     furnish: impl FnOnce(Services) -> Services,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {
@@ -293,7 +294,7 @@ async fn make_ready(
         pool: pool.clone(),
         backends: backends.clone(),
         max_body: generation.config.limits.max_body_size,
-        client: client.clone(),
+        clients: clients.clone(),
     });
     let services = furnish(Services {
         store: scripts,

@@ -117,6 +117,9 @@ fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
                 None => expected("a string, number or boolean"),
             },
         },
+        // An empty table of Lua is a list of nothing.
+        Type::Scalars if value.scalar().is_none() && value.list().is_some() => list(&Type::Scalar, value),
+        Type::Scalars => convert(&Type::Scalar, value),
         Type::List(item) => list(item, value),
         Type::Map(item) => map(item, value),
         Type::Options(params) => options(params, value),

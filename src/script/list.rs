@@ -26,6 +26,8 @@ pub enum Type {
     Json,
     /// A string, number, boolean or nil, as it is.
     Scalar,
+    /// One of these, or a list of them.
+    Scalars,
     List(&'static Type),
     Map(&'static Type),
     /// A table or map with these entries and no others; as what a function returns, a record of them.

@@ -53,6 +53,23 @@ fn hook_param(name: &str) -> Option<&'static str> {
     }
 }
 
+const LIBRARIES: &str = "
+## Libraries
+
+Lua files beside the script or in the plugin folder are loaded by `require \"lib.x\"` (`lib/x.lua`, or `lib/x/init.lua`), Rhai files by `import \"lib/x\" as x;` \
+(`lib/x.rhai`); the name must be a literal in Rhai. Each is loaded once and followed for reloading. A Lua file gets the name it was required by as `...`; `require \"string\"` and \
+the other standard libraries give those. Pure Lua libraries written for Lua 5.1 or Luau work. Their syntax is Luau's: without `goto`, attributes of locals and operators on bits. \
+What makes code out of strings (template engines that compile) or adds functions to `string` and the other libraries does not work.
+
+What is shared: requests share a file and not what they do. Globals can be declared while a file is loaded, and are the file's own; after that they can't be assigned. What a file returns, \
+and tables that it declares as globals, can be changed while files are loaded and in `on_load`, and are read only from the first request on, with the plain tables in them; objects with a \
+metatable of their own are left alone. A file's locals stay as long as the configuration, on each worker: a cache may live there, nothing about one request. In Rhai functions see constants \
+and imports only.
+
+Of Lua's `os` there are `time`, `date`, `clock` and `difftime`, which date libraries call. Not there, by name:
+
+";
+
 fn identifier(kind: &str) -> String {
     kind.replace(' ', "_")
 }
@@ -67,6 +84,10 @@ pub fn reference() -> String {
     for hook in Hook::ALL {
         let (when, returns) = hook_doc(hook);
         line(&mut out, format_args!("| `{}({})` | {when} | {returns} |", hook.name(), hook.params().join(", ")));
+    }
+    out.push_str(LIBRARIES);
+    for (name, why) in super::lua::absent::NAMES {
+        line(&mut out, format_args!("- `{name}`: {why}"));
     }
     out.push_str("\n## Functions\n");
     for function in host::GLOBALS {
@@ -163,6 +184,7 @@ fn words(ty: &Type) -> String {
         Type::Duration => "duration".into(),
         Type::Json => "JSON value".into(),
         Type::Scalar => "string, number or boolean".into(),
+        Type::Scalars => "string, number or boolean, or a list of them".into(),
         Type::List(item) => format!("list: {}", words(item)),
         Type::Map(item) => format!("map: {}", words(item)),
         Type::Options(_) => "map of these".into(),

@@ -41,12 +41,16 @@ pub type Documents = Arc<BTreeMap<String, Arc<Api>>>;
 /// What a plugin's manifest grants beyond its own exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
-    /// Hosts that `http` may call, besides `svc://`: exact names, or `*.example.com`.
+    /// Hosts that `http` may call, besides `svc://`, as the manifest writes them.
     pub hosts: Vec<String>,
     /// Names that `env` may read.
     pub env: Vec<String>,
     /// Prefixes of Redis keys; empty: any.
     pub redis: Vec<String>,
+    /// Whether scripts may run in Redis although only some keys are granted.
+    pub redis_scripts: bool,
+    /// Headers that it may write, in lower case, with a `*` at the end for all that begin so. Absent: any.
+    pub headers: Option<Vec<String>>,
 }
 
 /// What a worker offers to its scripts.

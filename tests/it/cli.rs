@@ -77,7 +77,9 @@ fn check_gives_the_same_as_json() {
     let ended = gatewright(folder.path(), &["check", "--format", "json"]);
     assert_eq!(ended.code, 1);
     let found: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
-    let lines: Vec<u64> = found.as_array().into_iter().flatten().filter_map(|d| d["line"].as_u64()).collect();
+    let lines: Vec<u64> =
+        found["diagnostics"].as_array().into_iter().flatten().filter_map(|d| d["line"].as_u64()).collect();
+    assert_eq!(found["plugins"], serde_json::json!([]));
     for line in [4, 5, 10, 11, 13] {
         assert!(lines.contains(&line), "nothing on line {line}: {found:#}");
     }
@@ -225,7 +227,8 @@ fn what_new_writes_works_as_it_is_in_both_languages() {
             assert!(again.code == 1 && again.stderr.contains("is there already"), "{}", again.stderr);
         }
         let checked = gatewright(folder.path(), &["check"]);
-        assert_eq!(checked.stdout, "gateway.yaml: fine: 1 routes, 1 services, 2 scripts in use\n", "{lang}");
+        let first = checked.stdout.lines().next();
+        assert_eq!(first, Some("gateway.yaml: fine: 1 routes, 1 services, 2 scripts in use"), "{lang}");
     }
     let odd = gatewright(folder(&[]).path(), &["new", "script", "../x"]);
     assert_eq!(odd.stderr, "gatewright: `../x` is not a name of letters, digits, `-` and `_`\n");

@@ -27,9 +27,11 @@ pub const PERMISSIONS: Section = Section {
     at: "plugin.toml, permissions",
     doc: "What a plugin may reach beyond the gateway's own services.",
     keys: &[
-        key("hosts", "list of hosts", "[]", "`api.example.com`, `api.example.com:8443` or `*.example.com`, for `http`"),
+        key("hosts", "list of hosts", "[]", "for `http`: `api.example.com` (at 443, or 80 for `http`), `api.example.com:8443`, `*.example.com`, `https://api.example.com`, an address or a network. A name that leads to a private address or this machine is refused unless that address or its network is named too; redirects are not followed"),
         key("env", "list of names", "[]", "environment variables, for `env`"),
-        key("redis", "list of prefixes", "[]", "of the keys it may use, for `redis`"),
+        key("redis", "list of prefixes", "[]", "of the keys it may use, for `redis`; none written: any. With prefixes, commands without keys (`FLUSHALL`, `KEYS`) are refused"),
+        key("redis_scripts", "boolean", "false", "with prefixes: whether `redis.script` may be used, whose source can touch any key"),
+        key("headers", "list of names", "", "headers it may write in requests, responses and replies, `x-user-*` for all that begin so; not written: any. What the gateway sets itself, such as a reply's content type or a redirect's location, needs none"),
     ],
     kong: &[],
 };
@@ -48,6 +50,7 @@ pub const FIELD: Section = Section {
         key("min", "number", "", "of a number, a duration, a size; of a string's, list's or map's length"),
         key("max", "number", "", "likewise"),
         key("one_of", "list", "", "the only values there are"),
+        key("pattern", "regex", "", "that a string must match somewhere; `^` and `$` are its begin and end"),
         key("secret", "boolean", "false", "never shown"),
         key("description", "string", "", "one sentence"),
     ],

@@ -100,6 +100,12 @@ pub(super) fn value(field: &Field, name: &str, node: &Node, diagnostics: &mut Di
         }
         diagnostics.push(diagnostic);
     }
+    if let (Some(pattern), Some(text)) = (&field.pattern, json.as_str())
+        && !pattern.is_match(text)
+    {
+        let found = if field.secret { "a secret".to_owned() } else { node.describe() };
+        diagnostics.error(&node.span, format!("`{name}` must match `{pattern}`, found {found}"));
+    }
     check_bounds(field, name, node, &json, diagnostics);
     json
 }

@@ -25,6 +25,8 @@ pub struct Field {
     pub min: Option<f64>,
     pub max: Option<f64>,
     pub one_of: Vec<serde_json::Value>,
+    /// What a string has somewhere in it, as in JSON Schema.
+    pub pattern: Option<regex::Regex>,
     /// Not to be shown anywhere.
     pub secret: bool,
     pub description: Option<String>,
@@ -88,6 +90,7 @@ impl Field {
             min: None,
             max: None,
             one_of: Vec::new(),
+            pattern: None,
             secret: false,
             description: None,
         }
@@ -131,8 +134,23 @@ fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Field> {
         let values = text_list(node, diagnostics);
         field.one_of = values.into_iter().map(|value| value.value).collect();
     }
+    fits(&table, "pattern", field.kind, &[FieldType::String], diagnostics);
+    field.pattern = pattern(&table, diagnostics);
     default(&table, &mut field, diagnostics);
     Some(field)
+}
+
+fn pattern(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<regex::Regex> {
+    let written = table.string("pattern", diagnostics)?;
+    match regex::Regex::new(&written) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let why = error.to_string();
+            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            diagnostics.error(&written.span, format!("{} is not a regular expression: {why}", written.quoted()));
+            None
+        }
+    }
 }
 
 fn field_type(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<FieldType> {

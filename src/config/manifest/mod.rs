@@ -6,6 +6,7 @@
 mod check;
 mod field;
 mod header;
+mod host;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 pub use field::{Field, FieldType};
+pub use host::Host;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::keys;
@@ -75,12 +77,15 @@ impl Kind {
 /// What a plugin may reach beyond the gateway's own services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
-    /// `api.example.com`, `api.example.com:8443` or `*.example.com`, in lower case.
-    pub hosts: Vec<String>,
+    pub hosts: Vec<Host>,
     /// Names of environment variables.
     pub env: Vec<String>,
     /// Prefixes of keys.
     pub redis: Vec<String>,
+    /// Whether it may run scripts in Redis although only some keys are granted, which then hold for what it calls keys alone.
+    pub redis_scripts: bool,
+    /// Headers that it may write, in lower case, with a `*` at the end for all that begin so. Absent: any.
+    pub headers: Option<Vec<String>>,
 }
 
 impl Manifest {
@@ -172,18 +177,25 @@ fn permissions(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Permissions 
         right
     };
     let hosts = checked("hosts", |host| {
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        super::target::host_and_port(name, 443)
-            .is_err()
-            .then_some("is not a host such as `api.example.com` or `*.example.com`")
+        Host::parse(host)
+            .is_none()
+            .then_some("is not a host such as `api.example.com`, `https://*.example.com:8443` or `10.0.0.0/8`")
     });
+    let headers = checked("headers", |name| {
+        let stem = name.strip_suffix('*').unwrap_or(name);
+        let is_name = stem.is_empty() && name == "*" || http::HeaderName::from_bytes(stem.as_bytes()).is_ok();
+        (!is_name).then_some("is not the name of a header, or the begin of one such as `x-user-*`")
+    });
+    let lower: Vec<_> = headers.iter().map(|name| name.to_ascii_lowercase()).collect();
     Permissions {
-        hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        hosts: hosts.iter().filter_map(|host| Host::parse(host)).collect(),
+        headers: table.get("headers").map(|_| lower),
         env: checked("env", |name| {
             let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             (name.is_empty() || !name.bytes().all(letters)).then_some("is not the name of an environment variable")
         }),
         redis: checked("redis", |prefix| prefix.is_empty().then_some("would allow every key; name a prefix")),
+        redis_scripts: table.boolean("redis_scripts", diagnostics).unwrap_or(false),
     }
 }
 

@@ -14,6 +14,7 @@ description = "Limits."
 hosts = ["API.example.com", "*.example.org", "h:8443"]
 env = ["HOME"]
 redis = ["limiter:"]
+headers = ["X-Limit-*", "vary"]
 
 [config]
 limit = { type = "integer", default = 100, min = 1, max = 1000000, description = "requests in a window" }
@@ -27,6 +28,7 @@ share = { type = "number", default = 0.5, max = 1 }
 body = { type = "size" }
 extra = { type = "any" }
 redirect = { type = "map", fields = { url = { type = "string", required = true }, after = { type = "duration", default = 1500 } } }
+prefix = { type = "string", pattern = "^[a-z]+$" }
 "#;
 
 fn manifest(text: &str) -> (Manifest, String) {
@@ -55,12 +57,25 @@ fn a_manifest_is_decoded() {
     assert_eq!(manifest.version.as_deref(), Some("1.0.0"));
     assert_eq!(
         format!("{:?}", manifest.permissions),
-        r#"Permissions { hosts: ["api.example.com", "*.example.org", "h:8443"], env: ["HOME"], redis: ["limiter:"] }"#
+        r#"Permissions { hosts: ["api.example.com", "*.example.org", "h:8443"], env: ["HOME"], redis: ["limiter:"], redis_scripts: false, headers: Some(["x-limit-*", "vary"]) }"#
     );
     let names: Vec<_> = manifest.config.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["limit", "window", "by", "secret", "algorithms", "headers", "dry_run", "share", "body", "extra", "redirect"]
+        [
+            "limit",
+            "window",
+            "by",
+            "secret",
+            "algorithms",
+            "headers",
+            "dry_run",
+            "share",
+            "body",
+            "extra",
+            "redirect",
+            "prefix"
+        ]
     );
     let window = &manifest.config["window"];
     assert_eq!((window.default.clone(), window.min, window.max), (Some(60.into()), Some(1.0), Some(3600.0)));

@@ -6,7 +6,7 @@ use super::{exchange, key};
 use crate::{
     http::identity,
     script::{
-        Raise, Value,
+        Raise, Scope, Value,
         exchange::Side,
         list::{Function, Index, Kind, Param, Type},
         object::Object,
@@ -47,15 +47,18 @@ pub static KIND: Kind = Kind {
             doc: "Adds a value beside those that are there.",
             lua: r#"res.headers:add("vary", "origin")"#,
             rhai: r#"res.headers.add("vary", "origin");"#,
-            run: |_, args| {
+            run: |scope, args| {
                 write(&args, |headers| {
-                    headers.append(name(args.str(1)?)?, value(args.get(2))?);
+                    let name = name(args.str(1)?)?;
+                    permit(scope, &name)?;
+                    headers.append(name, value(args.get(2))?);
                     Ok(())
                 })
                 .map(|()| Value::Nil)
                 .into()
             },
         },
+        NAMES,
         Function {
             name: "has",
             params: &[Param::required("name", Type::String, "the header's name")],
@@ -70,9 +73,10 @@ pub static KIND: Kind = Kind {
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: |args| read(args, |headers| Ok(headers.get(name(key(args)?)?).map_or(Value::Nil, text))),
-        set: Some(|_, args| {
+        set: Some(|scope, args| {
             write(&args, |headers| {
                 let name = name(key(&args)?)?;
+                permit(scope, &name)?;
                 // SECURITY: what a script found out is told to the backend under one name, which a client can't spell otherwise.
                 if let Side::Request = side(&args)? {
                     identity::strip_other_spellings(headers, &name);
@@ -94,6 +98,42 @@ pub static KIND: Kind = Kind {
         },
     }),
 };
+
+/// `names()` of headers. Parameters and cookies have none: one of theirs may be called `names`; they can be gone through.
+pub const NAMES: Function = Function {
+    name: "names",
+    params: &[],
+    variadic: false,
+    returns: Type::List(&Type::String),
+    doc: "The names that are there, each once, in no particular order.",
+    lua: r#"for _, name in req.headers:names() do log.info(name, { value = req.headers[name] }) end"#,
+    rhai: r#"for name in req.headers.names() { log::info(name, #{ value: req.headers[name] }); }"#,
+    run: |_, args| {
+        let names = args.object().and_then(|object| match &object.kind().index {
+            Some(index) => (index.names)(&args),
+            None => Err(Raise::error("has no names")),
+        });
+        names.map(|names| Value::List(names.into_iter().map(Value::from).collect())).into()
+    },
+};
+
+/// SECURITY: a plugin whose manifest names the headers that it writes keeps to them.
+pub fn permit(scope: &Scope, name: &HeaderName) -> Result<(), Raise> {
+    let Some(granted) = &scope.instance.permissions.headers else {
+        return Ok(());
+    };
+    let fits = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(stem) => name.as_str().starts_with(stem),
+        None => name.as_str() == pattern,
+    };
+    if granted.iter().any(fits) {
+        return Ok(());
+    }
+    let has = if granted.is_empty() { "is empty".to_owned() } else { format!("has `{}`", granted.join("`, `")) };
+    Err(Raise::error(format!(
+        "header `{name}` may not be written: `permissions.headers` in the manifest {has}; add it there"
+    )))
+}
 
 /// A header's name, or an error that shows it.
 pub fn name(text: &str) -> Result<HeaderName, Raise> {

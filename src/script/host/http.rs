@@ -28,7 +28,7 @@ macro_rules! call_options {
     ($($more:expr),*) => {
         &[
             $($more,)*
-            Param::optional("headers", Type::Map(&Type::Scalar), "request headers"),
+            Param::optional("headers", Type::Map(&Type::Scalars), "request headers; a list for several of a name"),
             Param::optional("query", Type::Map(&Type::Scalar), "parameters added to the URL, percent-encoded"),
             Param::optional("params", Type::Map(&Type::Scalar), "values for `{name}` in the path, percent-encoded"),
             Param::optional("json", Type::Json, "a JSON body"),
@@ -216,7 +216,7 @@ pub static RESULT_HEADERS: Kind = Kind {
     name: "result headers",
     doc: "The headers of a call's answer; read only.",
     properties: &[],
-    methods: &[],
+    methods: &[headers::NAMES],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: |args| {

@@ -4,7 +4,7 @@
 
 use super::{headers, response::status};
 use crate::script::{
-    Raise, Reply, Value,
+    Raise, Reply, Scope, Value,
     list::{Function, Kind, Module, Param, Property, Type},
     object::Object,
     reply,
@@ -14,8 +14,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::rc::Rc;
 
 const STATUS: Param = Param::required("status", Type::Int, "200 to 599");
-const HEADERS: Param =
-    Param::optional("headers", Type::Map(&Type::Scalar), "more headers; one of the same name replaces the reply's own");
+const HEADERS: Param = Param::optional(
+    "headers",
+    Type::Map(&Type::Scalars),
+    "more headers, a list for several of a name such as `set-cookie`; they replace the reply's own of that name",
+);
 
 pub static MODULE: Module = Module {
     name: "reply",
@@ -30,7 +33,7 @@ pub static MODULE: Module = Module {
             doc: "A reply with a JSON document. Keys of tables and maps that a script made come in alphabetical order.",
             lua: r#"return reply.json(200, { ok = true })"#,
             rhai: r#"return reply::json(200, #{ ok: true });"#,
-            run: |_, args| body(&args, reply::JSON).into(),
+            run: |scope, args| body(scope, &args, reply::JSON).into(),
         },
         Function {
             name: "text",
@@ -40,7 +43,7 @@ pub static MODULE: Module = Module {
             doc: "A reply with plain text.",
             lua: r#"return reply.text(200, "hello")"#,
             rhai: r#"return reply::text(200, "hello");"#,
-            run: |_, args| body(&args, reply::TEXT).into(),
+            run: |scope, args| body(scope, &args, reply::TEXT).into(),
         },
         Function {
             name: "bytes",
@@ -50,7 +53,7 @@ pub static MODULE: Module = Module {
             doc: "A reply with bytes; give their content type among the headers.",
             lua: r#"return reply.bytes(200, png, { ["content-type"] = "image/png" })"#,
             rhai: r#"return reply::bytes(200, png, #{ "content-type": "image/png" });"#,
-            run: |_, args| body(&args, reply::BYTES).into(),
+            run: |scope, args| body(scope, &args, reply::BYTES).into(),
         },
         Function {
             name: "empty",
@@ -60,7 +63,7 @@ pub static MODULE: Module = Module {
             doc: "A reply without a body.",
             lua: r#"return reply.empty(204)"#,
             rhai: r#"return reply::empty(204);"#,
-            run: |_, args| empty(&args).into(),
+            run: |scope, args| empty(scope, &args).into(),
         },
         Function {
             name: "redirect",
@@ -92,7 +95,7 @@ pub static MODULE: Module = Module {
             doc: "A problem (RFC 9457, `application/problem+json`) with the request id.",
             lua: r#"return reply.error(403, "not yours")"#,
             rhai: r#"return reply::error(403, "not yours");"#,
-            run: |_, args| error(&args).into(),
+            run: |scope, args| error(scope, &args).into(),
         },
     ],
 };
@@ -114,21 +117,21 @@ pub static KIND: Kind = Kind {
     index: None,
 };
 
-fn body(args: &Args, content_type: HeaderValue) -> Result<Value, Raise> {
-    finish(Reply::with_body(status(args.int(0)?)?, content_type, args.bytes(1)?), args.get(2))
+fn body(scope: &Scope, args: &Args, content_type: HeaderValue) -> Result<Value, Raise> {
+    finish(scope, Reply::with_body(status(args.int(0)?)?, content_type, args.bytes(1)?), args.get(2))
 }
 
-fn empty(args: &Args) -> Result<Value, Raise> {
-    finish(Reply::empty(status(args.int(0)?)?), args.get(1))
+fn empty(scope: &Scope, args: &Args) -> Result<Value, Raise> {
+    finish(scope, Reply::empty(status(args.int(0)?)?), args.get(1))
 }
 
-fn error(args: &Args) -> Result<Value, Raise> {
+fn error(scope: &Scope, args: &Args) -> Result<Value, Raise> {
     let mut problem = Reply::problem(status(args.int(0)?)?, args.str(1)?);
     if let Value::Json(text) = args.get(3) {
         let members = serde_json::from_slice(text).map_err(|_| Raise::error("a problem's members are an object"))?;
         problem.members = Some(Box::new(members));
     }
-    finish(problem, args.get(2))
+    finish(scope, problem, args.get(2))
 }
 
 fn redirect(args: &Args) -> Result<Value, Raise> {
@@ -140,7 +143,12 @@ fn redirect(args: &Args) -> Result<Value, Raise> {
     Ok(made(reply.header(header::LOCATION, headers::value(args.get(0))?)))
 }
 
-fn finish(mut reply: Reply, extra: &Value) -> Result<Value, Raise> {
+fn finish(scope: &Scope, mut reply: Reply, extra: &Value) -> Result<Value, Raise> {
+    if let (Value::Map(entries), Some(_)) = (extra, &scope.instance.permissions.headers) {
+        for (name, _) in entries {
+            headers::permit(scope, &headers::name(name)?)?;
+        }
+    }
     apply(&mut reply.headers, extra)?;
     Ok(made(reply))
 }
@@ -153,7 +161,18 @@ fn made(reply: Reply) -> Value {
 pub fn apply(to: &mut HeaderMap, extra: &Value) -> Result<(), Raise> {
     if let Value::Map(entries) = extra {
         for (name, value) in entries {
-            to.insert(headers::name(name)?, headers::value(value)?);
+            let name = headers::name(name)?;
+            match value {
+                Value::List(values) => {
+                    to.remove(&name);
+                    for value in values {
+                        to.append(&name, headers::value(value)?);
+                    }
+                }
+                value => {
+                    to.insert(name, headers::value(value)?);
+                }
+            }
         }
     }
     Ok(())

@@ -206,6 +206,7 @@ pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, u
     };
     let known = files.get(file);
     let source_line = known.and_then(|file| file.text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
+    let help = help(message).or_else(|| super::absent::help(&fault, message, source_line)).map(str::to_owned);
     ScriptError {
         fault,
         message: message.to_owned(),
@@ -215,7 +216,7 @@ pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, u
         source_line: source_line.to_owned(),
         hook: None,
         stack: Vec::new(),
-        help: help(message).map(str::to_owned),
+        help,
     }
 }
 
@@ -230,7 +231,9 @@ fn column(message: &str, line: &str) -> usize {
 
 fn help(message: &str) -> Option<&'static str> {
     if message.contains("attempt to modify a readonly table") {
-        Some("libraries, ctx.config and ctx.state are read only: change a copy made with table.clone")
+        Some(
+            "libraries, what files return or declare, ctx.config and ctx.state are read only: requests share them; change a copy made with table.clone",
+        )
     } else if message.contains("can't be assigned here") {
         Some("put `local` before it")
     } else if message.contains("attempt to yield across metamethod/C-call boundary") {

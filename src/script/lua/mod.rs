@@ -1,15 +1,17 @@
 //! The Lua engine: Luau, one virtual machine for each worker and generation.
 //!
 //! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it and [`objects`] the handles,
-//! [`convert`] and [`json`] carry values across (by the unsafe code of [`raw`], the only one), [`modules`] loads files, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong.
+//! [`convert`] and [`json`] carry values across (by the unsafe code of [`raw`], the only one), [`modules`] loads files, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong, [`absent`] what is not there.
 //! A few lines of trusted Lua (`prelude.luau`) stand between scripts and the host functions.
 //!
 //! This is the only folder that names mlua. Deliberately absent: `debug`, `io`, bytecode, `getfenv`, `collectgarbage`, native
 //! modules.
 //!
 //! What scripts share: the locals of a file live as long as the machine and are seen by all its requests, globals can't be
-//! assigned after loading, and `ctx.config` and the plain tables in `ctx.state` are read only. To share on purpose there is `kv`.
+//! assigned after loading, and `ctx.config`, the plain tables in `ctx.state`, and what files return or declare are read only from the
+//! first request on. Objects in them that have a metatable of their own are left alone. To share on purpose there is `kv`.
 
+pub mod absent;
 mod bind;
 mod convert;
 mod drive;

@@ -1,7 +1,8 @@
 //! Files and their globals: what a script and the modules it requires run in.
 //!
 //! Each file has an environment of its own above the frozen libraries. It may declare globals while it is loaded; then it is sealed.
-//! `require` loads a file once for each machine; the prelude keeps what it returned.
+//! `require` loads a file once for each machine; the prelude keeps what it returned, which is frozen before the first request: see
+//! [`Shared::close`].
 
 use super::{
     convert, fault,
@@ -35,7 +36,10 @@ pub fn seal(lua: &Lua, shared: &Shared, name: &str, new_global: &Function) -> ml
         return Ok(());
     };
     let declared = lua.create_table()?;
-    env.for_each(|key: Value, value: Value| declared.raw_set(key, value))?;
+    env.for_each(|key: Value, value: Value| {
+        shared.opened(value.clone());
+        declared.raw_set(key, value)
+    })?;
     env.clear()?;
     let behind = lua.create_table()?;
     behind.raw_set("__index", &shared.globals)?;
@@ -109,9 +113,13 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
     host.raw_set("begin", begin)?;
 
     let at = shared.clone();
-    let finish = lua.create_function(move |lua, (path, new_global): (String, Function)| {
-        at.running()?.loading.borrow_mut().pop();
-        seal(lua, &at, &path, &new_global)
+    let finish = lua.create_function(move |lua, (path, new_global, module): (String, Function, Value)| {
+        let running = at.running()?;
+        running.loading.borrow_mut().pop();
+        seal(lua, &at, &path, &new_global)?;
+        at.opened(module);
+        let in_request = running.scope.as_ref().is_some_and(|scope| scope.exchange.is_some());
+        if in_request && running.loading.borrow().is_empty() { at.close() } else { Ok(()) }
     })?;
     host.raw_set("finish", finish)
 }

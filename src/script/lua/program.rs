@@ -57,7 +57,9 @@ impl LuaProgram {
         });
         let (hooks, functions) = (Hooks::default(), Default::default());
         let mut program = LuaProgram { vm: vm.clone(), file, hooks, functions, cases: Vec::new() };
-        program.find_hooks(returned?)?;
+        let returned = returned?;
+        vm.shared.opened(returned.clone());
+        program.find_hooks(returned)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
         vm.settle();
@@ -186,6 +188,9 @@ impl LuaProgram {
         first: Option<Value>,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let vm = &self.vm;
+        if vm.shared.is_open.get() {
+            vm.shared.close().map_err(|error| fault::loading(&vm.shared, &error, None))?;
+        }
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
         let objects = arguments(hook, &scope);
@@ -367,6 +372,21 @@ fn failed(vm: &Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> S
         vm.collect();
     }
     error
+}
+
+/// The same for what a file gave, itself in any case: that a module can be called needs a metatable.
+pub fn freeze_module(shared: &Shared, value: &Value) -> mlua::Result<()> {
+    let Value::Table(table) = value else { return Ok(()) };
+    if table.is_readonly() {
+        return Ok(());
+    }
+    table.set_readonly(true);
+    let mut items = Vec::new();
+    table.for_each(|_: Value, item: Value| {
+        items.push(item);
+        Ok(())
+    })?;
+    items.iter().try_for_each(|item| freeze(shared, item))
 }
 
 /// Makes a table and the plain tables in it read only. Those with a metatable of the script's own are its own affair.

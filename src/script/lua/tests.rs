@@ -4,6 +4,7 @@ mod errors;
 mod hooks;
 mod hostile;
 mod json;
+mod libraries;
 mod waiting;
 
 use super::LuaEngine;

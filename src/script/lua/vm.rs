@@ -3,7 +3,9 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{
-    bind, json, raw,
+    bind, json,
+    program::freeze_module,
+    raw,
     running::{Natives, Running},
 };
 use crate::script::{
@@ -12,7 +14,7 @@ use crate::script::{
     object::Object,
 };
 use ahash::AHashMap;
-use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, VmState};
+use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
@@ -98,6 +100,9 @@ pub struct Shared {
     pub found: RefCell<AHashMap<String, Source>>,
     /// Whether the file loaded last does not compile.
     pub broken: Cell<bool>,
+    /// What files gave, until requests come: from then on it can only be read.
+    pub open: RefCell<Vec<Value>>,
+    pub is_open: Cell<bool>,
 }
 
 /// A frozen table without a metatable that was options once: what it says can't change.
@@ -125,6 +130,24 @@ impl Shared {
 }
 
 impl Shared {
+    /// Keeps what a file gave, to be frozen by [`close`](Shared::close).
+    pub fn opened(&self, value: Value) {
+        if value.is_table() {
+            self.open.borrow_mut().push(value);
+            self.is_open.set(true);
+        }
+    }
+
+    /// Before a request's hook: what files gave can only be read from now on, since requests share it. A file may change a module
+    /// that it requires, and so may `on_load`, as configuring a library does.
+    pub fn close(&self) -> mlua::Result<()> {
+        self.is_open.set(false);
+        for value in self.open.take() {
+            freeze_module(self, &value)?;
+        }
+        Ok(())
+    }
+
     pub fn give_row(&self, row: i32) {
         if row > 0 {
             self.free_rows.borrow_mut().push(row);
@@ -200,6 +223,8 @@ impl Vm {
             modules: RefCell::default(),
             found: RefCell::default(),
             broken: Cell::new(false),
+            open: RefCell::default(),
+            is_open: Cell::new(false),
         });
         let prelude = bind::install(&lua, &shared)?;
         lua.sandbox(true)?;

@@ -124,6 +124,7 @@ impl Stubs {
             Type::Function => "fun()".into(),
             Type::Json | Type::Native | Type::Any => "any".into(),
             Type::Scalar => SCALAR.into(),
+            Type::Scalars => format!("{SCALAR}|({SCALAR})[]"),
             Type::List(item) => format!("{}[]", bracketed(self.type_of(path, item))),
             Type::Map(item) => format!("table<string, {}>", self.type_of(path, item)),
             Type::Options(params) => self.record(path, params),

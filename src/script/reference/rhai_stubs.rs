@@ -108,6 +108,8 @@ fn type_of(ty: &Type) -> String {
         Type::Map(_) | Type::Options(_) => "Map".into(),
         Type::Object(kind) => identifier(kind),
         Type::Function => "FnPtr".into(),
-        Type::Duration | Type::Json | Type::Scalar | Type::Native | Type::Any | Type::Maybe(_) => "?".into(),
+        Type::Duration | Type::Json | Type::Scalar | Type::Scalars | Type::Native | Type::Any | Type::Maybe(_) => {
+            "?".into()
+        }
     }
 }

@@ -189,7 +189,7 @@ function http.get(url, options) end
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("---@field on_response? fun(res: response, ctx: context): reply?\n"));
     assert!(text.contains(
-        "\n---@class http.get.options\n---@field headers? table<string, string|number|boolean|nil> request headers\n"
+        "\n---@class http.get.options\n---@field headers? table<string, string|number|boolean|nil|(string|number|boolean|nil)[]> request headers; a list for several of a name\n"
     ));
     assert!(!text.contains("@class http.post.options"));
     assert!(text.contains("---@class headers\n---@field [string] string?\ndo\nlocal headers = {}\n"));

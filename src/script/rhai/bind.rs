@@ -180,7 +180,7 @@ fn usual_type(ty: &Type) -> TypeId {
         Type::Object(_) => TypeId::of::<Object>(),
         Type::Maybe(inner) => usual_type(inner),
         Type::Function => TypeId::of::<::rhai::FnPtr>(),
-        Type::Nil | Type::Native | Type::Any => TypeId::of::<Dynamic>(),
+        Type::Nil | Type::Native | Type::Any | Type::Scalars => TypeId::of::<Dynamic>(),
     }
 }
 

@@ -322,3 +322,40 @@ fn every_name_of_the_list_can_be_written() {
     }
     compile(&(text + "}"));
 }
+
+/// Variables of a file's top level are made anew for each hook, and functions see constants alone.
+#[tokio::test(flavor = "current_thread")]
+async fn nothing_that_a_request_writes_is_seen_by_the_next() {
+    let library = ("lib/m", "export const LIST = [1]; export let n = 1;");
+    for write in [
+        "global::LIST.push(2);",
+        "leaked = 1;",
+        "m::n = 2;",
+        "m::LIST.push(2);",
+        "let leaked = m::LIST; leaked.push(2);",
+        "ctx.state.n = 2;",
+        "ctx.state.list.push(2);",
+        "this = 1;",
+    ] {
+        let text = format!(
+            "import \"lib/m\" as m;\nconst LIST = [1];\nlet own = 1;\nfn on_load(config) {{ #{{ n: 1, list: [1] }} }}
+fn on_request(req, ctx) {{\n  {write}\n}}\nfn on_response(res, ctx) {{ reply::text(200, `${{global::LIST.len}} ${{m::LIST.len}} ${{m::n}} ${{ctx.state.n}} ${{ctx.state.list.len}}`) }}"
+        );
+        let program = match compile_with(&engine(), &text, &[library]) {
+            Ok(program) => program,
+            Err(error) => {
+                assert!(error.to_string().starts_with("test.rhai:6:"), "{write}: {error}");
+                continue;
+            }
+        };
+        let state = load(&program, "{}").await;
+        for _ in 0..2 {
+            let it = exchange("");
+            // Whether it is an error differs: most of these change a copy.
+            let _ = program.call(Hook::OnRequest, scope(Hook::OnRequest, Some(it.clone())), &state).await;
+            respond(&it, "");
+            let seen = told(program.call(Hook::OnResponse, scope(Hook::OnResponse, Some(it)), &state).await);
+            assert_eq!(seen, "200 1 1 1 1 1", "{write}");
+        }
+    }
+}

@@ -59,7 +59,7 @@ macro_rules! commands {
             ],
             variadic: false,
             returns: Type::Any,
-            doc: "Runs a script within Redis, in one step and by its digest. It gives what a command gives. Granted prefixes are checked for `keys` alone: what else the source touches is up to Redis.",
+            doc: "Runs a script within Redis, in one step and by its digest. It gives what a command gives. A plugin with granted prefixes needs `permissions.redis_scripts` too: they are checked for `keys` alone.",
             lua: r#"local sum = redis.script("return redis.call('INCRBY', KEYS[1], ARGV[1])", { "visits" }, { 2 })"#,
             rhai: r#"let sum = redis::script("return redis.call('INCRBY', KEYS[1], ARGV[1])", ["visits"], [2]);"#,
             run: |scope, args| script(scope, &args),
@@ -177,7 +177,12 @@ fn send(scope: &Scope, words: Result<Vec<Bytes>, Raise>, finish: fn(RedisValue) 
 fn script(scope: &Scope, args: &Args) -> Outcome {
     let ready = || {
         let (keys, more) = (list(args.get(1))?, list(args.get(2))?);
-        keys::permit_keys(&scope.instance.permissions.redis, &keys)?;
+        let permissions = &scope.instance.permissions;
+        if !permissions.redis.is_empty() && !permissions.redis_scripts {
+            let why = "only some keys are granted, and a script can touch any: the manifest needs `permissions.redis_scripts`";
+            return Err(Raise::error(why));
+        }
+        keys::permit_keys(&permissions.redis, &keys)?;
         let source = args.str(0)?;
         if let Some(trial) = &scope.services.trial {
             let words = [Bytes::from_static(b"SCRIPT"), Bytes::copy_from_slice(source.as_bytes())];

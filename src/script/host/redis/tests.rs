@@ -113,7 +113,8 @@ fn without_redis_the_error_says_what_to_set() {
 
 #[test]
 fn a_script_keeps_to_the_granted_keys() {
-    let permissions = crate::script::scope::Permissions { redis: vec!["my:".into()], ..Default::default() };
+    let permissions =
+        crate::script::scope::Permissions { redis: vec!["my:".into()], redis_scripts: true, ..Default::default() };
     let scope = fixture::granting(Hook::OnRequest, permissions);
     let keys = Value::List(vec!["my:a".into(), "b".into()]);
     let refused = "error: key `b` is not granted: `permissions.redis` has `my:`";

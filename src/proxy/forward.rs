@@ -7,6 +7,7 @@ use super::{
     backend::{Backend, Backends},
     failure::Failure,
     spans::Under,
+    stamps::Stamps,
     tries::{self, Answered, Outgoing},
     websocket,
 };
@@ -76,6 +77,8 @@ impl Switching {
 pub struct Ahead<'a> {
     pub interim: Option<&'a Interim>,
     pub switching: Option<&'a mut Switching>,
+    /// What is to be written behind the headers, when nobody looks at them or at those of the answer.
+    pub stamps: Option<&'a Stamps<'a>>,
 }
 
 pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
@@ -112,6 +115,7 @@ async fn send(
             client.send(status, &headers);
         }
     };
+    let lines = |out: &mut Vec<u8>| ahead.stamps.into_iter().for_each(|stamps| stamps.write(exchange, out));
     let outgoing = Outgoing {
         method: &method,
         headers,
@@ -123,6 +127,7 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
+        direct: ahead.stamps.map(|_| &lines as &dyn Fn(&mut Vec<u8>)),
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
@@ -160,6 +165,7 @@ fn received(exchange: &Exchange, answered: Answered) -> Response {
     Response {
         status: head.status,
         headers: head.headers,
+        passed: answered.passed,
         body: Slot::Stream(body),
         from: From::Upstream,
         latency: answered.at.saturating_duration_since(exchange.started),

@@ -19,6 +19,7 @@ pub mod outbound;
 mod record;
 mod service;
 mod spans;
+mod stamps;
 mod traffic;
 mod tries;
 mod tunnel;

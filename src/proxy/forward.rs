@@ -18,7 +18,7 @@ use crate::{
         Exchange,
         exchange::{From, Response, Slot},
     },
-    upstream::{Pool, Upgrade},
+    upstream::{Lines, Pool, Upgrade},
 };
 use http::{HeaderMap, StatusCode, header};
 use std::{borrow::Cow, time::Duration};
@@ -127,7 +127,7 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
-        direct: ahead.stamps.map(|_| &lines as &dyn Fn(&mut Vec<u8>)),
+        direct: ahead.stamps.map(|_| &lines as Lines<'_>),
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);

@@ -14,7 +14,7 @@ use crate::{
     balance::backoff,
     http::{Body, Fault, deadline, passed::Passed},
     script::Account,
-    upstream::{Direct, Kind, Phase, Pool, Request, Timeouts, Upgrade, UpstreamError},
+    upstream::{Direct, Kind, Lines, Phase, Pool, Request, Timeouts, Upgrade, UpstreamError},
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::{
@@ -42,7 +42,7 @@ pub struct Outgoing<'r> {
     /// Is told of interim responses.
     pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
     /// Writes what goes behind the headers, and the head of the answer may be [`Passed`]; for targets of HTTP/1.1.
-    pub direct: Option<&'r dyn Fn(&mut Vec<u8>)>,
+    pub direct: Option<Lines<'r>>,
     /// Where tries are recorded, if they are.
     pub under: Option<Under>,
 }

@@ -47,10 +47,13 @@ pub struct Request<'r> {
     pub body: &'r mut Body,
 }
 
+/// Writes lines of a head, each with its end.
+pub type Lines<'r> = &'r dyn Fn(&mut Vec<u8>);
+
 /// What goes past the maps of headers, of a request and its response that nobody looks at.
 pub struct Direct<'r> {
-    /// Writes lines behind the request's headers, each with its end.
-    pub lines: &'r dyn Fn(&mut Vec<u8>),
+    /// Go behind the request's headers.
+    pub lines: Lines<'r>,
     /// The time of now, which the caller knows.
     pub begun: std::time::Instant,
     /// The head of the response, if it may pass as it came: then the response has no headers.

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::client::Lines;
 use super::error::BadResponse;
 use super::framing::RequestFraming;
 use crate::http::passed::Passed;
@@ -116,12 +117,13 @@ fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap, passes: bool)
 ///
 /// # Errors
 /// A target that would not stay on its line. Names, values and methods can't: their types hold nothing else.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the head, and there is one caller")]
 pub fn write_request(
     out: &mut Vec<u8>,
     method: &Method,
     target: &str,
     headers: &HeaderMap,
-    lines: Option<&dyn Fn(&mut Vec<u8>)>,
+    lines: Option<Lines<'_>>,
     host: &HeaderValue,
     framing: RequestFraming,
     upgrade: Option<&HeaderValue>,

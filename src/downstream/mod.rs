@@ -19,7 +19,7 @@ pub use serve::serve;
 pub use spares::Spares;
 
 use crate::{
-    http::{Body, BodyError, police::Refusal},
+    http::{Body, BodyError, passed::Passed, police::Refusal},
     http1::request::HeadLimits,
 };
 use bytes::Bytes;
@@ -37,6 +37,11 @@ pub trait Service {
 
     /// Answers what was no request, or none that is taken.
     fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Self::Body>>;
+
+    /// Lines of the answer's head that a target has written and nobody has looked at, beside the headers. Asked for once.
+    fn passed(&self, _body: &mut Self::Body) -> Option<Passed> {
+        None
+    }
 
     /// A body whose bytes did not all reach the client.
     fn cut_off(&self, body: &mut Self::Body, cut: Cut);

@@ -234,18 +234,22 @@ where
     V: Service,
 {
     let spares = client.borrow().spares.clone();
-    let (head, body) = response.into_parts();
+    let (head, mut body) = response.into_parts();
+    let passed = service.passed(&mut body);
     let length = body.size_hint().exact();
     let framing = response::Framing::of(&to.method, to.version, head.status, length);
     let closes = framing == response::Framing::UntilClose || says_close(&head.headers);
     let fate = if closes { Fate::Closed } else { fate };
+    // No look at the clock for a head that says when it was made.
+    let date = if passed.as_ref().is_some_and(|passed| passed.is_dated) { Default::default() } else { spares.date() };
     let mut out = spares.output();
     client.borrow_mut().answer(&mut out);
     let frame = Frame {
         framing,
         fate,
         length_of_head: length.filter(|length| to.method == Method::HEAD && *length > 0),
-        date: &spares.date(),
+        date: &date,
+        passed: passed.as_ref(),
     };
     write_head(&mut out, head.status, &head.headers, &frame);
     let announced = match framing {

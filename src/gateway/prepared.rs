@@ -72,6 +72,15 @@ impl Chain {
             on_log: with(Hook::OnLog).collect(),
         }
     }
+
+    /// Whether no script has anything to do with the exchange.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.on_request, &self.on_response, &self.on_error, &self.on_log];
+        self.handle.is_none()
+            && lists.iter().all(|hooks| hooks.is_empty())
+            && self.on_request_chunk.is_empty()
+            && self.on_response_chunk.is_empty()
+    }
 }
 
 /// Compiles and loads every place of a generation.

@@ -82,11 +82,14 @@ pub struct Router {
     routes: Vec<Route>,
     entries: Vec<Entry>,
     hosts: Hosts,
+    /// Whether any route asks for headers.
+    pub reads_headers: bool,
 }
 
 impl Router {
     pub fn new(routes: Vec<Route>) -> Router {
-        let mut router = Router { routes, entries: Vec::new(), hosts: Hosts::default() };
+        let reads_headers = routes.iter().any(|route| !route.headers.is_empty());
+        let mut router = Router { routes, entries: Vec::new(), hosts: Hosts::default(), reads_headers };
         for index in 0..router.routes.len() {
             router.add(index);
         }

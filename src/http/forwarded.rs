@@ -28,6 +28,8 @@ pub struct Connection {
     peer_value: HeaderValue,
     proto: HeaderValue,
     port: HeaderValue,
+    /// The three as lines of a head.
+    lines: Box<[u8]>,
 }
 
 impl Connection {
@@ -35,12 +37,16 @@ impl Connection {
     pub fn new(peer: SocketAddr, local: SocketAddr, scheme: &Scheme) -> Connection {
         // A listener on `[::]` sees IPv4 clients as ::ffff:a.b.c.d, which no `trusted_proxies` entry would match.
         let peer = peer.ip().to_canonical();
+        let proto = if *scheme == Scheme::HTTPS { "https" } else { "http" };
+        let port = local.port();
+        let lines = format!("x-forwarded-for: {peer}\r\nx-forwarded-proto: {proto}\r\nx-forwarded-port: {port}\r\n");
         Connection {
             peer,
             peer_value: display_value(&peer),
             // Static, so that a clone counts nothing.
-            proto: HeaderValue::from_static(if *scheme == Scheme::HTTPS { "https" } else { "http" }),
-            port: HeaderValue::from(local.port()),
+            proto: HeaderValue::from_static(proto),
+            port: HeaderValue::from(port),
+            lines: lines.into_bytes().into(),
         }
     }
 
@@ -70,18 +76,37 @@ impl Connection {
         client
     }
 
-    /// Sets the four fields on a request that goes to a target. `host` is what the client asked for, and may be empty.
-    pub fn apply(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: &[IpNet]) {
+    /// Whether the other end is no trusted proxy.
+    pub fn is_stranger(&self, trusted: &[IpNet]) -> bool {
+        !is_trusted(self.peer, trusted)
+    }
+
+    /// Sets the four fields on a stranger's request, whose claims are gone. `host` is what the client asked for, and may be empty.
+    pub fn set(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        headers.reserve(4);
+        headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
+        headers.insert(X_FORWARDED_PROTO, self.proto.clone());
+        headers.insert(X_FORWARDED_PORT, self.port.clone());
+        if !host.is_empty() {
+            headers.insert(X_FORWARDED_HOST, host.clone());
+        }
+    }
+
+    /// The same as lines of a head.
+    pub fn write(&self, host: &HeaderValue, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.lines);
+        if !host.is_empty() {
+            out.extend_from_slice(b"x-forwarded-host: ");
+            out.extend_from_slice(host.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Takes away what a stranger claims, and adds to what a trusted proxy says. `host` is as with [`set`](Self::set).
+    pub fn enter(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: &[IpNet]) {
         let host = (!host.is_empty()).then(|| host.clone());
-        if !is_trusted(self.peer, trusted) {
+        if self.is_stranger(trusted) {
             strip_where(headers, is_claim);
-            headers.reserve(4);
-            headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
-            headers.insert(X_FORWARDED_PROTO, self.proto.clone());
-            headers.insert(X_FORWARDED_PORT, self.port.clone());
-            if let Some(host) = host {
-                headers.insert(X_FORWARDED_HOST, host);
-            }
             return;
         }
         // SECURITY: proxies rewrite the canonical names and pass other spellings on, so even here they are the client's.
@@ -203,7 +228,11 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
             ("x-forwarder", "stays"),
         ]);
-        connection("9.9.9.9").apply(&mut map, &HeaderValue::from_static("shop.example"), &[]);
+        let (stranger, host) = (connection("9.9.9.9"), HeaderValue::from_static("shop.example"));
+        stranger.enter(&mut map, &host, &[]);
+        let mut written = Vec::new();
+        stranger.write(&host, &mut written);
+        stranger.set(&mut map, &host);
         let mut lines: Vec<String> =
             map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();
@@ -218,6 +247,10 @@ mod tests {
                 "x-forwarder: stays",
             ]
         );
+        assert_eq!(
+            String::from_utf8_lossy(&written),
+            "x-forwarded-for: 9.9.9.9\r\nx-forwarded-proto: http\r\nx-forwarded-port: 8080\r\nx-forwarded-host: shop.example\r\n"
+        );
     }
 
     #[test]
@@ -231,7 +264,7 @@ mod tests {
             ("forwarded", "for=1.1.1.1"),
         ]);
         let trusted = nets(&["10.0.0.0/8"]);
-        connection("10.0.0.1").apply(&mut map, &HeaderValue::from_static("inner"), &trusted);
+        connection("10.0.0.1").enter(&mut map, &HeaderValue::from_static("inner"), &trusted);
         assert_eq!(map["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.1");
         assert_eq!(map["x-forwarded-proto"], "https");
         assert_eq!(map["x-forwarded-host"], "shop.example");

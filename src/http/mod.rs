@@ -15,6 +15,7 @@ pub mod forwarded;
 pub mod h2;
 pub mod hop;
 pub mod identity;
+pub mod passed;
 pub mod path;
 pub mod police;
 pub mod query;

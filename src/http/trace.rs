@@ -23,17 +23,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Continues the trace of these headers or begins one, and writes the gateway's own span into them.
+    /// Continues the trace of these headers or begins one, and takes the caller's span off them.
     ///
     /// SECURITY: `tracestate` is passed on only beside a valid `traceparent`, and within its limit.
     pub fn enter(headers: &mut HeaderMap, random: impl Fn() -> u64, sample: impl FnOnce(u128) -> bool) -> Trace {
         // Zero means "none" in both places.
         let span = random().max(1);
-        let mut parents = headers.get_all(TRACEPARENT).iter();
-        let parent = match (parents.next(), parents.next()) {
-            (Some(parent), None) => parse(parent.as_bytes()),
-            _ => None,
-        };
+        // One look at the names, of which nearly always none is one of the two.
+        let is_traced = headers.keys().any(|name| matches!(name.as_str(), "traceparent" | "tracestate"));
+        let parent = if is_traced { caller(headers) } else { None };
         let trace = match parent {
             Some((trace, parent, sampled)) => Trace { trace, span, parent, sampled },
             None => {
@@ -41,23 +39,41 @@ impl Trace {
                 Trace { trace, span, parent: 0, sampled: sample(trace) }
             }
         };
-        let state: usize = headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum();
-        if parent.is_none() || state > MAX_STATE {
-            headers.remove(TRACESTATE);
-        }
-        if let Some(value) = trace.header() {
-            headers.insert(TRACEPARENT, value);
+        if is_traced {
+            let state: usize = headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum();
+            if parent.is_none() || state > MAX_STATE {
+                headers.remove(TRACESTATE);
+            }
+            headers.remove(TRACEPARENT);
         }
         trace
     }
 
+    /// Sets the gateway's own span on a request.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        if let Some(value) = self.header() {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+
+    /// The same as a line of a head.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"traceparent: ");
+        out.extend_from_slice(&self.text());
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// `traceparent` for what is called within this span.
     pub fn header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.text()).ok()
+    }
+
+    fn text(&self) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         hex(self.trace, &mut text[3..35]);
         hex(u128::from(self.span), &mut text[36..52]);
         text[54] = if self.sampled { b'1' } else { b'0' };
-        HeaderValue::from_bytes(&text).ok()
+        text
     }
 
     /// 32 hexadecimal digits.
@@ -68,10 +84,21 @@ impl Trace {
     }
 }
 
-fn hex(mut number: u128, into: &mut [u8]) {
-    for digit in into.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// What the one `traceparent` says.
+fn caller(headers: &HeaderMap) -> Option<(u128, u64, bool)> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    match (parents.next(), parents.next()) {
+        (Some(parent), None) => parse(parent.as_bytes()),
+        _ => None,
+    }
+}
+
+fn hex(number: u128, into: &mut [u8]) {
+    // By bytes: a shift of 128 bits for each digit costs more than the rest.
+    let bytes = number.to_be_bytes();
+    for (pair, byte) in into.rchunks_exact_mut(2).zip(bytes.iter().rev()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }
 }
 
@@ -123,6 +150,11 @@ mod tests {
         let mut headers: HeaderMap = [(TRACEPARENT, sent)].into_iter().collect();
         let trace = Trace::enter(&mut headers, || 0xab, |_| false);
         assert_eq!(trace.id(), *b"0af7651916cd43dd8448eb211c80319c");
+        assert!(headers.is_empty());
+        trace.set(&mut headers);
+        let mut line = Vec::new();
+        trace.write(&mut line);
+        assert_eq!(line, [b"traceparent: ", headers[TRACEPARENT].as_bytes(), b"\r\n"].concat());
         assert_eq!(headers[TRACEPARENT], "00-0af7651916cd43dd8448eb211c80319c-00000000000000ab-01");
     }
 }

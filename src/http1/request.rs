@@ -4,7 +4,7 @@
 //! so that bare line feeds are refused whatever the parser would make of them. What a head says of its own connection (framing,
 //! `Connection`, `Expect`) is told beside it. What a gateway makes of the rest is [`crate::http::police`]'s to judge.
 
-use crate::http::police::Refusal;
+use crate::http::{passed::content_length, police::Refusal};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
@@ -270,7 +270,7 @@ impl Fields {
                 if self.length.is_some() {
                     return Err(bad("the content-length is not one number"));
                 }
-                self.length = Some(number(value).ok_or(bad("the content-length is not one number"))?);
+                self.length = Some(content_length(value).ok_or(bad("the content-length is not one number"))?);
             }
             17 if *name == TRANSFER_ENCODING => {
                 self.codings += 1;
@@ -298,12 +298,6 @@ impl Fields {
             }),
         }
     }
-}
-
-/// Digits only: `parse` alone would take "+5".
-fn number(value: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok())
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -3,6 +3,7 @@
 //! The framing is decided here from what the body knows of itself, whatever a header says; headers come without hop-by-hop fields.
 
 use super::chunked::{LAST_CHUNK, write_trailers};
+use crate::http::passed::Passed;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING},
@@ -55,12 +56,18 @@ pub struct Frame<'d> {
     pub length_of_head: Option<u64>,
     /// The time in the form of RFC 9110 §5.6.7, for a head without one.
     pub date: &'d [u8],
+    /// Lines of the target's that go before the headers.
+    pub passed: Option<&'d Passed>,
 }
 
 /// Writes the head of a final response.
 pub fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap, frame: &Frame<'_>) {
     write_status(out, status);
-    let (mut dated, mut measured) = (false, false);
+    let mut dated = frame.passed.is_some_and(|passed| passed.is_dated);
+    let mut measured = false;
+    if let Some(passed) = frame.passed {
+        passed.write(out);
+    }
     for (name, value) in headers {
         if *name == TRANSFER_ENCODING
             || (*name == CONNECTION && frame.fate != Fate::Switched)
@@ -176,7 +183,7 @@ mod tests {
         let framing = Framing::of(&method, version, status, length);
         let length_of_head = length.filter(|length| method == Method::HEAD && *length > 0);
         let mut out = Vec::new();
-        write_head(&mut out, status, &headers, &Frame { framing, fate, length_of_head, date: b"now" });
+        write_head(&mut out, status, &headers, &Frame { framing, fate, length_of_head, date: b"now", passed: None });
         String::from_utf8(out).unwrap().replace("\r\n", "|")
     }
 

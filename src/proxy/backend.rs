@@ -40,6 +40,8 @@ pub struct Backend {
     pub timeout: Duration,
     pub retries: u32,
     pub preserve_host: bool,
+    /// Whether its targets speak HTTP/1.1 and none is chosen by a header.
+    pub may_be_direct: bool,
     connect: Duration,
     first_byte: Duration,
     read: Duration,
@@ -123,6 +125,8 @@ impl Backend {
             timeout: service.timeout.unwrap_or(NO_END),
             retries: service.retries,
             preserve_host: service.preserve_host,
+            may_be_direct: !service.http2
+                && !matches!(service.algorithm, Algorithm::Hash(HashOn::Header(_) | HashOn::Cookie(_))),
             connect: service
                 .per_try_timeout
                 .map_or(service.connect_timeout, |limit| limit.min(service.connect_timeout)),

@@ -7,6 +7,7 @@ use super::{
     backend::{Backend, Backends},
     failure::Failure,
     spans::Under,
+    stamps::Stamps,
     tries::{self, Answered, Outgoing},
     websocket,
 };
@@ -17,7 +18,7 @@ use crate::{
         Exchange,
         exchange::{self, From, Response, Slot},
     },
-    upstream::{Pool, Upgrade},
+    upstream::{Lines, Pool, Upgrade},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{borrow::Cow, time::Duration};
@@ -76,6 +77,8 @@ impl Switching {
 pub struct Ahead<'a> {
     pub interim: Option<&'a Interim>,
     pub switching: Option<&'a mut Switching>,
+    /// What is to be written behind the headers, when nobody looks at them or at those of the answer.
+    pub stamps: Option<&'a Stamps<'a>>,
 }
 
 pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
@@ -108,6 +111,7 @@ async fn send(
             client.send(status, &headers);
         }
     };
+    let lines = |out: &mut Vec<u8>| ahead.stamps.into_iter().for_each(|stamps| stamps.write(exchange, out));
     let outgoing = Outgoing {
         method: &method,
         headers,
@@ -119,6 +123,7 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
+        direct: ahead.stamps.map(|_| &lines as Lines<'_>),
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
@@ -169,6 +174,7 @@ fn received(exchange: &Exchange, answered: Answered) -> Response {
     Response {
         status: head.status,
         headers: head.headers,
+        passed: answered.passed,
         body: Slot::Stream(body),
         from: From::Upstream,
         latency: answered.at.saturating_duration_since(exchange.started),

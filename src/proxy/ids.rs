@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     cell::Cell,
     hash::{BuildHasher, RandomState},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -17,32 +17,52 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a client.
 const MAX_LENGTH: usize = 128;
 
+/// How often the system's clock is asked.
+const RESYNC: Duration = Duration::from_secs(1);
+
 pub struct Ids {
     state: Cell<u64>,
+    /// A moment, and its milliseconds since 1970: the system's clock need not be asked for each id.
+    wall: Cell<(Instant, u64)>,
 }
 
 impl Ids {
     /// Seeded from the system's randomness.
     pub fn new() -> Ids {
-        Ids { state: Cell::new(RandomState::new().hash_one("request ids") | 1) }
+        Ids {
+            state: Cell::new(RandomState::new().hash_one("request ids") | 1),
+            wall: Cell::new((Instant::now(), millis())),
+        }
     }
 
-    /// The client's `x-request-id` if it is one, else a new id.
+    /// The client's `x-request-id`, which is taken off the headers, if it is one; else a new id.
     ///
     /// SECURITY: only letters, digits and `-_.:/=+` are taken, so that an id can't start a line in a log or break out of JSON.
-    pub fn take_or_make(&self, headers: &HeaderMap) -> RequestId {
+    pub fn take_or_make(&self, headers: &mut HeaderMap, now: Instant) -> RequestId {
         let usable = |text: &[u8]| {
             let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(b);
             !text.is_empty() && text.len() <= MAX_LENGTH && text.iter().all(plain)
         };
-        match headers.get(X_REQUEST_ID) {
-            Some(sent) if usable(sent.as_bytes()) => RequestId::new(sent.clone()),
-            _ => self.make(),
+        // A look at the few names costs less than a search for one that is seldom there.
+        if !headers.keys().any(|name| name.as_str() == "x-request-id") {
+            return self.make(now);
+        }
+        match headers.remove(X_REQUEST_ID) {
+            Some(sent) if usable(sent.as_bytes()) => RequestId::new(sent),
+            _ => self.make(now),
         }
     }
 
-    fn make(&self) -> RequestId {
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    fn make(&self, now: Instant) -> RequestId {
+        let (at, of) = self.wall.get();
+        let mut since = now.saturating_duration_since(at);
+        let mut millis = of;
+        // The system's clock may be set.
+        if since >= RESYNC {
+            (since, millis) = (Duration::ZERO, self::millis());
+            self.wall.set((now, millis));
+        }
+        millis += since.as_millis() as u64;
         let mut random = [0; 10];
         random[..8].copy_from_slice(&self.random().to_le_bytes());
         random[8..].copy_from_slice(&self.random().to_le_bytes()[..2]);
@@ -65,6 +85,10 @@ impl Ids {
     }
 }
 
+fn millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
 impl Default for Ids {
     fn default() -> Ids {
         Ids::new()
@@ -79,8 +103,8 @@ mod tests {
     fn a_clients_id_is_kept_only_when_it_is_harmless() {
         let ids = Ids::new();
         let taken = |text: &'static str| {
-            let headers = [(X_REQUEST_ID, HeaderValue::from_static(text))].into_iter().collect();
-            ids.take_or_make(&headers).as_str().to_owned()
+            let mut headers = [(X_REQUEST_ID, HeaderValue::from_static(text))].into_iter().collect();
+            ids.take_or_make(&mut headers, Instant::now()).as_str().to_owned()
         };
         assert_eq!(taken("abc-123"), "abc-123");
         assert_ne!(taken("a b"), "a b");

@@ -12,7 +12,9 @@ use super::{
     forward::{Ahead, Plan, Switching, forward},
     grpc, mirror, quarantine,
     record::{self, Record, Sent},
-    report, spans, traffic,
+    report, spans,
+    stamps::{Stamps, is_direct},
+    traffic,
     tunnel::{self, Content},
     websocket,
     worker::{Ready, Worker},
@@ -70,11 +72,17 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     // SECURITY: whoever is in front may have read such a head differently, and what comes behind it.
     let closes = matches!(&refused, Some(Failure::Head(refusal)) if refusal.status != StatusCode::METHOD_NOT_ALLOWED);
+    let stamps = stamps(&ready, &connection);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
+        stamps.set(&exchange);
         let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
         return send(&exchange, &ready.prepared.unrouted, &ready, record);
+    }
+    let stamped = ready.prepared.generation.router.reads_headers;
+    if stamped {
+        stamps.set(&exchange);
     }
     let found = match refused {
         None => route(&worker, &ready, &connection, &exchange),
@@ -85,9 +93,17 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Ok(found) => ready.prepared.chains[found.route].clone(),
         Err(_) => ready.prepared.unrouted.clone(),
     };
+    let routes = ready.prepared.generation.router.routes();
+    let direct = !stamped
+        && switching.is_none()
+        && found.as_ref().is_ok_and(|found| is_direct(&ready, &exchange, &chain, &routes[found.route]));
+    if !stamped && !direct {
+        stamps.set(&exchange);
+    }
     let answered = match found {
         Ok(found) => {
-            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut() };
+            let stamps = direct.then_some(&stamps);
+            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), stamps };
             answer(&worker, &ready, &exchange, &chain, &found, ahead).await
         }
         Err(failure) => Err(failure),
@@ -120,10 +136,16 @@ pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Ref
     // What access logs write for a request line that they can't read.
     head.method = Method::from_bytes(b"-").unwrap_or_default();
     let (exchange, _) = accept(&worker, &ready, &connection, head, Body::Empty);
+    stamps(&ready, &connection).set(&exchange);
     let mut record = Record::new(&worker, &ready, &exchange);
     let chain = ready.prepared.unrouted.clone();
     let response = recover(&worker, &ready, &exchange, &chain, Failure::Head(refusal), &mut record).await;
     finish(&worker, &ready, &exchange, &chain, response, None, record).await
+}
+
+fn stamps<'c>(ready: &Ready, connection: &'c Connection) -> Stamps<'c> {
+    let trusted = &ready.prepared.generation.config.trusted_proxies;
+    Stamps { client: Some(&connection.client).filter(|client| client.is_stranger(trusted)) }
 }
 
 /// `on_response` of each plugin, then the head goes.
@@ -156,6 +178,7 @@ fn accept(
     mut head: Parts,
     body: Body,
 ) -> (Rc<Exchange>, Option<Failure>) {
+    let started = Instant::now();
     let config = &ready.prepared.generation.config;
     let policed = police::check(&head)
         .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
@@ -167,13 +190,13 @@ fn accept(
     };
     let trusted = &config.trusted_proxies;
     let ip = connection.client.client(&head.headers, trusted);
-    let id = worker.ids.take_or_make(&head.headers);
+    let id = worker.ids.take_or_make(&mut head.headers, started);
     let host = host(&head);
     if head.version == Version::HTTP_2 {
         h2::as_http1(&mut head.headers, &host);
     }
     hop::strip_request(&mut head.headers);
-    let body = match head.headers.contains_key(header::TRAILER) {
+    let body = match !body.is_empty() && head.headers.contains_key(header::TRAILER) {
         true => {
             let ready = ready.clone();
             body.with_trailers(move |fields| {
@@ -183,14 +206,12 @@ fn accept(
         false => body,
     };
     ready.identity.strip(&mut head.headers);
-    connection.client.apply(&mut head.headers, &host, trusted);
-    head.headers.insert(super::ids::X_REQUEST_ID, id.header().clone());
+    connection.client.enter(&mut head.headers, &host, trusted);
     let sample = |trace| worker.traces.as_ref().is_some_and(|traces| traces.samples(trace));
     let trace = Trace::enter(&mut head.headers, || worker.ids.random(), sample);
     let announced = body.len().unwrap_or(0);
     let account = Account::default();
     let body = body.counted(|| account.passed.get_or_init(Rc::default).clone());
-    let started = Instant::now();
     let exchange = Exchange {
         id,
         started,
@@ -466,6 +487,7 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
     Response {
         status: reply.status,
         headers: reply.headers,
+        passed: None,
         body: Slot::Stream(Body::full(body)),
         from,
         latency: exchange.started.elapsed(),
@@ -480,12 +502,12 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     };
     let mut body = response.body.take();
     let mut headers = std::mem::take(&mut response.headers);
-    headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
     // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
     hop::strip_response(&mut headers);
-    if exchange.request.borrow().method != Method::HEAD {
+    if !headers.is_empty() && exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
     }
+    headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
     if !chain.on_response_chunk.is_empty() && !body.is_empty() {
         content::changing(&mut headers);
         body = chunks::through(Hook::OnResponseChunk, &chain.on_response_chunk, ready, exchange, body);
@@ -496,7 +518,7 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     }
     record.responded(response.status);
     let is_call = matches!(body, Body::Streamed(_)) && grpc::is_call(&headers);
-    let mut sent = http::Response::new(record.follow(body, chain, is_call));
+    let mut sent = http::Response::new(record.follow(body, chain, is_call, response.passed));
     *sent.status_mut() = response.status;
     *sent.headers_mut() = headers;
     sent

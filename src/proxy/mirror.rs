@@ -133,6 +133,7 @@ impl Copied {
         let backend = self.ready.backends.at(self.service);
         let started = Instant::now();
         let outgoing = Outgoing {
+            direct: None,
             method: &self.method,
             headers: &self.headers,
             host: self.host.as_ref(),

@@ -26,6 +26,7 @@ mod repeats;
 mod report;
 mod service;
 mod spans;
+mod stamps;
 mod traffic;
 mod tries;
 mod tunnel;

@@ -114,6 +114,7 @@ async fn to_service(
         key: exchange.as_ref().and_then(|exchange| backend.key(exchange, &headers)),
         account: None,
         interim: None,
+        direct: None,
         under,
     };
     let mut body = Body::full(call.body);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     gateway::prepared::{Chain, Plugin},
-    http::{Body, BodyError},
+    http::{Body, BodyError, passed::Passed},
     observe::{
         access::{AccessLog, Field, Line},
         metrics::{Ended, RouteMeter},
@@ -69,9 +69,9 @@ impl Record {
     }
 
     /// Puts the record behind the body, and `on_log` behind the record.
-    pub fn follow(self, body: Body, chain: &Rc<Chain>, is_call: bool) -> Sent {
+    pub fn follow(self, body: Body, chain: &Rc<Chain>, is_call: bool, passed: Option<Passed>) -> Sent {
         let after = (!chain.on_log.is_empty()).then(|| chain.clone());
-        Sent { body, is_call, tail: Some(Tail { record: self, after }) }
+        Sent { body, is_call, passed, tail: Some(Tail { record: self, after }) }
     }
 }
 
@@ -205,12 +205,14 @@ pub struct Sent {
     body: Body,
     /// Of gRPC: when it breaks off, its status says so.
     is_call: bool,
+    /// Lines of its head that pass as they came.
+    pub passed: Option<Passed>,
     tail: Option<Tail>,
 }
 
 impl Sent {
     pub fn bare(body: Body) -> Sent {
-        Sent { body, is_call: false, tail: None }
+        Sent { body, is_call: false, passed: None, tail: None }
     }
 
     /// The client did not get all of it, and perhaps there is a word for why.

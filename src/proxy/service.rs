@@ -4,7 +4,7 @@ use super::{life, record::Sent, worker::Worker};
 use crate::{
     config,
     downstream::{Cut, Limits, Request, Service, Upgraded, Upgrading},
-    http::{Body, police::Refusal},
+    http::{Body, passed::Passed, police::Refusal},
     http1::request::HeadLimits,
 };
 use bytes::Bytes;
@@ -43,6 +43,10 @@ impl Service for Exchanges {
 
     fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Sent>> {
         life::refuse(self.worker.clone(), self.connection.clone(), refusal)
+    }
+
+    fn passed(&self, body: &mut Sent) -> Option<Passed> {
+        body.passed.take()
     }
 
     fn cut_off(&self, body: &mut Sent, cut: Cut) {

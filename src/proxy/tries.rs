@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     balance::backoff,
-    http::{Body, Fault, deadline},
+    http::{Body, Fault, deadline, passed::Passed},
     script::Account,
-    upstream::{Kind, Phase, Pool, Request, Timeouts, Upgrade, UpstreamError},
+    upstream::{Direct, Kind, Lines, Phase, Pool, Request, Timeouts, Upgrade, UpstreamError},
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::{
     borrow::Cow,
+    cell::Cell,
     time::{Duration, Instant},
 };
 
@@ -40,6 +41,8 @@ pub struct Outgoing<'r> {
     pub key: Option<u64>,
     /// Is told of interim responses.
     pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
+    /// Writes what goes behind the headers, and the head of the answer may be [`Passed`]; for targets of HTTP/1.1.
+    pub direct: Option<Lines<'r>>,
     /// Where tries are recorded, if they are.
     pub under: Option<Under>,
 }
@@ -47,6 +50,8 @@ pub struct Outgoing<'r> {
 /// An answer, and when its head was here.
 pub struct Answered {
     pub response: Response<Body>,
+    /// Instead of the response's headers.
+    pub passed: Option<Passed>,
     pub at: Instant,
 }
 
@@ -78,6 +83,7 @@ pub async fn send<'t>(
             return Err(Failure::Late);
         }
         let mut attempt = backend.attempt(index, begun, connection);
+        let direct = outgoing.direct.map(|lines| Direct { lines, begun, passed: Cell::default() });
         let sent = {
             let target = target(&seat.path);
             let own = told(outgoing, begun, traced);
@@ -92,7 +98,7 @@ pub async fn send<'t>(
                 body,
             };
             let ends = if replayable { backend.try_ends(begun) } else { None };
-            one(pool, request, &timeouts, ends).await
+            one(pool, request, &timeouts, ends, direct.as_ref()).await
         };
         spans::answered(span, &sent);
         let (sent, took) = backend.counted(begun, sent);
@@ -112,7 +118,11 @@ pub async fn send<'t>(
                 }
                 if _budget.is_none() {
                     permit.ended(failed, at);
-                    return Ok(Answered { response: attempt.follow(response, own_end), at });
+                    return Ok(Answered {
+                        response: attempt.follow(response, own_end),
+                        passed: direct.and_then(|direct| direct.passed.take()),
+                        at,
+                    });
                 }
             }
             Err(error) => {
@@ -152,9 +162,10 @@ async fn one(
     request: Request<'_>,
     timeouts: &Timeouts,
     ends: Option<Instant>,
+    direct: Option<&Direct<'_>>,
 ) -> Result<Response<Body>, UpstreamError> {
     let origin = request.origin;
-    let sending = pool.send(request, timeouts);
+    let sending = pool.send_direct(request, timeouts, direct);
     let Some(ends) = ends else { return sending.await };
     let ended = tokio::time::timeout_at(ends.into(), sending).await;
     // Connecting has a limit that is no longer, so that this is one that was sent; and its body is one that is kept.

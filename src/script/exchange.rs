@@ -8,6 +8,7 @@ use super::{Account, Raise, Reply, Value, object::Failed};
 use crate::http::{
     Body, BodyError, NormalPath, content,
     encoding::{self, DecodeError},
+    passed::Passed,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -59,6 +60,10 @@ impl RequestId {
 
     pub fn header(&self) -> &HeaderValue {
         &self.0
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     pub fn as_str(&self) -> &str {
@@ -120,6 +125,8 @@ impl Request {
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// Instead of headers, when nobody is to look at them.
+    pub passed: Option<Passed>,
     pub body: Slot,
     pub from: From,
     pub latency: Duration,

@@ -75,6 +75,7 @@ pub fn respond(exchange: &Exchange, body: &str) {
     *exchange.response.borrow_mut() = Some(Response {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
+        passed: None,
         body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),
         from: From::Upstream,
         latency: Duration::from_millis(3),

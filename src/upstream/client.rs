@@ -4,6 +4,7 @@
 //! counts. The body of the response goes on in [`super::body`]. A connection returns to the pool only when nothing of the
 //! exchange is left on it; in every other case, a dropped future included, it is closed.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::framing::{RequestFraming, decoder, keeps_alive};
 use super::head::{HeadReader, ResponseHead, write_request};
 use super::sender::{SendError, Sender, WaitsFor};
 use super::{Origin, Pool, Timeouts, http2};
-use crate::http::Body;
+use crate::http::{Body, passed::Passed};
 use crate::http1::body::{BodyDecoder, Decoded};
 
 /// No honest server sends more interim responses than this.
@@ -44,6 +45,19 @@ pub struct Request<'r> {
     pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
     /// Taken when its bytes are; left in place, or put back, when a failure came before that.
     pub body: &'r mut Body,
+}
+
+/// Writes lines of a head, each with its end.
+pub type Lines<'r> = &'r dyn Fn(&mut Vec<u8>);
+
+/// What goes past the maps of headers, of a request and its response that nobody looks at.
+pub struct Direct<'r> {
+    /// Go behind the request's headers.
+    pub lines: Lines<'r>,
+    /// The time of now, which the caller knows.
+    pub begun: std::time::Instant,
+    /// The head of the response, if it may pass as it came: then the response has no headers.
+    pub passed: Cell<Option<Passed>>,
 }
 
 /// A request to switch protocols (RFC 9110 §7.8), and what came of it.
@@ -138,11 +152,24 @@ impl Pool {
     /// Every failure up to the head; see [`UpstreamError`] for what may follow. Dropping the future closes the
     /// connection.
     pub async fn send(&self, request: Request<'_>, timeouts: &Timeouts) -> Result<Response<Body>, UpstreamError> {
+        self.send_direct(request, timeouts, None).await
+    }
+
+    /// The same for what passes through: see [`Direct`], of which HTTP/2 knows nothing.
+    ///
+    /// # Errors
+    /// Those of [`send`](Pool::send).
+    pub async fn send_direct(
+        &self,
+        request: Request<'_>,
+        timeouts: &Timeouts,
+        direct: Option<&Direct<'_>>,
+    ) -> Result<Response<Body>, UpstreamError> {
         if request.origin.is_http2() {
             return Box::pin(http2::send(self, request, timeouts)).await;
         }
         let Request { origin, method, target, host, headers, mut upgrade, interim, body } = request;
-        let mut now = Instant::now();
+        let mut now = direct.map_or_else(Instant::now, |direct| direct.begun.into());
         let mut connection = match self.take(origin, now) {
             Some(connection) => connection,
             None => {
@@ -156,7 +183,9 @@ impl Pool {
         head.clear();
         let host = host.unwrap_or(origin.host_header());
         let protocol = upgrade.as_ref().map(|upgrade| &upgrade.protocol);
-        if let Err(reason) = write_request(&mut head, method, target, headers, host, framing, protocol) {
+        if let Err(reason) =
+            write_request(&mut head, method, target, headers, direct.map(|it| it.lines), host, framing, protocol)
+        {
             return Err(UpstreamError {
                 origin: origin.clone(),
                 phase: Phase::Write,
@@ -183,7 +212,7 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let answer = exchange.answer(method, upgrade.is_some(), interim).await;
+            let answer = exchange.answer(method, upgrade.is_some(), direct.is_some(), interim).await;
             let checked =
                 answer.and_then(|answer| match upgrade.as_deref().map(|upgrade| upgrade.check(&answer.head)) {
                     Some(Err(bad)) => Err((Phase::Head, Kind::BadResponse(bad))),
@@ -193,7 +222,12 @@ impl Pool {
                 Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Ok(exchange.switch(answer.head, upgrade.as_deref_mut()));
                 }
-                Ok(answer) => return Ok(exchange.respond(answer)),
+                Ok(mut answer) => {
+                    if let Some(direct) = direct {
+                        direct.passed.set(answer.head.passed.take());
+                    }
+                    return Ok(exchange.respond(answer));
+                }
                 Err(failure) => failure,
             };
             let failed_stale =
@@ -218,10 +252,11 @@ impl Exchange {
         &mut self,
         method: &Method,
         may_switch: bool,
+        passes: bool,
         interim: Option<&dyn Fn(StatusCode, HeaderMap)>,
     ) -> Result<Answer, (Phase, Kind)> {
         let bad = |error| (Phase::Head, Kind::BadResponse(error));
-        let head = self.head(method, may_switch, interim).await?;
+        let head = self.head(method, may_switch, passes, interim).await?;
         let mut decoder = decoder(method, &head).map_err(bad)?;
         let first = decoder.decode(&mut self.connection.input).map_err(|error| bad(BadResponse::Chunk(error)))?;
         Ok(Answer { head, decoder, first })
@@ -232,9 +267,11 @@ impl Exchange {
         &mut self,
         method: &Method,
         may_switch: bool,
+        passes: bool,
         told: Option<&dyn Fn(StatusCode, HeaderMap)>,
     ) -> Result<ResponseHead, (Phase, Kind)> {
-        let mut reader = HeadReader::into_map(self.pool.spare_map());
+        let mut reader =
+            HeadReader::into_map(self.pool.spare_map()).passing(passes && !may_switch && *method != Method::HEAD);
         let mut interim = 0;
         let mut first = true;
         poll_fn(|cx| {

@@ -34,6 +34,9 @@ impl RequestFraming {
 
 /// RFC 9112 §6.3, in its order.
 pub fn decoder(method: &Method, head: &ResponseHead) -> Result<BodyDecoder, BadResponse> {
+    if let Some(passed) = &head.passed {
+        return Ok(BodyDecoder::Length(passed.length));
+    }
     let length = content_length(head)?;
     // A look at the few names costs a third of a search for one that is seldom there.
     let coded = head.headers.keys().any(|name| *name == TRANSFER_ENCODING);
@@ -93,6 +96,9 @@ fn text(value: &HeaderValue) -> String {
 /// §9.3: whether the target keeps the connection open after this response.
 pub fn keeps_alive(head: &ResponseHead) -> bool {
     let mut kept = head.minor_version == 1;
+    if head.passed.is_some() {
+        return kept;
+    }
     for value in head.headers.get_all(CONNECTION) {
         for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {

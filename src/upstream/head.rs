@@ -11,8 +11,11 @@ use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::client::Lines;
 use super::error::BadResponse;
 use super::framing::RequestFraming;
+use crate::http::passed::Passed;
+use crate::http1;
 
 /// The longest response head taken, and the most headers. Node and nginx take less by default, hyper more.
 const MAX_HEAD: usize = 64 * 1024;
@@ -23,7 +26,9 @@ const MAX_HEADERS: usize = 128;
 pub struct ResponseHead {
     pub status: StatusCode,
     pub minor_version: u8,
+    /// Empty when the head is `passed`.
     pub headers: HeaderMap,
+    pub passed: Option<Passed>,
 }
 
 /// Reads one response head; make a new one for each.
@@ -33,19 +38,25 @@ pub struct HeadReader {
     scanned: usize,
     /// Empty, and perhaps with room.
     headers: HeaderMap,
+    passes: bool,
 }
 
 impl HeadReader {
     /// Fills this map, which must be empty.
     pub fn into_map(headers: HeaderMap) -> HeadReader {
         debug_assert!(headers.is_empty());
-        HeadReader { scanned: 0, headers }
+        HeadReader { headers, ..HeadReader::default() }
+    }
+
+    /// Whether the head of a success may be [`Passed`].
+    pub fn passing(self, passes: bool) -> HeadReader {
+        HeadReader { passes, ..self }
     }
 
     /// Takes a whole head from the front of `input`, or nothing while it is incomplete.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<ResponseHead>, BadResponse> {
         match self.end(input)? {
-            Some(end) => parse(input, end, std::mem::take(&mut self.headers)).map(Some),
+            Some(end) => parse(input, end, std::mem::take(&mut self.headers), self.passes).map(Some),
             None => Ok(None),
         }
     }
@@ -56,18 +67,8 @@ impl HeadReader {
         if input[..known] != START[..known] {
             return Err(BadResponse::NotHttp);
         }
-        for found in memchr::memchr_iter(b'\n', &input[self.scanned..]) {
-            // Not at the start of the input, which is an `H`.
-            let at = self.scanned + found;
-            if at >= MAX_HEAD {
-                break;
-            }
-            if input[at - 1] != b'\r' {
-                return Err(BadResponse::BareLineFeed);
-            }
-            if input[at - 2] == b'\n' {
-                return Ok(Some(at + 1));
-            }
+        if let Some(at) = http1::odd_line_feed(input, self.scanned).filter(|at| *at < MAX_HEAD) {
+            return if input[at - 1] == b'\r' { Ok(Some(at + 1)) } else { Err(BadResponse::BareLineFeed) };
         }
         if input.len() > MAX_HEAD {
             return Err(BadResponse::HeadTooLarge(MAX_HEAD));
@@ -77,7 +78,7 @@ impl HeadReader {
     }
 }
 
-fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap) -> Result<ResponseHead, BadResponse> {
+fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap, passes: bool) -> Result<ResponseHead, BadResponse> {
     let bytes = input.split_to(end).freeze();
     let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -91,6 +92,14 @@ fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap) -> Result<Res
     };
     debug_assert_eq!(length, bytes.len());
     let status = StatusCode::from_u16(code).map_err(|_| BadResponse::Status(code))?;
+    if passes
+        && minor_version == 1
+        && status.is_success()
+        && status != StatusCode::NO_CONTENT
+        && let Some(passed) = Passed::of(&bytes, parsed.headers)
+    {
+        return Ok(ResponseHead { status, minor_version, headers, passed: Some(passed) });
+    }
     headers.reserve(parsed.headers.len());
     for header in parsed.headers.iter() {
         let bad = || BadResponse::Header(header.name.to_owned());
@@ -101,18 +110,20 @@ fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap) -> Result<Res
         let value = unsafe { HeaderValue::from_maybe_shared_unchecked(bytes.slice_ref(header.value)) };
         headers.try_append(name, value).map_err(|_| bad())?;
     }
-    Ok(ResponseHead { status, minor_version, headers })
+    Ok(ResponseHead { status, minor_version, headers, passed: None })
 }
 
 /// Writes a request head.
 ///
 /// # Errors
 /// A target that would not stay on its line. Names, values and methods can't: their types hold nothing else.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the head, and there is one caller")]
 pub fn write_request(
     out: &mut Vec<u8>,
     method: &Method,
     target: &str,
     headers: &HeaderMap,
+    lines: Option<Lines<'_>>,
     host: &HeaderValue,
     framing: RequestFraming,
     upgrade: Option<&HeaderValue>,
@@ -131,6 +142,9 @@ pub fn write_request(
         if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != CONNECTION {
             write_field(out, name, value);
         }
+    }
+    if let Some(lines) = lines {
+        lines(out);
     }
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"connection: upgrade\r\n");
@@ -233,14 +247,14 @@ mod tests {
         let host = HeaderValue::from_static("users:9001");
         let mut out = Vec::new();
         let framing = RequestFraming::Length(3);
-        write_request(&mut out, &Method::POST, "/a?b", &headers, &host, framing, None).unwrap();
+        write_request(&mut out, &Method::POST, "/a?b", &headers, None, &host, framing, None).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /a?b HTTP/1.1\r\nhost: users:9001\r\naccept: */*\r\ncontent-length: 3\r\n\r\n"
         );
         for target in ["", "/a b", "/a\r\nX: y", "/\0"] {
             let none = RequestFraming::None;
-            let written = write_request(&mut Vec::new(), &Method::GET, target, &headers, &host, none, None);
+            let written = write_request(&mut Vec::new(), &Method::GET, target, &headers, None, &host, none, None);
             let expected = "the request target holds a space or control character";
             assert_eq!(written, Err(expected), "{target:?}");
         }

@@ -24,7 +24,7 @@ mod sender;
 mod tls;
 mod ways;
 
-pub use client::{Handshake, Request, Switched, Transport, Upgrade};
+pub use client::{Direct, Handshake, Lines, Request, Switched, Transport, Upgrade};
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use names::{Names, Resolved};
 pub use origin::{BadOrigin, Origin};

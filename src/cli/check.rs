@@ -67,6 +67,7 @@ pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics
             outbound,
             first_worker: false,
             caches: crate::script::cache::Caches::for_worker(),
+            turns: Default::default(),
             trial: None,
         });
         anyhow::Ok(prepared::prepare(generation.clone(), services).await.map(drop))

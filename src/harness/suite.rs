@@ -96,8 +96,14 @@ impl Suite {
         let case = Case::new(folder(&self.path), self.logs.clone());
         let store = WorkerStore::connect(None, case.stores.clone()).map_err(|error| error.to_string())?;
         let outbound = Rc::new(Offline);
-        let services =
-            Services { store, outbound, first_worker: true, caches: Caches::for_worker(), trial: Some(case) };
+        let services = Services {
+            store,
+            outbound,
+            first_worker: true,
+            caches: Caches::for_worker(),
+            turns: Default::default(),
+            trial: Some(case),
+        };
         let limits = Limits { cpu: CPU, memory: MEMORY, ..Limits::default() };
         let name: Arc<str> = Arc::from(self.path.display().to_string());
         let instance = Instance { plugin: name.clone(), place: name, permissions: Permissions::default(), limits };

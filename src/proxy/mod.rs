@@ -13,6 +13,7 @@ mod forward;
 mod frames;
 mod grpc;
 mod ids;
+mod inward;
 mod life;
 pub mod listen;
 pub mod outbound;

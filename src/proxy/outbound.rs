@@ -178,7 +178,10 @@ pub fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
     }
     let host = url.host_str().ok_or(Failure::BadUrl)?;
     let with_port = url.port().map(|port| format!("{host}:{port}"));
+    // SECURITY: an address is no host of a domain, whatever follows the asterisk.
+    let is_name = url.domain().is_some();
     let fits = |pattern: &String| match pattern.strip_prefix('*') {
+        Some(_) if !is_name => false,
         Some(end) => host.len() > end.len() && host.ends_with(end),
         None => pattern == host || Some(pattern) == with_port.as_ref(),
     };
@@ -186,7 +189,8 @@ pub fn permitted(scope: &Scope, url: &str) -> Result<reqwest::Url, Failure> {
 }
 
 fn new_client() -> reqwest::Client {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = client.dns_resolver(std::sync::Arc::new(super::inward::Outside)).build();
     client.unwrap_or_default()
 }
 

@@ -276,6 +276,7 @@ async fn make_ready(
         outbound,
         first_worker: first,
         caches: crate::script::cache::Caches::for_worker(),
+        turns: Default::default(),
         trial: None,
     });
     let services = Rc::new(services);

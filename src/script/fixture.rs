@@ -111,7 +111,8 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
 
 /// A worker's services, with the embedded store alone.
 pub fn services(outbound: Rc<dyn Outbound>) -> Services {
-    Services { store: store(), outbound, first_worker: true, caches: Caches::for_worker(), trial: None }
+    let (caches, turns) = (Caches::for_worker(), Default::default());
+    Services { store: store(), outbound, first_worker: true, caches, turns, trial: None }
 }
 
 fn store() -> WorkerStore {

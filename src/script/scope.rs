@@ -3,7 +3,7 @@
 //! A [`Scope`] is made for each hook call and handed to every host function. It is the only way from a script to the
 //! gateway, so permissions are checked against it.
 
-use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial};
+use super::{Exchange, Hook, cache::Caches, limits::Limits, outbound::Outbound, trial::Trial, turns::Turns};
 use crate::{
     observe::traces::{Kind, SpanInProgress},
     store::WorkerStore,
@@ -44,6 +44,7 @@ pub struct Services {
     /// `log` in `on_load` speaks on one worker only, though each runs it.
     pub first_worker: bool,
     pub caches: Caches,
+    pub turns: Turns,
     /// Set while `gatewright test` tries the scripts.
     pub trial: Option<Rc<dyn Trial>>,
 }

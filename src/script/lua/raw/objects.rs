@@ -291,6 +291,8 @@ enum Called {
     NotHere,
 }
 
+/// Longer strings are left to others, who ask first whether they are too long.
+const MAX_TEXT: usize = 64 << 10;
 /// More arguments than any function of the list declares are left to others.
 const MAX_ARGUMENTS: c_int = 6;
 
@@ -615,7 +617,10 @@ unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
             ffi::LUA_TNIL => Value::Nil,
             ffi::LUA_TBOOLEAN => Value::Bool(ffi::lua_toboolean(state, place) != 0),
             ffi::LUA_TNUMBER => crate::script::lua::convert::number(ffi::lua_tonumber(state, place)),
-            ffi::LUA_TSTRING => Value::Str(Bytes::copy_from_slice(text(state, place))),
+            ffi::LUA_TSTRING => {
+                let text = text(state, place);
+                (text.len() <= MAX_TEXT).then(|| Value::Str(Bytes::copy_from_slice(text)))?
+            }
             _ => return None,
         })
     }
@@ -763,5 +768,11 @@ impl Native for Scalar {
     }
     fn type_name(&self) -> String {
         self.0.type_name().into()
+    }
+    fn size(&self) -> usize {
+        0
+    }
+    fn most(&self) -> usize {
+        usize::MAX
     }
 }

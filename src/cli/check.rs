@@ -79,6 +79,7 @@ pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics
             caches: crate::script::cache::Caches::for_worker(),
             metrics: crate::observe::metrics::own::Local::new(Arc::default(), 1),
             background: Some(Default::default()),
+            turns: Default::default(),
             trial: None,
         });
         anyhow::Ok(prepared::prepare(generation.clone(), services).await.map(drop))

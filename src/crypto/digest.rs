@@ -48,8 +48,11 @@ impl Hash {
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|nibble| DIGITS[nibble as usize] as char);
-    bytes.iter().flat_map(digits).collect()
+    let mut digits = vec![0; bytes.len() * 2];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// Whether two secrets are equal, in a time that depends on their lengths only.

@@ -162,6 +162,7 @@ async fn prepare_place(
     let limits = Limits {
         cpu: generation.config.limits.script_cpu,
         memory: generation.config.limits.script_memory,
+        value: generation.config.limits.max_body_size,
         ..Limits::default()
     };
     let instance = Rc::new(Instance {

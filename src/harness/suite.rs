@@ -104,6 +104,7 @@ impl Suite {
             caches: Caches::for_worker(),
             metrics: own::Local::new(case.metrics.clone(), 1),
             background: None,
+            turns: Default::default(),
             trial: Some(case),
         };
         let limits = Limits { cpu: CPU, memory: MEMORY, ..Limits::default() };

@@ -303,6 +303,7 @@ async fn make_ready(
         caches: crate::script::cache::Caches::for_worker(),
         metrics: own::Local::new(shared.metrics.own.clone(), generation.number),
         background: Some(Default::default()),
+        turns: Default::default(),
         trial: None,
     });
     let services = Rc::new(services);

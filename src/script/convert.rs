@@ -13,6 +13,9 @@ use super::{
 };
 use bytes::Bytes;
 
+/// Items of a list and entries of a map or of options: converting one takes the time of a hundred steps of a script.
+pub const MAX_ENTRIES: usize = 16 << 10;
+
 /// A value of an engine, as far as the conversion looks at it.
 pub trait Native: Sized {
     fn is_nil(&self) -> bool;
@@ -25,7 +28,7 @@ pub trait Native: Sized {
     fn function(&self) -> Option<Callback> {
         None
     }
-    /// The items of a sequence; an empty table is one.
+    /// The items of a sequence; an empty table is one. Of more than [`MAX_ENTRIES`] one more is enough, and so of entries.
     fn list(&self) -> Option<Vec<Self>>;
     /// The entries of a table or map, in any order; an error when a key is not a string.
     fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise>;
@@ -33,6 +36,10 @@ pub trait Native: Sized {
     fn json(&self) -> Result<Bytes, Raise>;
     /// The word for its type in messages: "a number", "a table".
     fn type_name(&self) -> String;
+    /// Bytes of a string, or of what is bytes beside strings; 0 of anything else.
+    fn size(&self) -> usize;
+    /// The most bytes of one value: [`Limits::value`](super::limits::Limits).
+    fn most(&self) -> usize;
 }
 
 /// Converts the arguments of one call and appends them to `out`. `given` holds what the script wrote, without the
@@ -78,6 +85,8 @@ pub fn assigned<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
 }
 
 fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
+    // Before it is copied.
+    within_size(value.size(), value.most())?;
     let expected = |what: &str| Err(Raise::error(format!("expected {what}, got {}", value.type_name())));
     match ty {
         Type::Nil => Ok(Value::Nil),
@@ -108,7 +117,11 @@ fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
             Some(it @ (Value::Int(_) | Value::Float(_) | Value::Str(_))) => duration(&it).map(|_| it),
             _ => expected("a duration such as `500ms` or a number of seconds"),
         },
-        Type::Json => value.json().map(Value::Json),
+        Type::Json => {
+            let text = value.json()?;
+            within_size(text.len(), value.most())?;
+            Ok(Value::Json(text))
+        }
         Type::Scalar => match value.scalar() {
             Some(it) => Ok(it),
             None if value.is_nil() => Ok(Value::Nil),
@@ -136,10 +149,26 @@ fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
     }
 }
 
+/// SECURITY: whatever a function of the host does with a value, it does without giving way.
+fn within_size(size: usize, most: usize) -> Result<(), Raise> {
+    if size <= most {
+        return Ok(());
+    }
+    Err(Raise::error(format!("{size} bytes are more than the host takes at once ({most}, `limits.max_body_size`)")))
+}
+
+fn within_count(count: usize) -> Result<(), Raise> {
+    if count <= MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(Raise::error(format!("more than {MAX_ENTRIES} entries, the most that the host takes at once")))
+}
+
 fn list<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
     let Some(items) = value.list() else {
         return Err(Raise::error(format!("expected a list, got {}", value.type_name())));
     };
+    within_count(items.len())?;
     let convert_item =
         |(index, item): (usize, &N)| convert(ty, item).map_err(|raise| within(&format!("item {}", index + 1), raise));
     items.iter().enumerate().map(convert_item).collect::<Result<_, _>>().map(Value::List)
@@ -149,6 +178,7 @@ fn sorted_entries<N: Native>(what: &str, value: &N) -> Result<Vec<(String, N)>, 
     let Some(mut entries) = value.entries()? else {
         return Err(Raise::error(format!("expected {what}, got {}", value.type_name())));
     };
+    within_count(entries.len())?;
     entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(entries)
 }
@@ -250,6 +280,12 @@ mod tests {
         fn type_name(&self) -> String {
             "something else".into()
         }
+        fn size(&self) -> usize {
+            self.as_str().map_or(0, str::len)
+        }
+        fn most(&self) -> usize {
+            64
+        }
     }
 
     fn call(function: &str, given: serde_json::Value) -> String {
@@ -293,5 +329,13 @@ mod tests {
             "reply.json: argument 1 (status): expected an integer, got 200.5"
         );
         assert_eq!(call("reply.json", json!([200, null])), r#"[Int(200), Json(b"null"), Nil]"#);
+        assert_eq!(
+            call("reply.text", json!([200, "x".repeat(65)])),
+            "reply.text: argument 2 (text): 65 bytes are more than the host takes at once (64, `limits.max_body_size`)"
+        );
+        assert_eq!(
+            call("reply.json", json!([200, ["x".repeat(40), "y".repeat(40)]])),
+            "reply.json: argument 2 (value): 87 bytes are more than the host takes at once (64, `limits.max_body_size`)"
+        );
     }
 }

@@ -127,6 +127,7 @@ pub fn services(outbound: Rc<dyn Outbound>) -> Services {
         caches: Caches::for_worker(),
         metrics: own::Local::new(Arc::default(), 1),
         background: Some(Default::default()),
+        turns: Default::default(),
         trial: None,
     }
 }

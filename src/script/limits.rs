@@ -24,11 +24,13 @@ pub struct Limits {
     pub memory: usize,
     /// Depth of calls.
     pub depth: usize,
+    /// Bytes of one value that a function of the host takes: it can't give way while it works on it.
+    pub value: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { cpu: Duration::from_millis(50), memory: 64 << 20, depth: 64 }
+        Limits { cpu: Duration::from_millis(50), memory: 64 << 20, depth: 64, value: 8 << 20 }
     }
 }
 
@@ -187,7 +189,7 @@ impl CpuClock {
     }
 }
 
-/// What the calling thread has run so far; a system call.
+/// The CPU time of this thread. Unlike the clock it does not count what other threads and programs do.
 pub fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)

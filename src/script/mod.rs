@@ -28,6 +28,7 @@ pub mod reply;
 pub mod rhai;
 pub mod scope;
 pub mod trial;
+pub mod turns;
 pub mod value;
 
 pub use account::Account;

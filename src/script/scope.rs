@@ -5,7 +5,7 @@
 
 use super::{
     Exchange, Hook, background::Background, cache::Caches, host::schema::openapi::Api, limits::Limits,
-    outbound::Outbound, trial::Trial,
+    outbound::Outbound, trial::Trial, turns::Turns,
 };
 use crate::{
     observe::{
@@ -64,6 +64,7 @@ pub struct Services {
     pub metrics: own::Local,
     /// What `on_load` gives to `every`; none where nothing would run it.
     pub background: Option<Background>,
+    pub turns: Turns,
     /// Set while `gatewright test` tries the scripts.
     pub trial: Option<Rc<dyn Trial>>,
 }

@@ -30,6 +30,7 @@ mod footprint;
 mod grpc;
 mod handed;
 mod health;
+mod hostile;
 mod http1;
 mod http2;
 mod jwt_auth;

@@ -279,12 +279,18 @@ fn all(scope: &Scope, mut args: Args) -> Outcome {
     }
 }
 
+/// An answer is made of a handful; each call takes a connection, of which the process has so many.
+const MAX_CALLS: usize = 100;
+
 fn start_all(scope: &Scope, args: &mut Args) -> Result<(Vec<Part>, bool), Raise> {
     let fail = !matches!(args.get(1).get("fail"), Some(Value::Bool(false)));
     let timeout = duration(args.get(1).get("timeout").unwrap_or(&Value::Nil))?;
     let Value::Map(calls) = args.take(0) else {
         return Err(Raise::error("http.all needs calls by name"));
     };
+    if calls.len() > MAX_CALLS {
+        return Err(Raise::error(format!("{} calls are more than {MAX_CALLS} at once", calls.len())));
+    }
     let mut parts = Vec::with_capacity(calls.len());
     for (name, options) in calls {
         let method = method(&options)?;

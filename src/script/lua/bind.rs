@@ -33,6 +33,12 @@ pub enum Member {
     Method(Function),
 }
 
+/// Searching a longer text takes as long as many steps.
+const LONG: usize = 16 << 10;
+/// So much of what is wanted is looked for, and in so much text at once.
+const HEAD: usize = 1 << 10;
+const WINDOW: usize = 256 << 10;
+
 const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Runs the prelude and binds the list; gives what the prelude exports.
@@ -188,6 +194,7 @@ fn whole_function(
         for (place, table) in frozen {
             shared.keep_frozen(function.params.get(place), converted.get(place + usize::from(kind.is_some())), table);
         }
+        running.look_soon();
         match running.guard(|| (function.run)(scope, Args(converted)))? {
             Outcome::Done(result) => shared.give(lua, &running, Some(&name), result),
             Outcome::Wait(future) => {
@@ -259,17 +266,41 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     )?;
     let at = shared.clone();
     host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
+    let at = shared.clone();
     host.raw_set(
         "search",
-        lua.create_function(|_, (text, wanted, init): (LuaString, LuaString, i64)| {
+        lua.create_function(move |_, (text, wanted, init): (LuaString, LuaString, i64)| {
             let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
+            let running = at.running()?;
+            if text.len() > LONG {
+                running.look_soon();
+            }
             // As string.find: from 1, negative from the end.
             let from = if init < 0 { (text.len() as i64 + init).max(0) } else { (init - 1).max(0) } as usize;
-            let found = text.get(from..).and_then(|rest| memchr::memmem::find(rest, &wanted));
-            Ok(found.map_or((None, None), |at| (Some(from + at + 1), Some(from + at + wanted.len()))))
+            let found = search(&text, &wanted, from, || running.tick())?;
+            Ok(found.map_or((None, None), |at| (Some(at + 1), Some(at + wanted.len()))))
         })?,
     )?;
     Ok(host)
+}
+
+/// Where `wanted` begins in `text`. Long texts are searched window by window and for the beginning of what is wanted alone, so that
+/// `tick` is asked often enough to end it.
+fn search(text: &[u8], wanted: &[u8], from: usize, tick: impl Fn() -> mlua::Result<()>) -> mlua::Result<Option<usize>> {
+    let (head, rest) = wanted.split_at(wanted.len().min(HEAD));
+    let finder = memchr::memmem::Finder::new(head);
+    let mut at = from;
+    while at + wanted.len() <= text.len() {
+        let end = text.len().min(at + head.len() + WINDOW);
+        let found = finder.find(&text[at..end]).map(|found| at + found);
+        match found {
+            Some(place) if text[place + head.len()..].starts_with(rest) => return Ok(Some(place)),
+            Some(place) => at = place + 1,
+            None => at = end + 1 - head.len(),
+        }
+        tick()?;
+    }
+    Ok(None)
 }
 
 /// What passes between a call that waits, the prelude and the driver.

@@ -9,7 +9,13 @@ use super::{
     running::Running,
     vm::{MAX_KEPT, Shared},
 };
-use crate::script::{Raise, Value, background::Callback, convert::Native, json::MAX_SAFE, object::Object};
+use crate::script::{
+    Raise, Value,
+    background::Callback,
+    convert::{MAX_ENTRIES, Native},
+    json::MAX_SAFE,
+    object::Object,
+};
 use bytes::Bytes;
 use mlua::{AnyUserData, Lua};
 use std::{cell::RefCell, rc::Rc};
@@ -76,7 +82,7 @@ impl Native for LuaValue<'_> {
         let mlua::Value::Table(table) = &self.value else {
             return None;
         };
-        let items = table.sequence_values::<mlua::Value>();
+        let items = table.sequence_values::<mlua::Value>().take(MAX_ENTRIES + 1);
         items.map(|value| Some(LuaValue { value: value.ok()?, context: self.context })).collect()
     }
 
@@ -88,6 +94,7 @@ impl Native for LuaValue<'_> {
         let mut wrong = None;
         let each = table.for_each(|key: mlua::Value, value: mlua::Value| {
             match &key {
+                mlua::Value::String(_) if entries.len() > MAX_ENTRIES => {}
                 mlua::Value::String(name) => {
                     entries.push((name.to_string_lossy(), LuaValue { value, context: self.context }));
                 }
@@ -109,6 +116,18 @@ impl Native for LuaValue<'_> {
 
     fn type_name(&self) -> String {
         describe(&self.value)
+    }
+
+    fn size(&self) -> usize {
+        match &self.value {
+            mlua::Value::String(text) => text.as_bytes().len(),
+            mlua::Value::Buffer(buffer) => buffer.len(),
+            _ => 0,
+        }
+    }
+
+    fn most(&self) -> usize {
+        self.context.running.largest_value()
     }
 }
 

@@ -55,7 +55,10 @@ pub async fn run(
                 return Err(Failure::Raised(value));
             }
             Step::GaveWay => {
-                tokio::task::yield_now().await;
+                match &running.scope {
+                    Some(scope) => scope.services.turns.next().await,
+                    None => tokio::task::yield_now().await,
+                }
                 start = Start::Go;
             }
             Step::Waits => {
@@ -119,6 +122,10 @@ fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Resul
         }));
         if running.over_memory(&vm.lua) {
             running.halt(Limit::Memory);
+        }
+        // Garbage that is mostly its own is collected at its expense.
+        if running.grown(&vm.lua) > (vm.memory / 8) as isize {
+            vm.collect_if_full();
         }
         resumed
     });

@@ -144,7 +144,7 @@ impl Failure {
         let memory = self.is_limit(running) && hit.is_none();
         let panicked = running.panicked.take();
         let (fault, message) = match (hit.or(memory.then_some(Limit::Memory)), self) {
-            (None, _) if panicked.is_some() => {
+            (_, _) if panicked.is_some() => {
                 (Fault::Runtime, format!("a host function failed: {}", panicked.unwrap_or_default()))
             }
             (Some(limit), _) => (Fault::Limit(limit), limit_message(limit, running)),

@@ -149,7 +149,15 @@ impl LuaProgram {
             Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
-            Err(failure) => Err(failed(&self.vm, running, hook, failure)),
+            Err(failure) => {
+                let error = failed(&self.vm, running, hook, failure);
+                if !error.file.as_os_str().is_empty() {
+                    return Err(error);
+                }
+                // Found when the slice was over: where in it is not known any more.
+                let (hook, line) = (error.hook, function.info().line_defined.unwrap_or(1));
+                Err(ScriptError { hook, ..self.at_line(error, line) })
+            }
         }
     }
 

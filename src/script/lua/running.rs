@@ -4,13 +4,16 @@
 //! their scope there and leave what they wait for, what they raise and what ends the hook.
 
 use super::fault::{self, Frame};
-use crate::script::{
-    Raise, Reply, Scope, Value,
-    error::Limit,
-    exchange::Side,
-    host,
-    limits::{Budget, SLICE, Verdict},
-    object::Object,
+use crate::{
+    memory,
+    script::{
+        Raise, Reply, Scope, Value,
+        error::Limit,
+        exchange::Side,
+        host,
+        limits::{Budget, Limits, SLICE, Verdict},
+        object::Object,
+    },
 };
 use futures_util::future::LocalBoxFuture;
 use mlua::{Lua, VmState};
@@ -23,6 +26,8 @@ use std::{
 
 /// The interrupt looks at the clock at every so many steps, a quarter of what looking costs.
 const STRIDE: u32 = 8;
+/// A step that allocated this much was a long one: look at the clock at once.
+const BULK: isize = 256 << 10;
 /// Steps that a statement may spend in metamethods, as a row of `req.headers[…]` does, before it can give way.
 const VAIN_STEPS: u32 = 32;
 
@@ -72,6 +77,8 @@ pub struct Running {
     /// When the script was first asked to give way in this slice: the step and the time.
     asked: Cell<Option<(u32, Instant)>>,
     steps: Cell<u32>,
+    /// Look at the clock before the stride is over when the thread's count of bytes passes this: it was a long step.
+    alarm: Cell<isize>,
     memory: Memory,
 }
 
@@ -94,6 +101,9 @@ struct Memory {
     share: usize,
     grown: Cell<isize>,
     slice_start: Cell<usize>,
+    /// Beside the machine: replies, bodies, variables of the exchange; up to this slice, and the thread's count when it began.
+    outside: Cell<isize>,
+    thread_start: Cell<isize>,
     /// What the machine held when nothing ran.
     idle: usize,
     /// What all hooks that wait at the moment hold, of the whole machine.
@@ -137,7 +147,16 @@ impl Running {
             halted: Cell::new(false),
             asked: Cell::default(),
             steps: Cell::new(0),
-            memory: Memory { share, grown: Cell::new(0), slice_start: Cell::new(0), idle, waiting },
+            alarm: Cell::new(isize::MAX),
+            memory: Memory {
+                share,
+                grown: Cell::new(0),
+                slice_start: Cell::new(0),
+                outside: Cell::new(0),
+                thread_start: Cell::new(0),
+                idle,
+                waiting,
+            },
         }
     }
 
@@ -147,6 +166,9 @@ impl Running {
         let waiting = &self.memory.waiting;
         waiting.set(waiting.get() - self.memory.grown.get());
         self.memory.slice_start.set(lua.used_memory());
+        let net = memory::net_bytes_of_thread();
+        self.memory.thread_start.set(net);
+        self.alarm.set(net + BULK);
     }
 
     pub fn leave(&self, lua: &Lua) {
@@ -154,8 +176,9 @@ impl Running {
         if let Some(scope) = &self.scope {
             scope.cpu.set(self.budget.used());
         }
-        let grown = self.grown(lua);
+        let (grown, outside) = (self.grown(lua), self.outside(lua));
         self.memory.grown.set(grown);
+        self.memory.outside.set(outside);
         let waiting = &self.memory.waiting;
         waiting.set(waiting.get() + grown);
     }
@@ -191,30 +214,46 @@ impl Running {
         self.halted.set(true);
     }
 
+    /// Bytes of one value that a function of the host takes.
+    pub fn largest_value(&self) -> usize {
+        self.scope.as_ref().map_or(Limits::default().value, |scope| scope.instance.limits.value)
+    }
+
     /// Bytes by which this hook may make the machine grow.
     pub fn share(&self) -> usize {
         self.memory.share
     }
 
-    fn grown(&self, lua: &Lua) -> isize {
+    /// Bytes by which it made the machine grow, garbage included.
+    pub fn grown(&self, lua: &Lua) -> isize {
         // Another hook's slice may have freed what this one had left behind.
         let slice = lua.used_memory() as isize - self.memory.slice_start.get() as isize;
         (self.memory.grown.get() + slice).max(0)
+    }
+
+    /// What this hook made the thread hold that is not the machine's.
+    fn outside(&self, lua: &Lua) -> isize {
+        let of_thread = memory::net_bytes_of_thread() - self.memory.thread_start.get();
+        let of_machine = lua.used_memory() as isize - self.memory.slice_start.get() as isize;
+        (self.memory.outside.get() + of_thread - of_machine).max(0)
     }
 
     /// Whether this hook holds more than its share. What it counted may be garbage: that is collected before it is blamed, and
     /// what others hold that wait is not its own.
     pub fn over_memory(&self, lua: &Lua) -> bool {
         let share = self.memory.share as isize;
-        if self.grown(lua) <= share {
+        if self.grown(lua) + self.outside(lua) <= share {
             return false;
         }
         let _ = lua.gc_collect();
+        let outside = self.outside(lua);
+        self.memory.outside.set(outside);
+        self.memory.thread_start.set(memory::net_bytes_of_thread());
         let live = lua.used_memory().saturating_sub(self.memory.idle) as isize - self.memory.waiting.get();
         let live = live.max(0);
         self.memory.grown.set(live);
         self.memory.slice_start.set(lua.used_memory());
-        live > share
+        live + outside > share
     }
 
     /// The machine's interrupt, at every call and every turn of a loop.
@@ -224,7 +263,7 @@ impl Running {
         }
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);
-        if steps.is_multiple_of(STRIDE) {
+        if steps.is_multiple_of(STRIDE) || memory::net_bytes_of_thread() > self.alarm.get() {
             return self.look(lua);
         }
         // Asked in vain, between the turns to look: a loop in step with them would never be asked where it can yield.
@@ -244,8 +283,14 @@ impl Running {
             .is_some_and(|(step, time)| self.steps.get().wrapping_sub(step) >= VAIN_STEPS && time.elapsed() >= SLICE)
     }
 
+    /// The next step looks at the clock: this one took long.
+    pub fn look_soon(&self) {
+        self.alarm.set(isize::MIN);
+    }
+
     /// Looks at the clock and the memory.
     fn look(&self, lua: &Lua) -> mlua::Result<VmState> {
+        self.alarm.set(memory::net_bytes_of_thread() + BULK);
         if self.over_memory(lua) {
             return Err(self.stop_here(lua, Limit::Memory));
         }
@@ -301,7 +346,10 @@ impl Running {
     /// A step between two looks at the clock, by a script that nothing was asked of: all that there is to most interrupts.
     pub fn is_quick_step(&self) -> bool {
         let steps = self.steps.get().wrapping_add(1);
-        let is_quick = !self.halted.get() && !self.asked() && !steps.is_multiple_of(STRIDE);
+        let is_quick = !self.halted.get()
+            && !self.asked()
+            && !steps.is_multiple_of(STRIDE)
+            && memory::net_bytes_of_thread() <= self.alarm.get();
         if is_quick {
             self.steps.set(steps);
         }

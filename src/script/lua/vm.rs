@@ -300,8 +300,7 @@ impl Vm {
     /// After a hook was stopped: what it held must not stand in the way of others. Luau itself never collects because
     /// memory runs out, so it would stay at its limit.
     pub fn collect(&self) {
-        // Once to finish the cycle that is under way, once for what it had marked already.
-        let _ = self.lua.gc_collect();
+        // Once is enough: Luau drops the marks of a cycle that is under way and begins anew.
         let _ = self.lua.gc_collect();
         self.collected_at.set(self.lua.used_memory());
     }

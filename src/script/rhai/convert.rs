@@ -78,6 +78,17 @@ impl Native for Seen<'_> {
     fn type_name(&self) -> String {
         json::type_name(&self.value)
     }
+
+    fn size(&self) -> usize {
+        match self.value.as_immutable_string_ref() {
+            Ok(text) => text.len(),
+            Err(_) => self.value.read_lock::<Blob>().map_or(0, |blob| blob.len()),
+        }
+    }
+
+    fn most(&self) -> usize {
+        self.worker.largest_value()
+    }
 }
 
 /// Gives a script what a host function returned.

@@ -49,6 +49,20 @@ pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
             Ok(())
         },
     );
+    let asked = worker.clone();
+    add("pad").set_into_module(
+        &mut module,
+        move |context: NativeCallContext, it: &mut ImmutableString, len: i64, with: &str| {
+            pad(&asked, &context, it, len, with)
+        },
+    );
+    let asked = worker.clone();
+    add("pad").set_into_module(
+        &mut module,
+        move |context: NativeCallContext, it: &mut ImmutableString, len: i64, with: char| {
+            pad(&asked, &context, it, len, with.encode_utf8(&mut [0; 4]))
+        },
+    );
     splits(&mut module, worker);
 
     let decoder = worker.clone();
@@ -123,6 +137,40 @@ fn replace_in(
     }
     replaced.push_str(&text[last..]);
     *text = replaced.into();
+    Ok(())
+}
+
+/// So many bytes are one step.
+const PIECE: usize = 4096;
+
+/// Pads a string to so many characters. Rhai's own does it in one step, and never ends when there is nothing to pad with.
+fn pad(worker: &Worker, context: &NativeCallContext, text: &mut ImmutableString, len: i64, with: &str) -> Done<()> {
+    let len = usize::try_from(len).unwrap_or(0);
+    let most = context.engine().max_string_size();
+    if len > most {
+        return Err(too_large("Length of string"));
+    }
+    let (mut missing, unit) = (len.saturating_sub(text.chars().count()), with.chars().count());
+    if missing == 0 || unit == 0 {
+        return Ok(());
+    }
+    let copies = (PIECE / with.len()).clamp(1, missing.div_ceil(unit));
+    let (piece, of_piece) = (with.repeat(copies), unit * copies);
+    let mut padded = text.to_string();
+    while missing > 0 {
+        step(worker)?;
+        if missing >= of_piece {
+            padded.push_str(&piece);
+            missing -= of_piece;
+        } else {
+            padded.extend(piece.chars().take(missing));
+            missing = 0;
+        }
+        if padded.len() > most {
+            return Err(too_large("Length of string"));
+        }
+    }
+    *text = padded.into();
     Ok(())
 }
 

@@ -229,7 +229,10 @@ async fn drive<T: 'static>(
                 return result;
             }
             Ok(Step::Suspended(Wish::GiveWay)) => {
-                tokio::task::yield_now().await;
+                match &run.scope {
+                    Some(scope) => scope.services.turns.next().await,
+                    None => tokio::task::yield_now().await,
+                }
                 Answer::Go
             }
             Ok(Step::Suspended(Wish::Wait(future))) => Answer::Value(wait(&run, future).await),

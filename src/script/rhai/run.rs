@@ -13,7 +13,7 @@ use crate::{
     script::{
         Raise, Scope, Value,
         error::Limit,
-        limits::{Budget, CpuClock, Verdict},
+        limits::{Budget, CpuClock, Limits, Verdict},
         list::Outcome,
     },
 };
@@ -95,6 +95,20 @@ impl Worker {
 
     pub fn run(&self) -> Option<Rc<Run>> {
         self.run.borrow().clone()
+    }
+
+    /// Bytes of one value that a function of the host takes.
+    pub fn largest_value(&self) -> usize {
+        let run = self.run.borrow();
+        let scope = run.as_ref().and_then(|run| run.scope.as_ref());
+        scope.map_or(Limits::default().value, |scope| scope.instance.limits.value)
+    }
+
+    /// The next step of the script looks at the clock: this one takes long.
+    pub fn look_soon(&self) {
+        if let Some(run) = &*self.run.borrow() {
+            run.alarm.set(isize::MIN);
+        }
     }
 
     /// JSON text as a script's value.

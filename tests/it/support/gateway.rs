@@ -231,6 +231,18 @@ impl Gateway {
         Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum())
     }
 
+    /// Processor time that its first worker's thread has used so far, to the nanosecond: unlike the clock it counts nothing that
+    /// other programs do. By `schedstat` (the kernel's sched-stats.rst): its first field is the time on a processor.
+    pub fn worker_cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
+        let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
+        let mut tasks = tasks.flatten().map(|entry| entry.path());
+        let worker = tasks.find(|task| name(task).trim() == "worker-0").expect("a worker's thread");
+        let stat = fs::read_to_string(worker.join("schedstat")).expect("its times");
+        let nanoseconds = stat.split(' ').next().and_then(|field| field.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or_else(|| panic!("no time in {stat}")))
+    }
+
     /// Kilobytes of memory in use, by a line of `/proc/PID/status` such as `VmRSS` or `VmHWM`.
     pub fn memory(&self, line: &str) -> usize {
         memory(self.process.id(), line)

@@ -11,6 +11,7 @@ pub mod command;
 pub mod curl;
 pub mod frames;
 pub mod gateway;
+pub mod neighbours;
 pub mod python;
 pub mod quickstart;
 pub mod redis;

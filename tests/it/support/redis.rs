@@ -82,6 +82,13 @@ impl Redis {
         number.unwrap_or_else(|| panic!("redis answered `{answer}`"))
     }
 
+    /// How many requests the one sliding window that it holds has counted.
+    pub fn counted(&self) -> usize {
+        let answer = self.ask("EVAL \"return redis.call('LLEN', redis.call('KEYS', '*')[1] or 'none')\" 0");
+        let number = answer.strip_prefix(':').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("redis answered `{answer}`"))
+    }
+
     /// Throws all keys away.
     pub fn forget(&self) {
         assert_eq!(self.ask("FLUSHALL"), "+OK");

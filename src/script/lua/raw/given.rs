@@ -25,6 +25,8 @@ pub struct Given<'a> {
 /// Longer lists and tables are left to others, as each part takes a slot.
 const MAX_PARTS: usize = 128;
 const ROOM: c_int = 8;
+/// Longer strings are left to others, who ask first whether they are too long.
+const MAX_TEXT: usize = 64 << 10;
 
 impl Given<'_> {
     fn at(&self, place: c_int) -> Self {
@@ -116,6 +118,14 @@ impl Native for Given<'_> {
     fn type_name(&self) -> String {
         String::new()
     }
+
+    fn size(&self) -> usize {
+        0
+    }
+
+    fn most(&self) -> usize {
+        self.running.largest_value()
+    }
 }
 
 /// A value that is no table or the like.
@@ -129,7 +139,10 @@ pub unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
             ffi::LUA_TNIL => Value::Nil,
             ffi::LUA_TBOOLEAN => Value::Bool(ffi::lua_toboolean(state, place) != 0),
             ffi::LUA_TNUMBER => number(ffi::lua_tonumber(state, place)),
-            ffi::LUA_TSTRING => Value::Str(Bytes::copy_from_slice(text(state, place))),
+            ffi::LUA_TSTRING => {
+                let text = text(state, place);
+                (text.len() <= MAX_TEXT).then(|| Value::Str(Bytes::copy_from_slice(text)))?
+            }
             _ => return None,
         })
     }
@@ -163,5 +176,11 @@ impl Native for Scalar {
     }
     fn type_name(&self) -> String {
         self.0.type_name().into()
+    }
+    fn size(&self) -> usize {
+        0
+    }
+    fn most(&self) -> usize {
+        usize::MAX
     }
 }

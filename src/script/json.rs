@@ -87,9 +87,10 @@ pub fn plain(text: &[u8]) -> usize {
     const HIGH: u64 = ONES << 7;
     // The usual test for a zero byte in a word, for three comparisons at once; a false alarm only above a true one.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, _) = text.as_chunks::<8>();
     let mut at = 0;
-    while let Some(Ok(word)) = text.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let word = u64::from_le_bytes(word);
+    for word in words {
+        let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let found = (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH;
         if found != 0 {

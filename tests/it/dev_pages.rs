@@ -2,7 +2,7 @@
 
 use crate::support::{Request, Upstream, gateway};
 
-const YAML: &str = "workers: 1\nservices:\n- {name: dead, url: \"${dead}\", routes: [{name: dead, paths: [/dead]}]}\n\
+const YAML: &str = "workers: 1\nlimits: {quarantine: off}\nservices:\n- {name: dead, url: \"${dead}\", routes: [{name: dead, paths: [/dead]}]}\n\
     routes:\n- {name: broken, paths: [/broken], methods: [GET], plugins: [{script: scripts/broken.lua}]}\n\
     - {name: rhai, paths: [/rhai], plugins: [{script: scripts/broken.rhai}]}\n";
 const LUA: &str = "local function deep(req)\n  return req.headers.nothing .. '<i>'\nend\nreturn { handle = function(req) return deep(req) end }\n";

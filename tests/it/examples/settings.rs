@@ -30,7 +30,8 @@ fn every_example_passes_check() {
         }
         let ended = ended(&mut command);
         let lines: Vec<&str> = ended.stdout.lines().collect();
-        assert_eq!((ended.code, lines.len()), (0, 1), "{folder}: {}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, 0, "{folder}: {}{}", ended.stdout, ended.stderr);
+        // Below it stands what each plugin may reach.
         assert!(lines[0].contains("gateway.yaml: fine: "), "{folder}: {}", ended.stdout);
         let scripts = fs::read_dir(repository("examples").join(&folder)).expect("the example");
         let scripts = scripts.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "gateway.yaml"));

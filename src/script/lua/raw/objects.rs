@@ -144,6 +144,8 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     };
     let value = match value {
         Some(Value::Nil) => Value::Nil,
+        // SAFETY: only the type is looked at.
+        None if unsafe { ffi::lua_type(state, 3) } == ffi::LUA_TSTRING => return None,
         // SAFETY: the value is the third on the stack.
         _ if is_json => Value::Json(unsafe { super::write_here(&shared.json, &running, state, 3) }?),
         value => value?,

@@ -133,7 +133,7 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
         let rig = Rig::new();
         for (url, said) in [
             ("svc://now", "Runtime test.lua:1:1: a host function failed: at once"),
-            ("svc://later", "Runtime :0:0: a host function failed: while waiting"),
+            ("svc://later", "Runtime test.lua:1:1: a host function failed: while waiting"),
         ] {
             let program = rig
                 .compile(&format!(

@@ -191,7 +191,7 @@ fn attempted() -> (Gateway, Upstream) {
     let upstream = Upstream::start(|_| reply(200, "reached"));
     // The first admin port that is free might be taken in between, so the attempt has that of another gateway.
     let mut yaml = String::from(
-        "workers: 1\nroutes:\n- {name: plant-lua, paths: [/plant/lua], plugins: [{script: plant.lua}]}\n\
+        "workers: 1\nlimits: {quarantine: off}\nroutes:\n- {name: plant-lua, paths: [/plant/lua], plugins: [{script: plant.lua}]}\n\
          - {name: plant-rhai, paths: [/plant/rhai], plugins: [{script: plant.rhai}]}\n",
     );
     let mut given = vec![

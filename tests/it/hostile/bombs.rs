@@ -85,7 +85,7 @@ pub const BOMBS: &[Attack] = &[
         name: "closures",
         hook: Hook::Handle,
         lua: "local t = {} while true do table.insert(t, function() return t end) end",
-        rhai: "let x = []; loop { x.push(|| x); }",
+        rhai: "let x = []; loop { let y = [1]; x.push(|| y); }",
     },
     Attack {
         name: "closures in closures, or coroutines",

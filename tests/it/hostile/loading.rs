@@ -65,7 +65,7 @@ const LOADING: &[Loading] = &[
 ];
 
 fn running() -> Gateway {
-    let yaml = "workers: 1\nroutes:\n- {name: neighbour, paths: [/neighbour], plugins: [{script: neighbour.lua}]}\n\
+    let yaml = "workers: 1\nlimits: {quarantine: off}\nroutes:\n- {name: neighbour, paths: [/neighbour], plugins: [{script: neighbour.lua}]}\n\
         - {name: lua, paths: [/lua], plugins: [{script: a.lua}]}\n- {name: rhai, paths: [/rhai], plugins: [{script: a.rhai}]}\n";
     gateway(yaml).file("neighbour.lua", NEIGHBOUR).file("a.lua", GOOD[0].1).file("a.rhai", GOOD[1].1).start()
 }

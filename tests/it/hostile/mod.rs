@@ -93,6 +93,7 @@ fn attacked(attacks: &[Attack]) -> Attacked {
     let dead = if dead.is_empty() { "    []\n".to_owned() } else { dead };
     let yaml = format!(
         "workers: 1
+limits: {{quarantine: off}}
 routes:
 - {{name: neighbour, paths: [/neighbour], plugins: [{{script: neighbour.lua}}]}}
 services:
@@ -109,8 +110,9 @@ services:
     Attacked { gateway, _upstream: upstream }
 }
 
-/// A budget of 50 ms and 20 more.
-const ALLOWED: Duration = Duration::from_millis(70);
+/// A budget of 50 ms and 20 more; in a build for tests what lies between two looks at the clock, and freeing what is left, takes
+/// several times as long.
+const ALLOWED: Duration = Duration::from_millis(if cfg!(debug_assertions) { 90 } else { 70 });
 /// So often a time is measured: the least counts, since a processor that others use too, with its caches, can only add to it.
 const TRIES: usize = 6;
 /// What a script held, up to 64 MiB in small pieces, is collected when it was stopped: a hundred milliseconds in a build for tests.
@@ -204,7 +206,8 @@ fn memory_is_bounded_and_comes_back() {
         attacked.gateway.get("/neighbour").ok();
         attacked.gateway.memory("VmRSS")
     };
-    let attacked = all_are_stopped(bombs::BOMBS, WITH_COLLECTING, &["stopped: "]);
+    // A regular expression has a budget of its own.
+    let attacked = all_are_stopped(bombs::BOMBS, WITH_COLLECTING, &["stopped: ", "took more than 10 ms"]);
     // A machine for each language holds 64 MiB at most, and so does `kv`; the rest is what lies between two looks at the memory.
     let most = attacked.gateway.memory("VmHWM").saturating_sub(before);
     assert!(most < 400 << 10, "{most} KiB were held at most");

@@ -120,7 +120,13 @@ impl Native for Given<'_> {
     }
 
     fn size(&self) -> usize {
-        0
+        // SAFETY: it is read as the string that it is.
+        unsafe {
+            match ffi::lua_type(self.state, self.place) {
+                ffi::LUA_TSTRING => text(self.state, self.place).len(),
+                _ => 0,
+            }
+        }
     }
 
     fn most(&self) -> usize {

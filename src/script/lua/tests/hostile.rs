@@ -94,7 +94,9 @@ fn endless_loops_give_way_and_are_stopped() {
 fn leaving_twenty_thousand_calls_takes_a_while() {
     block_on(async {
         let body = "local function f() pcall(f) pcall(f) end f()";
-        stops(&Rig::new(), body, Limits::default(), &["Limit(Cpu)"], Duration::from_millis(60)).await;
+        // Beside other tests the processor's caches are shared, and a build for tests does more at each of them.
+        let late = Duration::from_millis(if cfg!(debug_assertions) { 90 } else { 60 });
+        stops(&Rig::new(), body, Limits::default(), &["Limit(Cpu)"], late).await;
     });
 }
 

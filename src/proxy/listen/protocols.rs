@@ -113,8 +113,13 @@ async fn drain_began(mut drain: watch::Receiver<bool>) {
     let mut began = pin!(drain.wait_for(|draining| *draining));
     let mut ask = true;
     poll_fn(|cx| {
-        if !std::mem::take(&mut ask) && !told.has_changed().unwrap_or(true) {
-            return Poll::Pending;
+        if !std::mem::take(&mut ask) {
+            match told.has_changed() {
+                Ok(false) => return Poll::Pending,
+                // The value is there before the last of those who wait for it is woken.
+                Ok(true) if *told.borrow() => return Poll::Ready(()),
+                _ => {}
+            }
         }
         began.as_mut().poll(cx).map(drop)
     })

@@ -8,6 +8,7 @@ use crate::{
     http::BodyError,
     http1::{
         chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, write_size},
+        gathered::Gathered,
         response::{Framing, write_end},
     },
 };
@@ -24,9 +25,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
-
-/// Pieces up to this size are copied, and gathering stops there: a copy of 8 KiB costs less than a second system call.
-const GATHER: usize = 8 * 1024;
 
 /// Why an answer did not get to its end.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +53,8 @@ impl Unsent {
 }
 
 pub(super) struct Sender<B> {
-    /// The head, small pieces, and chunk sizes.
-    pub gathered: Vec<u8>,
-    /// A large piece that follows them, and what follows it.
-    piece: Bytes,
-    tail: &'static [u8],
-    written: usize,
+    /// The head, and what of the body goes next.
+    pub gathered: Gathered,
     /// Gone before the last bytes are written when they are few: whoever has the answer finds it logged and counted, and a socket that
     /// took all before takes these. With many it is told what became of them.
     pub body: Option<B>,
@@ -80,10 +74,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
     /// Sends `head`, then `body` framed so.
     pub fn new(head: Vec<u8>, body: B, framing: Framing, announced: Vec<HeaderName>) -> Sender<B> {
         Sender {
-            gathered: head,
-            piece: Bytes::new(),
-            tail: b"",
-            written: 0,
+            gathered: Gathered::new(head),
             body: Some(body),
             complete: matches!(framing, Framing::None | Framing::Length(0)),
             framing,
@@ -102,7 +93,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
         loop {
             // Not while the client is borrowed: a target's answer may go on reading the request's body.
             let starved = self.poll_gather(cx).is_pending();
-            if self.complete && self.piece.is_empty() && self.failed.is_none() {
+            if self.complete && !self.gathered.has_piece() && self.failed.is_none() {
                 self.body = None;
             }
             let mut client = client.borrow_mut();
@@ -112,9 +103,9 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
             }
             match out {
                 Poll::Ready(Ok(())) if self.complete => return Poll::Ready(self.failed.take().map_or(Ok(()), Err)),
-                Poll::Ready(Ok(())) if !starved => self.forget(),
+                Poll::Ready(Ok(())) if !starved => self.gathered.clear(),
                 Poll::Ready(Ok(())) => {
-                    self.forget();
+                    self.gathered.clear();
                     return client.poll_gone(cx).map(|()| Err(Unsent::Gone));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Unsent::Io(error))),
@@ -132,7 +123,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
 
     /// Takes of the body what is at hand, up to a limit; pending when there is more to come, but not now.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.complete && self.piece.is_empty() && self.gathered.len() < GATHER {
+        while !self.complete && !self.gathered.is_full() {
             let Some(body) = &mut self.body else { break };
             let gathered = match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -159,7 +150,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
         }
         let end = match &mut self.framing {
             Framing::Chunked => {
-                write_size(&mut self.gathered, data.len());
+                write_size(&mut self.gathered.bytes, data.len());
                 CHUNK_END
             }
             Framing::Length(left) => {
@@ -170,13 +161,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
             Framing::UntilClose => b"",
             Framing::None => return Err(Unsent::Length),
         };
-        if data.len() <= GATHER {
-            self.gathered.extend_from_slice(&data);
-            self.gathered.extend_from_slice(end);
-        } else {
-            self.piece = data;
-            self.tail = end;
-        }
+        self.gathered.add(data, end);
         // Asked here, so that the end leaves with the last piece.
         let ended = self.body.as_ref().is_none_or(Body::is_end_stream);
         if ended { self.complete() } else { Ok(()) }
@@ -186,20 +171,13 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
         match self.framing {
             Framing::Length(1..) => return Err(Unsent::Length),
             Framing::None | Framing::Length(_) | Framing::UntilClose => {}
-            Framing::Chunked if self.piece.is_empty() => {
-                write_end(&mut self.gathered, self.trailers.as_ref(), &self.announced);
+            Framing::Chunked if !self.gathered.has_piece() => {
+                write_end(&mut self.gathered.bytes, self.trailers.as_ref(), &self.announced);
             }
-            Framing::Chunked => self.tail = CHUNK_END_AND_LAST_CHUNK,
+            Framing::Chunked => self.gathered.end_with(CHUNK_END_AND_LAST_CHUNK),
         }
         self.complete = true;
         Ok(())
-    }
-
-    fn forget(&mut self) {
-        self.gathered.clear();
-        self.piece = Bytes::new();
-        self.tail = b"";
-        self.written = 0;
     }
 
     /// Writes what was gathered.
@@ -208,14 +186,13 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
         S: AsyncWrite + Unpin,
     {
         let Some(io) = &mut client.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let all = self.gathered.len() + self.piece.len() + self.tail.len();
-        let any = all > 0;
-        while self.written < all {
+        let any = !self.gathered.is_empty();
+        while self.gathered.unwritten() > 0 {
             let written = ready!(self.poll_write(cx, io))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += written;
+            self.gathered.wrote(written);
             self.stuck = None;
         }
         // TLS may have taken more than the socket did.
@@ -223,20 +200,11 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
     }
 
     fn poll_write<S: AsyncWrite + Unpin>(&self, cx: &mut Context<'_>, io: &mut S) -> Poll<io::Result<usize>> {
-        if self.piece.is_empty() && self.tail.is_empty() {
-            return Pin::new(io).poll_write(cx, &self.gathered[self.written..]);
+        if let Some(bytes) = self.gathered.only() {
+            return Pin::new(io).poll_write(cx, bytes);
         }
-        let mut skip = self.written;
         let mut slices = [IoSlice::new(&[]); 3];
-        let mut count = 0;
-        for part in [&self.gathered[..], &self.piece[..], self.tail] {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            if skipped < part.len() {
-                slices[count] = IoSlice::new(&part[skipped..]);
-                count += 1;
-            }
-        }
+        let count = self.gathered.parts(&mut slices);
         Pin::new(io).poll_write_vectored(cx, &slices[..count])
     }
 }

@@ -260,7 +260,7 @@ where
     let mut sender = Sender::new(out, body, framing, announced);
     let sent = poll_fn(|cx| sender.poll(cx, client)).await;
     let Sender { gathered, mut body, .. } = sender;
-    spares.give_output(gathered);
+    spares.give_output(gathered.bytes);
     match sent {
         Ok(()) => Ok(fate != Fate::Closed),
         Err(unsent) => {

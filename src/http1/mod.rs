@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod chunked;
+pub mod gathered;
 pub mod request;
 pub mod response;
 

@@ -17,9 +17,7 @@ use super::connection::Io;
 use super::framing::RequestFraming;
 use crate::http::{Body, BodyError};
 use crate::http1::chunked::{CHUNK_END, CHUNK_END_AND_LAST_CHUNK, LAST_CHUNK, write_size, write_trailers};
-
-/// Pieces up to this size are copied, and gathering stops there: a copy of 8 KiB costs less than a second system call.
-const GATHER: usize = 8 * 1024;
+use crate::http1::gathered::Gathered;
 
 /// Why sending stopped.
 #[derive(Debug)]
@@ -42,13 +40,8 @@ pub enum WaitsFor {
 
 #[derive(Debug)]
 pub struct Sender {
-    /// The head, small pieces, and chunk sizes.
-    gathered: Vec<u8>,
-    /// A large piece that follows them, and what follows it.
-    piece: Bytes,
-    tail: &'static [u8],
-    written: usize,
-
+    /// The head, and what of the body goes next.
+    gathered: Gathered,
     /// Fields that go behind a chunked body.
     trailers: Option<HeaderMap>,
     body: Body,
@@ -71,10 +64,7 @@ impl Sender {
     /// Sends `head`, then `body` framed so.
     pub fn new(head: Vec<u8>, body: Body, framing: RequestFraming) -> Sender {
         Sender {
-            gathered: head,
-            piece: Bytes::new(),
-            tail: b"",
-            written: 0,
+            gathered: Gathered::new(head),
             trailers: None,
             body,
             framing,
@@ -92,7 +82,7 @@ impl Sender {
     pub fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<(), SendError>> {
         loop {
             let mut starved = false;
-            while !self.complete && self.piece.is_empty() && self.gathered.len() < GATHER {
+            while !self.complete && !self.gathered.is_full() {
                 match Pin::new(&mut self.body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         match frame.into_data() {
@@ -111,14 +101,14 @@ impl Sender {
                     }
                 }
             }
-            while self.unwritten() > 0 {
+            while self.gathered.unwritten() > 0 {
                 self.waits_for = WaitsFor::Socket;
                 let count = ready!(self.poll_write(cx, io)).map_err(SendError::Socket)?;
                 if count == 0 {
                     let error = io::ErrorKind::WriteZero.into();
                     return Poll::Ready(Err(SendError::Socket(error)));
                 }
-                self.written += count;
+                self.gathered.wrote(count);
                 self.held_back = true;
                 self.sent = true;
                 self.progressed = true;
@@ -145,7 +135,7 @@ impl Sender {
         if self.forgotten {
             return false;
         }
-        self.written = 0;
+        self.gathered.rewind();
         self.held_back = false;
         self.sent = false;
         true
@@ -158,18 +148,11 @@ impl Sender {
 
     /// The body, as far as it was not sent, and the buffer.
     pub fn into_parts(self) -> (Body, Vec<u8>) {
-        (self.body, self.gathered)
-    }
-
-    fn unwritten(&self) -> usize {
-        self.gathered.len() + self.piece.len() + self.tail.len() - self.written
+        (self.body, self.gathered.bytes)
     }
 
     fn forget(&mut self) {
         self.gathered.clear();
-        self.piece = Bytes::new();
-        self.tail = b"";
-        self.written = 0;
         self.forgotten = true;
     }
 
@@ -177,13 +160,13 @@ impl Sender {
         if data.is_empty() {
             return Ok(());
         }
-        if self.written > 0 && self.unwritten() == 0 {
+        if self.gathered.is_written() {
             self.forget();
         }
         self.touched = true;
         let chunked = match &mut self.framing {
             RequestFraming::Chunked => {
-                write_size(&mut self.gathered, data.len());
+                write_size(&mut self.gathered.bytes, data.len());
                 true
             }
             RequestFraming::Length(left) => {
@@ -194,13 +177,7 @@ impl Sender {
             RequestFraming::None => return Err(SendError::Length),
         };
         let end = if chunked { CHUNK_END } else { b"" };
-        if data.len() <= GATHER {
-            self.gathered.extend_from_slice(&data);
-            self.gathered.extend_from_slice(end);
-        } else {
-            self.piece = data;
-            self.tail = end;
-        }
+        self.gathered.add(data, end);
         // Asked here, so that the end leaves with the last piece.
         if self.body.is_end_stream() {
             self.complete()?;
@@ -212,33 +189,24 @@ impl Sender {
         match self.framing {
             RequestFraming::None | RequestFraming::Length(0) => {}
             RequestFraming::Length(_) => return Err(SendError::Length),
-            RequestFraming::Chunked if self.piece.is_empty() => {
-                if self.written > 0 && self.unwritten() == 0 {
+            RequestFraming::Chunked if !self.gathered.has_piece() => {
+                if self.gathered.is_written() {
                     self.forget();
                 }
                 match &self.trailers {
-                    Some(fields) => write_trailers(&mut self.gathered, fields),
-                    None => self.gathered.extend_from_slice(LAST_CHUNK),
+                    Some(fields) => write_trailers(&mut self.gathered.bytes, fields),
+                    None => self.gathered.bytes.extend_from_slice(LAST_CHUNK),
                 }
             }
-            RequestFraming::Chunked => self.tail = CHUNK_END_AND_LAST_CHUNK,
+            RequestFraming::Chunked => self.gathered.end_with(CHUNK_END_AND_LAST_CHUNK),
         }
         self.complete = true;
         Ok(())
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<usize>> {
-        let mut skip = self.written;
         let mut slices = [IoSlice::new(&[]); 3];
-        let mut count = 0;
-        for part in [&self.gathered[..], &self.piece[..], self.tail] {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            if skipped < part.len() {
-                slices[count] = IoSlice::new(&part[skipped..]);
-                count += 1;
-            }
-        }
+        let count = self.gathered.parts(&mut slices);
         io.poll_write(cx, &slices[..count])
     }
 }

@@ -77,6 +77,7 @@ impl Alone {
             tls: false,
             subject: None,
             redirect: None,
+            place: None,
         });
         let limits = service::limits(&self.0.ready().prepared.generation.config.limits);
         let exchanges = Exchanges { worker: self.0.clone(), connection };

@@ -10,7 +10,9 @@ use super::{
     develop,
     failure::Failure,
     forward::{Ahead, Plan, Switching, forward},
-    grpc, mirror, quarantine,
+    grpc,
+    listen::Place,
+    mirror, quarantine,
     record::{self, Record, Sent},
     report, spans,
     stamps::{Stamps, is_direct},
@@ -57,6 +59,8 @@ pub struct Connection {
     pub redirect: Option<ListenerKey>,
     /// The name of the listener that accepted it; empty when it has none.
     pub listener: Rc<str>,
+    /// None where nobody counts.
+    pub place: Option<Rc<Place>>,
 }
 
 /// The deadline of what has no service of its own.
@@ -120,7 +124,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         sent.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(switching) = switching {
-        switch(&worker, switching, &mut sent);
+        switch(&worker, &connection, switching, &mut sent);
     }
     if chain.on_log.is_empty() {
         // Nobody looks at them any more.
@@ -525,7 +529,7 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
 }
 
 /// Opens the tunnel behind a 101 of the target; any other answer, a script's included, leaves the connection as it is.
-fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<Sent>) {
+fn switch(worker: &Rc<Worker>, connection: &Connection, switching: Switching, sent: &mut http::Response<Sent>) {
     let is_connect = switching.is_connect();
     let Switching { client, target, idle } = switching;
     let switches = if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
@@ -538,7 +542,8 @@ fn switch(worker: &Rc<Worker>, switching: Switching, sent: &mut http::Response<S
             headers.insert(header::UPGRADE, target.protocol);
         }
         let content = if target.websocket.is_some() { Content::WebSocket } else { Content::Unknown };
-        tokio::task::spawn_local(tunnel::run(worker.clone(), client, switched, content, idle));
+        let place = connection.place.clone();
+        tokio::task::spawn_local(tunnel::run(worker.clone(), place, client, switched, content, idle));
     }
 }
 

@@ -17,6 +17,7 @@ mod subject;
 use super::worker;
 use crate::config::ListenerKey;
 use connection::Arrived;
+pub use connection::Place;
 use entrance::Entrance;
 use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -120,7 +121,8 @@ impl Door {
             tracing::debug!(%peer, "closed a connection: `max_connections` are open");
             return;
         };
-        let arrived = Arrived { worker: self.worker.clone(), entrance, admitted, peer, local: self.address };
+        let place = Rc::new(Place::new(&self.worker, admitted));
+        let arrived = Arrived { worker: self.worker.clone(), entrance, place, peer, local: self.address };
         tokio::task::spawn_local(connection::serve(arrived, stream));
     }
 

@@ -7,6 +7,7 @@
 
 use super::{
     frames::{Follower, GOING_AWAY, going_away_masked},
+    listen::Place,
     worker::Worker,
 };
 use crate::{
@@ -34,14 +35,19 @@ pub enum Content {
 }
 
 /// Joins the client's connection, once it is let go of, with the target's. Ends after `idle` without a byte either
-/// way.
-pub async fn run(worker: Rc<Worker>, client: Upgrading, target: Switched, content: Content, idle: Duration) {
+/// way. `place`: the client's among all connections, given back then.
+pub async fn run(
+    worker: Rc<Worker>,
+    place: Option<Rc<Place>>,
+    client: Upgrading,
+    target: Switched,
+    content: Content,
+    idle: Duration,
+) {
     let Ok(client) = client.await else {
         // The client went away before it had the 101.
         return;
     };
-    // Counted, so that the process doesn't end under it before its time.
-    worker.connections.set(worker.connections.get() + 1);
     let drain = worker.shared.drain.clone();
     let mask = (worker.ids.random() as u32).to_le_bytes();
     let closes = (content == Content::WebSocket).then(|| (GOING_AWAY, going_away_masked(mask)));
@@ -52,7 +58,7 @@ pub async fn run(worker: Rc<Worker>, client: Upgrading, target: Switched, conten
     if let Err(error) = ended {
         tracing::debug!(%error, "a tunnel ended early");
     }
-    worker.connections.set(worker.connections.get() - 1);
+    drop(place);
 }
 
 /// Ready when a tunnel has to end, whatever passes in it.

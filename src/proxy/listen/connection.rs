@@ -16,7 +16,7 @@ use crate::{
     proxy::{life, worker::Worker},
 };
 use http::uri::Scheme;
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -27,8 +27,7 @@ const OPENING: Duration = Duration::from_secs(10);
 pub struct Arrived {
     pub worker: Rc<Worker>,
     pub entrance: Rc<Entrance>,
-    /// Its place among those that may be open.
-    pub admitted: Admitted,
+    pub place: Rc<Place>,
     /// The client, once a balancer has told of it; until then the other end.
     pub peer: SocketAddr,
     pub local: SocketAddr,
@@ -57,7 +56,6 @@ enum Ended {
 
 /// Serves a connection until it ends.
 pub async fn serve(mut arrived: Arrived, stream: TcpStream) {
-    let _counted = Counted::new(&arrived.worker);
     if let Err(error) = converse(&mut arrived, stream).await {
         tracing::debug!(peer = %arrived.peer, %error, "a connection ended early");
     }
@@ -77,7 +75,7 @@ async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), En
     }
     if let Some(max) = entrance.max_connections_per_ip
         && !entrance.trusts(arrived.peer.ip())
-        && !arrived.admitted.is_within(arrived.peer.ip(), max)
+        && !arrived.place.admitted.borrow_mut().is_within(arrived.peer.ip(), max)
     {
         arrived.worker.shared.metrics.connections_refused.increment();
         return Err(Ended::TooMany);
@@ -122,25 +120,29 @@ impl Arrived {
             subject: subject.map(Rc::from),
             listener: self.entrance.name.clone(),
             redirect: self.entrance.redirect,
+            place: Some(self.place.clone()),
         })
     }
 }
 
-/// A connection that draining waits for.
-struct Counted(Rc<Worker>);
+/// A connection's place among those that may be open, and that draining waits for. A tunnel has it for as long as it lasts.
+pub struct Place {
+    admitted: RefCell<Admitted>,
+    worker: Rc<Worker>,
+}
 
-impl Counted {
-    fn new(worker: &Rc<Worker>) -> Counted {
+impl Place {
+    pub fn new(worker: &Rc<Worker>, admitted: Admitted) -> Place {
         worker.connections.set(worker.connections.get() + 1);
         worker.shared.metrics.connections.add(1);
         worker.shared.metrics.connections_accepted.increment();
-        Counted(worker.clone())
+        Place { admitted: RefCell::new(admitted), worker: worker.clone() }
     }
 }
 
-impl Drop for Counted {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-        self.0.shared.metrics.connections.add(-1);
+        self.worker.connections.set(self.worker.connections.get() - 1);
+        self.worker.shared.metrics.connections.add(-1);
     }
 }

@@ -1,6 +1,6 @@
 //! Connections that switch protocols: WebSockets through a tunnel that opens with the target's 101 and not before.
 
-use crate::support::{Client, Gateway, Request, Upstream, gateway, reply, wire};
+use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply, wire};
 use std::{
     io::{BufReader, Read, Write},
     net::TcpStream,
@@ -90,6 +90,24 @@ fn frames_pass_both_ways_after_the_101_and_none_is_lost_around_it() {
     assert_eq!(read_frame(client.reader()).as_deref(), Some("/chat early"));
     client.write(&masked("hello"));
     assert_eq!(read_frame(client.reader()).as_deref(), Some("/chat hello"));
+}
+
+#[test]
+fn a_tunnel_is_one_of_the_connections_that_a_client_may_have() {
+    let upstream = talkative();
+    let limits = "\nlimits: {max_connections: 1}";
+    let gateway = gateway(&format!("{}{limits}", YAML.replace("TIMEOUT", "60s"))).url("up", &upstream).start();
+    let mut tunnel = gateway.connect();
+    tunnel.write(&handshake(&gateway));
+    switched(&mut tunnel);
+    assert_eq!(read_frame(tunnel.reader()).as_deref(), Some("welcome"));
+    // Refused by the gateway itself, if it gets an answer at all.
+    let another = || gateway.connect().try_send(&Request::get("/%2f"));
+    assert!(another().is_err());
+    tunnel.write(&masked("still here"));
+    assert_eq!(read_frame(tunnel.reader()).as_deref(), Some("/chat still here"));
+    drop(tunnel);
+    eventually("its place", || another().ok());
 }
 
 #[test]

@@ -27,11 +27,13 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 
 const BACKLOG: i32 = 4096;
+/// How long a listener that closes waits for file descriptors, for those that are in its queue.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// `count` handles of a socket that somebody else has bound, so that all workers accept from its one queue.
 pub fn share(socket: &TcpListener, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -157,10 +159,14 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
         }
     }
     // To its client a connection in the queue is open, and may carry a request: it is served and not reset.
+    let until = Instant::now() + LAST_LOOK;
     for _ in 0..BACKLOG {
         match door.listener.accept().now_or_never() {
             Some(Ok((stream, peer))) => door.enter(stream, peer),
-            Some(Err(error)) if exhausted::is_shortage(&error) => tokio::time::sleep(exhausted::PAUSE).await,
+            // Seen before it is known whether anyone waits at all, so not for ever.
+            Some(Err(error)) if exhausted::is_shortage(&error) && Instant::now() < until => {
+                tokio::time::sleep(exhausted::PAUSE).await;
+            }
             Some(Err(_)) | None => break,
         }
     }

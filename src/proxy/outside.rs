@@ -168,8 +168,10 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
     match parts {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        // Only 2000::/3 is given out (RFC 4291 §2.4); documentation is 2001:db8::/32.
-        [0x2001, 0xdb8, ..] => false,
+        // Only 2000::/3 is given out (RFC 4291 §2.4). Of it 2001::/23 is for protocols, such as Teredo (RFC 6890), and 2001:db8::/32
+        // and 3fff::/20 (RFC 9637) for documentation.
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        [0x3fff, second, ..] if second < 0x1000 => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -203,11 +205,22 @@ mod tests {
             "::127.0.0.1",
             "fec0::1",
             "2001:db8::1",
+            "2001::1",
+            "2001:2::1",
+            "3fff:fff::1",
         ] {
             assert!(!is_public(private.parse().expect(private)), "{private}");
         }
-        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"]
-        {
+        for public in [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "2001:200::1",
+            "3fff:1000::1",
+            "64:ff9b::101:101",
+            "::ffff:1.1.1.1",
+        ] {
             assert!(is_public(public.parse().expect(public)), "{public}");
         }
     }

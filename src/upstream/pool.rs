@@ -101,7 +101,7 @@ impl Pool {
     }
 
     /// Closes connections that are too old, were closed by the target or lead to an address that its name no longer has, and forgets
-    /// origins without any.
+    /// origins without any, and without an address that failed lately.
     ///
     /// A worker calls this every second. An origin that is no longer used is otherwise never looked at; and with a timer
     /// so near always armed, tokio need not wake its own driver (a write to an eventfd, in most requests) when an
@@ -115,7 +115,7 @@ impl Pool {
             idle.retain_mut(|idle| {
                 !self.has_expired(idle, now) && ways.lead_to(idle.connection.peer) && idle.connection.is_quiet()
             });
-            !idle.is_empty()
+            !idle.is_empty() || ways.remembers(now)
         });
     }
 
@@ -247,7 +247,11 @@ impl Pool {
                         return Ok((Io::Tls(Box::new(stream)), address));
                     }
                     Ok(Err(error)) => Kind::Tls(error),
-                    Err(_) => Kind::Timeout,
+                    Err(_) => {
+                        unreached(address);
+                        // There is no time left for another one.
+                        return Err(failed(Phase::Connect, Kind::Timeout));
+                    }
                 },
             };
             unreached(address);

@@ -73,6 +73,11 @@ impl Ways {
         good.chain(bad).map(|way| way.address).collect()
     }
 
+    /// Whether it knows of an address that failed lately.
+    pub fn remembers(&self, now: Instant) -> bool {
+        self.all.iter().any(|way| !way.is_good(now))
+    }
+
     pub fn failed(&mut self, address: SocketAddr, now: Instant) {
         self.mark(address, Some(now));
     }

@@ -262,9 +262,8 @@ impl Backend {
         mut wait: Duration,
         deadline: Instant,
     ) -> Option<Retry<'_>> {
-        let mut place = None;
         for nth in (tried.len() as u32 + 2..).take(1 + WAITS_FOR_A_PLACE) {
-            place = place.or_else(|| Retry::begin(&self.state.retrying, self.in_flight()));
+            let place = Retry::begin(&self.state.retrying, self.in_flight());
             let another = |index: usize| index != last && !tried.contains(&index) && self.is_well(index);
             if place.is_none() && !(0..self.seats.len()).any(another) {
                 return None;

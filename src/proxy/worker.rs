@@ -171,10 +171,6 @@ impl Worker {
         self.ready.borrow().clone()
     }
 
-    pub fn generation(&self) -> u64 {
-        self.number.get()
-    }
-
     /// Starts the background work of the current generation, and ends that of the one before.
     fn begin_tasks(&self) {
         let ready = self.ready.borrow().clone();

@@ -98,16 +98,20 @@ local function needs(part, names)
   return parts
 end
 
--- Those that need nothing of each other are asked at once, the others after what they need.
+-- Those that need nothing of each other are asked at once, the others after what they need; and the names of those that are needed.
 local function in_turns(parts)
   local names = {}
   for _, part in ipairs(parts) do
     if names[part.name] then error("the part `" .. part.name .. "` is there twice", 0) end
     names[part.name] = true
   end
-  local waiting = {}
+  local waiting, needed = {}, {}
   for _, part in ipairs(parts) do
-    table.insert(waiting, { part = part, needs = needs(part, names) })
+    local entry = { part = part, needs = needs(part, names) }
+    for name in pairs(entry.needs) do
+      needed[name] = true
+    end
+    table.insert(waiting, entry)
   end
   local turns, done = {}, {}
   while #waiting > 0 do
@@ -128,7 +132,7 @@ local function in_turns(parts)
     table.insert(turns, ready)
     waiting = later
   end
-  return turns
+  return turns, needed
 end
 
 function M.on_load(config)
@@ -137,7 +141,8 @@ function M.on_load(config)
     local extract = part.extract and part.extract ~= "" and segments(part.extract)
     shapes[part.name] = { extract = extract, allow = tree(part.allow), deny = tree(part.deny) }
   end
-  return { turns = in_turns(config.parts), shapes = shapes }
+  local turns, needed = in_turns(config.parts)
+  return { turns = turns, needed = needed, shapes = shapes }
 end
 
 local function at(value, names, from)
@@ -319,8 +324,8 @@ function M.handle(req, ctx)
           if answer.ok then is_json, value = pcall(function() return answer:json() end) end
           if is_json then
             -- Read once more: what others are asked with is the answer as it came.
-            from.parts[part.name] = value
-            value = shaped(part, state.shapes[part.name], answer:json())
+            if state.needed[part.name] then from.parts[part.name] = answer:json() end
+            value = shaped(part, state.shapes[part.name], value)
           else
             value = nil
           end
@@ -337,14 +342,9 @@ function M.handle(req, ctx)
   local body = {}
   for _, part in ipairs(config.parts) do
     local value, clash = values[part.name], nil
-    if value == nil then
-      clash = nil
-    elseif part.group or not is_object(value) then
-      clash = merge(body, part.group or part.name, value, config.merge)
-    else
-      for name, entry in pairs(value) do
-        clash = merge(body, name, entry, config.merge) or clash
-      end
+    local fields = if part.group or not is_object(value) then { [part.group or part.name] = value } else value
+    for name, entry in pairs(fields) do
+      clash = merge(body, name, entry, config.merge) or clash
     end
     if clash then
       log.warn("two parts have the same field", { part = part.name, field = clash })

@@ -20,12 +20,26 @@ local function is_base64(text, least)
   return bytes ~= nil and #bytes >= least and #bytes <= 64
 end
 
+-- What `i=` says; nil when that can't be. The length, which others write too, is the hash's own.
+local function iterations_of(text)
+  local found = nil
+  for _, parameter in ipairs(string.split(text, ",")) do
+    local digits = string.match(parameter, "^i=(%d+)$")
+    if digits and not found then
+      found = tonumber(digits)
+    elseif string.sub(parameter, 1, 2) ~= "l=" then
+      return nil
+    end
+  end
+  return found and found >= 1000 and found <= 10000000 and found or nil
+end
+
 -- A password as it is held: one that is slow to check, or one of the older kind.
 local function read(name, text)
   local parts = string.split(text, "$")
   if #parts == 5 and parts[1] == "" and parts[2] == "pbkdf2-sha256" then
-    local iterations = tonumber(string.match(parts[3], "^i=(%d+)$"))
-    if iterations and iterations >= 1000 and iterations <= 10000000 and is_base64(parts[4], 8) and is_base64(parts[5], 16) then
+    local iterations = iterations_of(parts[3])
+    if iterations and is_base64(parts[4], 8) and is_base64(parts[5], 16) then
       return { slow = text, iterations = iterations }
     end
   end
@@ -37,7 +51,8 @@ local function read(name, text)
   return { salt = old[2], hash = hash, iterations = 0 }
 end
 
--- Whom a name is held against that nobody has: it takes as long and nothing is equal to it.
+-- Whom a name is held against that nobody has: it takes as long as the slowest password, and nothing is equal to it. Where others are
+-- stored with fewer iterations, or the older way, those are checked sooner: then the time tells that somebody has the name.
 local function nobody(iterations)
   if iterations == 0 then return { salt = crypto.hex(crypto.random(16)), hash = crypto.hex(crypto.random(32)) } end
   local random = base64.encode(crypto.random(16)) .. "$" .. base64.encode(crypto.random(32))

@@ -61,17 +61,20 @@ end
 local PYTHONS = "$pbkdf2-sha256$i=1000$c2FsdHNhbHRzYWx0c2FsdA$HAd+zgLNLUX1MxzwI7oPIYgXasEiSyq9gzQtqGfPUlU"
 
 function M.test_passwords_that_are_slow_to_guess()
-  local users = { ada = PYTHONS, bob = crypto.hash_password("€", 1000) }
+  -- As others write it.
+  local with_length = string.gsub(PYTHONS, "i=1000", "i=1000,l=32")
+  local users = { ada = PYTHONS, bob = crypto.hash_password("€", 1000), cyd = with_length }
   local gw = test.plugin("basic-auth.lua", { config = { users = users } })
   for _ = 1, 2 do
     test.equal(gw:request({ headers = basic("ada:lovelace:1") }).status, 200)
     test.equal(gw:request({ headers = basic("bob:€") }).status, 200)
+    test.equal(gw:request({ headers = basic("cyd:lovelace:1") }).status, 200)
     for _, pair in ipairs({ "ada:lovelace", "ada:", "bob:lovelace:1", "eve:lovelace:1" }) do
       test.equal(gw:request({ headers = basic(pair) }).status, 401, pair)
     end
   end
   test.equal(gw:request().status, 401)
-  test.equal(#gw.received, 4)
+  test.equal(#gw.received, 6)
   test.equal(#gw.logs, 0)
 end
 
@@ -92,10 +95,13 @@ function M.test_stored_passwords_that_can_not_be_are_found_when_they_are_loaded(
   table.insert(wrong, stored("i=1000", "c2FsdA", hash))
   table.insert(wrong, stored("i=1000", salt, "!"))
   table.insert(wrong, "$2b$10$" .. hash)
+  for _, parameters in ipairs({ "i=1000,i=1000", "i=0,i=1000", "i=1000,x=1", "l=32", "i=1000,", "" }) do
+    table.insert(wrong, stored(parameters, salt, hash))
+  end
   for _, text in ipairs(wrong) do
     test.contains(problems_of({ ada = text }), "user `ada`: a password is written `$pbkdf2-sha256$i=", text)
   end
-  test.equal(problems_of({ ada = stored("i=1000", salt, hash) }), "")
+  test.equal(problems_of({ ada = stored("i=1000", salt, hash), bob = stored("l=16,i=1000", salt, hash) }), "")
 end
 
 return M

@@ -92,6 +92,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether there is something to begin spans in.
+    pub fn is_recorded(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.account.recording.get().is_some())
+    }
+
     /// Begins the span of a call that the script makes, where its exchange is recorded.
     pub fn begin_span(&self, kind: Kind, name: impl Into<Cow<'static, str>>) -> Option<SpanInProgress> {
         let recording = self.exchange.as_ref()?.account.recording.get()?;

@@ -3,9 +3,8 @@
 //! A refused check is a value, not an error: what the client is told is the script's. Times are whole seconds, rounded up, as the header fields
 //! want them (draft-ietf-httpapi-ratelimit-headers), and a refusal's `retry_after` is never earlier than `reset`.
 
-use super::option;
+use super::{option, redis};
 use crate::{
-    observe::traces::Kind,
     script::{
         Raise, Scope, Value,
         list::{Function, Module, Outcome, Param, Type},
@@ -132,14 +131,10 @@ fn check(scope: &Scope, args: &Args, rule: Result<Rule, Raise>) -> Outcome {
         Err(raise) => Outcome::Done(Err(raise)),
         Ok((rule, Answer::Ready(result))) => Outcome::Done(Ok(told(rule, result))),
         Ok((rule, Answer::Wait(result))) => {
-            let mut span = scope.begin_span(Kind::Client, "redis EVALSHA");
-            if let Some(span) = &mut span {
-                span.set("db.system.name", "redis");
-                span.set("db.operation.name", "EVALSHA");
-            }
+            let span = redis::span(scope, b"EVALSHA");
             Outcome::wait(async move {
                 let result = result.await;
-                drop(span);
+                redis::ended(span, !result.as_ref().is_ok_and(|check| check.answered_by == AnsweredBy::Redis));
                 Ok(told(rule, result))
             })
         }

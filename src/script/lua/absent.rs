@@ -23,7 +23,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("module", "there is no module: make a local table and return it at the end of the file"),
     ("newproxy", "there is no newproxy: use a table with a metatable"),
     ("collectgarbage", "there is no collectgarbage: memory is looked after, and limited, for each hook"),
-    ("gfind", "there is no string.gfind: use string.gmatch"),
+    ("string.gfind", "there is no string.gfind: use string.gmatch"),
     ("string.dump", "there is no string.dump: bytecode can't be made nor run"),
     ("package", "there is no package: require looks beside the script and in the plugin folder"),
     ("debug", "there is no debug library"),
@@ -38,16 +38,23 @@ const SYNTAX: &[(&str, &str)] = &[
     ("<close>", "Luau has no attributes of locals: leave `<const>` and `<close>` away"),
     ("<<", "Luau has no operators on bits: use bit32"),
     (">>", "Luau has no operators on bits: use bit32"),
-    ("&", "Luau has no operators on bits: use bit32"),
-    ("|", "Luau has no operators on bits: use bit32"),
-    ("::", "Luau has no goto and no labels: use continue, break or a function"),
+];
+
+/// Tokens that Luau has too, in types and casts: the parser's message says whether it stumbled over one.
+const TOKENS: &[(&str, &str)] = &[
+    ("'&'", "Luau has no operators on bits: use bit32"),
+    ("'|'", "Luau has no operators on bits: use bit32"),
+    ("'::'", "Luau has no goto and no labels: use continue, break or a function"),
 ];
 
 /// Help for an error whose line uses one of them.
 pub fn help(fault: &Fault, message: &str, line: &str) -> Option<&'static str> {
     let in_line = |(name, _): &&(&str, &'static str)| has_word(line, name);
     match fault {
-        Fault::Syntax => SYNTAX.iter().find(in_line).map(|(_, help)| *help),
+        Fault::Syntax => {
+            let in_message = |(token, _): &&(&str, &'static str)| message.contains(token);
+            SYNTAX.iter().find(in_line).or_else(|| TOKENS.iter().find(in_message)).map(|(_, help)| *help)
+        }
         _ if message.contains("attempt to call a nil value") || message.contains("attempt to index nil") => {
             NAMES.iter().find(in_line).map(|(_, help)| *help)
         }
@@ -55,10 +62,13 @@ pub fn help(fault: &Fault, message: &str, line: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether it stands in the line by itself and not as a part of a longer name.
+/// Whether it stands in the line by itself: neither as a part of a longer name nor as a member of something.
 fn has_word(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let is_member = |before: &str| before.ends_with(':') || before.ends_with('.') && !before.ends_with("..");
     let is_name = word.starts_with(is_part);
-    line.match_indices(word)
-        .any(|(at, _)| !is_name || !(line[..at].ends_with(is_part) || line[at + word.len()..].starts_with(is_part)))
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        !is_name || !(before.ends_with(is_part) || is_member(before) || after.starts_with(is_part))
+    })
 }

@@ -10,7 +10,7 @@ use super::{
     vm::{MAX_KEPT, Shared},
 };
 use crate::script::{
-    Raise, Value,
+    Hook, Raise, Value,
     background::Callback,
     convert::{MAX_ENTRIES, Native},
     json::MAX_SAFE,
@@ -233,7 +233,7 @@ pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Obj
         let made = lua.create_any_userdata(object)?;
         if let Some((lasting, running)) = lasting.zip(running) {
             let mut known = shared.made.borrow_mut();
-            let is_loading = running.scope.as_ref().is_some_and(|scope| scope.exchange.is_none());
+            let is_loading = running.scope.as_ref().is_some_and(|scope| scope.hook == Hook::OnLoad);
             if is_loading && known.len() < MAX_KEPT {
                 known.insert(made.to_pointer().addr(), (lasting, made.clone()));
             }

@@ -133,13 +133,15 @@ impl Tables {
             return Ok(());
         }
         let mut known = self.known.borrow_mut();
-        if known.by_text.len() >= MAX_KEPT_TEXTS {
+        if known.by_table.len() >= MAX_KEPT_TEXTS {
             *known = Known::default();
             self.kept.clear()?;
         }
-        let place = known.by_text.len() as i32 + 1;
-        known.by_table.insert(table.to_pointer().addr(), json);
+        // Not by the texts: one that comes again with another table takes no place of its own among them.
+        let place = known.by_table.len() as i32 + 1;
+        let address = table.to_pointer().addr();
         self.kept.raw_seti(place as usize, table)?;
+        known.by_table.insert(address, json);
         known.by_text.insert(text.as_ptr().addr(), (text.clone(), place));
         Ok(())
     }

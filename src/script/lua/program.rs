@@ -382,21 +382,6 @@ fn failed(vm: &Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> S
     error
 }
 
-/// The same for what a file gave, itself in any case: that a module can be called needs a metatable.
-pub fn freeze_module(shared: &Shared, value: &Value) -> mlua::Result<()> {
-    let Value::Table(table) = value else { return Ok(()) };
-    if table.is_readonly() {
-        return Ok(());
-    }
-    table.set_readonly(true);
-    let mut items = Vec::new();
-    table.for_each(|_: Value, item: Value| {
-        items.push(item);
-        Ok(())
-    })?;
-    items.iter().try_for_each(|item| freeze(shared, item))
-}
-
 /// Makes a table and the plain tables in it read only. Those with a metatable of the script's own are its own affair.
 pub fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
     let mut left = vec![value.clone()];
@@ -413,4 +398,19 @@ pub fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The same for what a file gave, itself in any case: that a module can be called needs a metatable.
+pub fn freeze_module(shared: &Shared, value: &Value) -> mlua::Result<()> {
+    let Value::Table(table) = value else { return Ok(()) };
+    if table.is_readonly() {
+        return Ok(());
+    }
+    table.set_readonly(true);
+    let mut items = Vec::new();
+    table.for_each(|_: Value, item: Value| {
+        items.push(item);
+        Ok(())
+    })?;
+    items.iter().try_for_each(|item| freeze(shared, item))
 }

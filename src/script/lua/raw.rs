@@ -317,7 +317,7 @@ impl Writer<'_> {
         self.running.map_or_else(|| object(value), |running| own_or(running, value))
     }
 
-    /// What mlua knows: null, a large integer, or what can't be JSON.
+    /// What takes mlua to know: a large integer, an object that is a list of texts, or what can't be JSON.
     ///
     /// # Safety
     /// As [`Writer::value`].
@@ -329,7 +329,6 @@ impl Writer<'_> {
         let value = unsafe { self.copy(state, -1) };
         match big(&value) {
             Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
-            None if value.is_null() => self.out.extend_from_slice(b"null"),
             None => match self.host_object(&value).and_then(|object| object.texts()) {
                 Some(texts) => json::write_texts(self.out, &texts),
                 None => return Err(here(format!("{} can't be JSON", describe(&value)))),

@@ -82,8 +82,18 @@ pub struct Running {
     memory: Memory,
 }
 
-/// Kinds of handles that a hook has at most one of: the places of parts of the exchange.
-pub const PLACES: usize = 10;
+/// The places of the parts of the exchange: a hook has at most one handle of each.
+const REQUEST: usize = 0;
+const RESPONSE: usize = 1;
+const CONTEXT: usize = 2;
+const CLIENT: usize = 3;
+const REQUEST_HEADERS: usize = 4;
+const RESPONSE_HEADERS: usize = 5;
+const QUERY: usize = 6;
+const PARAMS: usize = 7;
+const COOKIES: usize = 8;
+const VARS: usize = 9;
+pub const PLACES: usize = VARS + 1;
 /// What stands in the handle of an answer, and of its headers, instead of a place.
 pub const RESULT: usize = PLACES;
 pub const RESULT_HEADERS: usize = PLACES + 1;
@@ -370,15 +380,15 @@ impl Running {
         let scope = self.scope.as_ref()?;
         let exchange = scope.exchange.as_ref()?.clone();
         Some(match place {
-            0 => Object::Request(exchange),
-            1 => Object::Response(exchange),
-            2 => Object::Context(scope.clone()),
-            3 => Object::Client(exchange),
-            4 => Object::Headers(exchange, Side::Request),
-            5 => Object::Headers(exchange, Side::Response),
-            6 => Object::Query(exchange),
-            7 => Object::Params(exchange),
-            8 => Object::Cookies(exchange),
+            REQUEST => Object::Request(exchange),
+            RESPONSE => Object::Response(exchange),
+            CONTEXT => Object::Context(scope.clone()),
+            CLIENT => Object::Client(exchange),
+            REQUEST_HEADERS => Object::Headers(exchange, Side::Request),
+            RESPONSE_HEADERS => Object::Headers(exchange, Side::Response),
+            QUERY => Object::Query(exchange),
+            PARAMS => Object::Params(exchange),
+            COOKIES => Object::Cookies(exchange),
             _ => Object::Vars(exchange),
         })
     }
@@ -386,14 +396,14 @@ impl Running {
     /// The name of the kind of object that a place is for.
     pub fn kind_name(place: usize) -> &'static str {
         let kind = match place {
-            0 => &host::request::KIND,
-            1 => &host::response::KIND,
-            2 => &host::context::KIND,
-            3 => &host::context::CLIENT,
-            4 | 5 => &host::headers::KIND,
-            6 => &host::query::KIND,
-            7 => &host::request::PARAMS,
-            8 => &host::request::COOKIES,
+            REQUEST => &host::request::KIND,
+            RESPONSE => &host::response::KIND,
+            CONTEXT => &host::context::KIND,
+            CLIENT => &host::context::CLIENT,
+            REQUEST_HEADERS | RESPONSE_HEADERS => &host::headers::KIND,
+            QUERY => &host::query::KIND,
+            PARAMS => &host::request::PARAMS,
+            COOKIES => &host::request::COOKIES,
             RESULT => &host::http::RESULT,
             RESULT_HEADERS => &host::http::RESULT_HEADERS,
             _ => &host::context::VARS,
@@ -419,15 +429,16 @@ impl Running {
             return None;
         }
         Some(match object {
-            Object::Request(_) => 0,
-            Object::Response(_) => 1,
-            Object::Context(_) => 2,
-            Object::Client(_) => 3,
-            Object::Headers(_, side) => 4 + *side as usize,
-            Object::Query(_) => 6,
-            Object::Params(_) => 7,
-            Object::Cookies(_) => 8,
-            Object::Vars(_) => 9,
+            Object::Request(_) => REQUEST,
+            Object::Response(_) => RESPONSE,
+            Object::Context(_) => CONTEXT,
+            Object::Client(_) => CLIENT,
+            Object::Headers(_, Side::Request) => REQUEST_HEADERS,
+            Object::Headers(_, Side::Response) => RESPONSE_HEADERS,
+            Object::Query(_) => QUERY,
+            Object::Params(_) => PARAMS,
+            Object::Cookies(_) => COOKIES,
+            Object::Vars(_) => VARS,
             Object::Result(_)
             | Object::ResultHeaders(_)
             | Object::Reply(_)

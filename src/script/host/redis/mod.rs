@@ -13,7 +13,7 @@ use crate::{
         list::{Function, Module, Outcome, Param, Type},
         value::Args,
     },
-    store::{RedisClient, RedisScript, RedisValue, StoreError},
+    store::{RedisClient, RedisScript, RedisValue},
 };
 use bytes::Bytes;
 
@@ -164,10 +164,10 @@ fn send(scope: &Scope, words: Result<Vec<Bytes>, Raise>, finish: fn(RedisValue) 
     match ready {
         Err(raise) => Outcome::Done(Err(raise)),
         Ok((client, words)) => {
-            let span = span(scope, &words.first().map(|word| String::from_utf8_lossy(word)).unwrap_or_default());
+            let span = span(scope, words.first().map_or(b"", |word| word));
             Outcome::wait(async move {
                 let reply = client.command(&words).await;
-                ended(span, &reply);
+                ended(span, reply.is_err());
                 reply.map(finish).map_err(|error| Raise::error(error.to_string()))
             })
         }
@@ -192,10 +192,10 @@ fn script(scope: &Scope, args: &Args) -> Outcome {
         let client = client(scope)?;
         let make = || Ok(RedisScript::new(source));
         let script = scope.services.caches.redis_scripts.get_or_make(source, make)?;
-        let span = span(scope, "EVALSHA");
+        let span = span(scope, b"EVALSHA");
         Ok(Outcome::wait(async move {
             let reply = client.script(&script, &keys, &more).await;
-            ended(span, &reply);
+            ended(span, reply.is_err());
             reply.map(value).map_err(|error| Raise::error(error.to_string()))
         }))
     };
@@ -203,16 +203,20 @@ fn script(scope: &Scope, args: &Args) -> Outcome {
 }
 
 /// SECURITY: the command's name alone; keys and values may hold secrets. Longer than any name, it is none.
-fn span(scope: &Scope, command: &str) -> Option<SpanInProgress> {
-    let name = if command.len() > 32 { String::new() } else { command.to_ascii_uppercase() };
+pub fn span(scope: &Scope, command: &[u8]) -> Option<SpanInProgress> {
+    // Before anything is allocated.
+    if !scope.is_recorded() {
+        return None;
+    }
+    let name = if command.len() > 32 { String::new() } else { String::from_utf8_lossy(command).to_ascii_uppercase() };
     let mut span = scope.begin_span(Kind::Client, format!("redis {name}"))?;
     span.set("db.system.name", "redis");
     span.set("db.operation.name", name);
     Some(span)
 }
 
-fn ended(span: Option<SpanInProgress>, reply: &Result<RedisValue, StoreError>) {
-    if let (Some(mut span), Err(_)) = (span, reply) {
+pub fn ended(span: Option<SpanInProgress>, is_failed: bool) {
+    if let (Some(mut span), true) = (span, is_failed) {
         span.fail("store");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    observe::traces::Recording,
     script::{Hook, fixture, fixture::show, limits::Limits},
     store::{RedisOptions, Stores, SystemClock, WorkerStore},
 };
@@ -101,6 +102,36 @@ fn commands_and_scripts_run_on_a_real_redis() {
         for (name, args, expected) in cases {
             assert_eq!(call(&scope, name, args).await, expected, "{name}");
         }
+    });
+}
+
+#[test]
+fn the_span_of_a_limit_says_whether_redis_answered() {
+    on_worker(async {
+        let (_server, store) = started().await;
+        let exchange = fixture::exchange("");
+        let recording = Rc::new(Recording::new(1, 2, 0, 3));
+        exchange.account.recording.set(recording.clone()).expect("the first");
+        let scope = Scope { exchange: Some(exchange), ..scope_on(store) };
+        let rule = Value::Map(vec![("limit".into(), 2.into()), ("window".into(), "60s".into())]);
+        let checked = async || {
+            let limit = crate::script::host::limit::MODULE.functions;
+            let function = limit.iter().find(|function| function.name == "sliding_window").expect("a function");
+            match (function.run)(&scope, Args(vec!["7".into(), rule.clone()])) {
+                Outcome::Wait(future) => future.await.map(|told| told.get("store").cloned().unwrap_or_default()),
+                Outcome::Done(_) => Err(Raise::error("it did not ask Redis")),
+            }
+        };
+        let failed = || {
+            let spans = format!("{recording:?}");
+            (spans.matches(r#"name: "redis EVALSHA""#).count(), spans.matches(r#"error: Some("store")"#).count())
+        };
+        let store_of = |checked: Result<Value, Raise>| show(checked.map_err(|raise| raise.to_string()));
+        assert_eq!((store_of(checked().await), failed()), (r#""redis""#.into(), (1, 0)));
+        let keys = call(&scope, "command", vec!["KEYS".into(), "*".into()]).await;
+        let key = keys.trim_matches(['[', ']']).trim_matches('"').to_owned();
+        assert_eq!(call(&scope, "set", vec![key.as_str().into(), "no log".into()]).await, r#""OK""#);
+        assert_eq!((store_of(checked().await), failed()), (r#""local""#.into(), (2, 1)));
     });
 }
 

@@ -71,6 +71,26 @@ impl Machine {
 }
 
 #[test]
+fn no_text_is_taken_for_another_that_is_kept() {
+    let machine = Machine::new();
+    let text = Bytes::from_static(b"[1][2][3]");
+    let keep = |text: &Bytes, value: i32| {
+        let table = machine.lua.create_sequence_from([value]).expect("memory");
+        machine.tables.keep(text, table, Bytes::new()).expect("memory");
+    };
+    let kept = |text: &Bytes| {
+        let place = machine.tables.kept_place(text)?;
+        machine.tables.kept.raw_get::<Table>(place).ok()?.raw_get::<i32>(1).ok()
+    };
+    // The same place in memory, twice.
+    let (first, longer, other) = (text.slice(..3), text.slice(..6), text.slice(6..));
+    keep(&first, 1);
+    keep(&longer, 2);
+    keep(&other, 3);
+    assert_eq!([kept(&first), kept(&longer), kept(&other)], [None, Some(2), Some(3)]);
+}
+
+#[test]
 fn what_serde_json_refuses_is_refused_in_its_words() {
     let machine = Machine::new();
     for text in [

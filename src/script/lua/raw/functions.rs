@@ -3,8 +3,8 @@
 
 use super::{
     carried::{self, Own},
-    given::{Given, Scalar, scalar},
-    objects::{own, takes_scalar},
+    given::Given,
+    objects::own,
     results::push_result,
 };
 use crate::script::{
@@ -78,9 +78,6 @@ enum Called {
     NotHere,
 }
 
-/// More arguments than any function of the list declares are left to others.
-const MAX_ARGUMENTS: c_int = 6;
-
 /// # Safety
 /// As [`call`].
 unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called {
@@ -147,7 +144,7 @@ unsafe fn push_answered(shared: &Shared, state: *mut lua_State) -> bool {
     false
 }
 
-/// The arguments, when they are scalars and the hook's own object, and as they are declared.
+/// The arguments, when they are as they are declared.
 ///
 /// # Safety
 /// As [`call`].
@@ -155,29 +152,19 @@ unsafe fn arguments(shared: &Shared, listed: &Listed, running: &Running, state: 
     // SAFETY: each is read as the type it has.
     unsafe {
         let (count, first) = (ffi::lua_gettop(state), 1 + c_int::from(listed.kind.is_some()));
-        if count > MAX_ARGUMENTS {
-            return None;
-        }
         let mut converted = Vec::with_capacity(listed.function.params.len() + 1);
         if let Some(kind) = listed.kind {
             let object = own(shared, running, state).filter(|object| std::ptr::eq(object.kind(), kind))?;
             converted.push(Value::Object(object));
         }
         let has_table = (first..=count).any(|place| ffi::lua_type(state, place) == ffi::LUA_TTABLE);
-        let mut declared = listed.function.params.iter().take(usize::try_from(count + 1 - first).unwrap_or(0));
-        if has_table || !declared.all(|param| takes_scalar(&param.ty)) {
+        if has_table {
             let arguments = with_tables(shared, listed, running, state, first..=count, converted);
             // The parts of tables lie above.
             ffi::lua_settop(state, count);
             return arguments;
         }
-        let mut given: [Scalar; MAX_ARGUMENTS as usize] = Default::default();
-        let mut length = 0;
-        for place in first..=count {
-            *given.get_mut(length)? = Scalar(scalar(state, place)?);
-            length += 1;
-        }
-        let given = given.into_iter().take(length);
+        let given = (first..count + 1).map(|place| Given { state, place, shared, running });
         args(listed.function.params, listed.function.variadic, given, &mut converted).ok()?;
         Some(Args(converted))
     }

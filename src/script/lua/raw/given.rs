@@ -138,7 +138,7 @@ impl Native for Given<'_> {
 ///
 /// # Safety
 /// There is a value at `place`.
-pub unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
+unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
     // SAFETY: it is read as the type it has; the bytes are copied.
     unsafe {
         Some(match ffi::lua_type(state, place) {
@@ -151,42 +151,5 @@ pub unsafe fn scalar(state: *mut lua_State, place: c_int) -> Option<Value> {
             }
             _ => return None,
         })
-    }
-}
-
-/// A value that is no table, for the shared check of what is assigned.
-#[derive(Default)]
-pub struct Scalar(pub Value);
-
-impl Native for Scalar {
-    fn is_nil(&self) -> bool {
-        self.0.is_nil()
-    }
-    fn scalar(&self) -> Option<Value> {
-        Some(self.0.clone())
-    }
-    fn bytes(&self) -> Option<Bytes> {
-        None
-    }
-    fn object(&self) -> Option<Object> {
-        None
-    }
-    fn list(&self) -> Option<Vec<Self>> {
-        None
-    }
-    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
-        Ok(None)
-    }
-    fn json(&self) -> Result<Bytes, Raise> {
-        Err(Raise::error("not here"))
-    }
-    fn type_name(&self) -> String {
-        self.0.type_name().into()
-    }
-    fn size(&self) -> usize {
-        0
-    }
-    fn most(&self) -> usize {
-        usize::MAX
     }
 }

@@ -11,7 +11,7 @@
 
 use super::{
     carried::{self, Own},
-    given::{Scalar, scalar},
+    given::Given,
     results::{push_document, push_result},
     text,
 };
@@ -45,14 +45,6 @@ pub fn metamethods(
     let index = carried::function(lua, shared, c"__index", index, &own(get))?;
     let newindex = carried::function(lua, shared, c"__newindex", newindex, &own(set))?;
     Ok((index, newindex))
-}
-
-/// Whether a parameter can be checked from a scalar alone.
-pub fn takes_scalar(ty: &Type) -> bool {
-    match ty {
-        Type::Bytes | Type::Duration => true,
-        other => is_scalar(other),
-    }
 }
 
 /// # Safety
@@ -133,34 +125,24 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
 unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     let running = shared.running().ok()?;
     let scope = running.scope.as_ref()?;
-    // SAFETY: as `read`; the value is read as the type it has.
-    let (object, name, value) = unsafe { (own(shared, &running, state)?, name(state)?, scalar(state, 3)) };
+    // SAFETY: as `read`.
+    let (object, name) = unsafe { (own(shared, &running, state)?, name(state)?) };
     let kind = object.kind();
     let member = shared.member(kind, name);
-    let is_json = match (member, &kind.index) {
-        (Some(Member::Property(property)), _) => matches!(property.ty, Type::Json),
-        (None, Some(index)) => matches!(index.ty, Type::Json),
-        _ => false,
+    let ty = match (member, &kind.index) {
+        (Some(Member::Property(property)), _) => &property.ty,
+        // As in the general way, what is read as text may be written as a number or a boolean too.
+        (None, Some(index)) if matches!(index.ty, Type::Maybe(Type::String)) => &Type::Scalar,
+        (None, Some(index)) => &index.ty,
+        _ => return None,
     };
-    let value = match value {
-        Some(Value::Nil) => Value::Nil,
-        // SAFETY: only the type is looked at.
-        None if unsafe { ffi::lua_type(state, 3) } == ffi::LUA_TSTRING => return None,
-        // SAFETY: the value is the third on the stack.
-        _ if is_json => Value::Json(unsafe { super::write_here(&shared.json, &running, state, 3) }?),
-        value => value?,
-    };
-    let checked = |ty: &Type, value: Value| match value {
-        Value::Json(_) => Some(value),
-        value => assigned(ty, &Scalar(value)).ok(),
-    };
+    if !is_scalar(ty) && !matches!(ty, Type::Json) {
+        return None;
+    }
+    let value = assigned(ty, &Given { state, place: 3, shared, running: &running }).ok()?;
     let set = || match (member, &kind.index) {
-        (Some(Member::Property(property)), _) if is_json || is_scalar(&property.ty) => {
-            let value = checked(&property.ty, value)?;
-            property.set?(scope, Args(vec![object.into(), value])).ok()
-        }
-        (None, Some(index)) if is_json || matches!(index.ty, Type::Maybe(Type::String)) => {
-            let value = checked(&Type::Scalar, value)?;
+        (Some(Member::Property(property)), _) => property.set?(scope, Args(vec![object.into(), value])).ok(),
+        (None, Some(index)) => {
             let key = Value::Str(Bytes::copy_from_slice(name.as_bytes()));
             index.set?(scope, Args(vec![object.into(), key, value])).ok()
         }

@@ -91,6 +91,33 @@ fn host_errors_name_the_function_and_the_nearest_name() {
 }
 
 #[test]
+fn no_value_is_larger_than_the_host_takes_however_it_is_given() {
+    block_on(async {
+        let rig = Rig::new();
+        let limits = || Limits { value: 64, ..Limits::default() };
+        for (body, place, size) in [
+            ("ctx.vars.x = { string.rep('x', 40), string.rep('y', 40) }", "vars[\"x\"]", 87),
+            ("ctx.vars.x = string.rep('x', 65)", "vars[\"x\"]", 65),
+            ("req.headers.x = string.rep('x', 65)", "headers[\"x\"]", 65),
+            ("req.method = string.rep('X', 65)", "request.method", 65),
+            ("log.info(string.rep('x', 65))", "log.info: argument 1 (message)", 65),
+            ("req:set_body(string.rep('x', 65))", "request:set_body: argument 1 (bytes)", 65),
+        ] {
+            assert_eq!(
+                rig.request_with(body, limits()).await,
+                format!(
+                    "Runtime test.lua:1:1: {place}: {size} bytes are more than the host takes at once (64, `limits.max_body_size`)"
+                ),
+                "{body}"
+            );
+        }
+        let fits =
+            "ctx.vars.x = { string.rep('x', 40) }; req.headers.x = string.rep('x', 64); log.info(string.rep('x', 64))";
+        assert_eq!(rig.request_with(fits, limits()).await, "continue");
+    });
+}
+
+#[test]
 fn scripts_catch_host_errors_as_strings_with_a_position() {
     block_on(async {
         let rig = Rig::new();

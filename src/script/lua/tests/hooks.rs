@@ -79,6 +79,28 @@ fn bodies_are_read_and_replaced() {
 }
 
 #[test]
+fn what_a_callback_makes_is_not_kept_for_the_machines_life() {
+    block_on(async {
+        let rig = Rig::new();
+        let script = r#"return { on_load = function()
+            every("1s", function() assert(ip.list({ "192.0.2.0/24" }):has("192.0.2.7")) end)
+            return ip.list({ "192.0.2.0/24" })
+        end }"#;
+        let program = rig.compile(script).expect("a program");
+        let scope = fixture::scope(Hook::OnLoad, None);
+        let state = program.load(scope.clone(), "{}").await.expect("a state");
+        let given = scope.services.background.as_ref().expect("a place for callbacks").take();
+        let kept = || rig.engine.vm.shared.made.borrow().len();
+        assert_eq!((given.len(), kept()), (1, 1));
+        for task in given.iter().cycle().take(3) {
+            let ran = program.background(&task.callback, fixture::scope(Hook::Every, None), &state).await;
+            assert_eq!(ran.map_err(|error| tell(&error)), Ok(()));
+        }
+        assert_eq!(kept(), 1);
+    });
+}
+
+#[test]
 fn every_hook_gets_its_objects() {
     block_on(async {
         let rig = Rig::new();

@@ -64,6 +64,25 @@ fn what_is_absent_is_named_with_a_way_out_at_its_place() {
 }
 
 #[test]
+fn what_only_looks_absent_is_not_named() {
+    for (line, error) in [
+        ("local cfg = {} local level = cfg.debug.level", "attempt to index nil with 'level'"),
+        ("local cfg = {} local level = cfg.package.level", "attempt to index nil with 'level'"),
+        ("local t = {} t.load('x')", "attempt to call a nil value"),
+        ("local x: string | number = = 2", "Expected identifier when parsing expression, got '='"),
+        ("local x = (2 :: any) = 2", "Expected identifier when parsing expression, got '='"),
+    ] {
+        let found = Rig::new().compile(&format!("\n{line}\nreturn {{}}")).err().expect(line);
+        assert_eq!((found.help.as_deref(), found.line), (None, 2), "{line}");
+        assert!(found.message.starts_with(error), "{line}: {}", found.message);
+    }
+    for line in ["local x = 6 | 3", "::out::"] {
+        let found = Rig::new().compile(&format!("\n{line}\nreturn {{}}")).err().expect(line);
+        assert!(found.help.as_deref().is_some_and(|help| help.starts_with("Luau has no")), "{line}: {}", found.message);
+    }
+}
+
+#[test]
 fn of_os_there_are_clocks_only() {
     block_on(async {
         let body = "local names = {} for name in pairs(os) do table.insert(names, name) end table.sort(names)

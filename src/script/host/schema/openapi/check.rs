@@ -99,28 +99,18 @@ impl Matched<'_> {
         let mut found = Vec::new();
         for reader in &self.operation.parameters {
             let parameter = &reader.parameter;
-            let all = |list: &'_ [(String, String)]| -> Vec<String> {
-                list.iter().filter(|(name, _)| *name == parameter.name).map(|(_, value)| value.clone()).collect()
-            };
-            let texts: Vec<String> = match parameter.place {
-                Place::Path => {
-                    let own = self.values.iter().filter(|(name, _)| *name == parameter.name);
-                    own.map(|(_, value)| value.clone()).collect()
-                }
-                Place::Query => {
-                    let own = pairs.iter().filter(|(name, _)| *name == parameter.name);
-                    own.map(|(_, value)| value.clone().into_owned()).collect()
-                }
-                Place::Header => all(&request.headers),
-                Place::Cookie => all(&request.cookies),
-            };
             let place = parameter.place.as_str();
             if parameter.style == Style::Deep {
                 let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
                 let value = reader.read_deep(pairs);
                 found.extend(reader.deep(value, most).into_iter().map(|violation| (place, violation)));
             } else {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                let texts = match parameter.place {
+                    Place::Path => texts_of(&self.values, &parameter.name),
+                    Place::Query => texts_of(&pairs, &parameter.name),
+                    Place::Header => texts_of(&request.headers, &parameter.name),
+                    Place::Cookie => texts_of(&request.cookies, &parameter.name),
+                };
                 found.extend(reader.violations(&texts, most).into_iter().map(|violation| (place, violation)));
             }
             if found.len() >= most {
@@ -156,6 +146,10 @@ impl Matched<'_> {
         }
         Ok(Vec::new())
     }
+}
+
+fn texts_of<'r>(list: &'r [(impl AsRef<str>, impl AsRef<str>)], name: &str) -> Vec<&'r str> {
+    list.iter().filter(|(own, _)| own.as_ref() == name).map(|(_, value)| value.as_ref()).collect()
 }
 
 impl Body {
@@ -237,14 +231,15 @@ impl Reader {
     fn held(&self, value: &Json, most: usize) -> Vec<Violation> {
         let Some(validator) = &self.validator else { return Vec::new() };
         let found = compiled::violations(validator, value, 0, most);
-        let name = super::translate::escaped(&self.parameter.name);
-        let placed = |violation: Violation| Violation { pointer: format!("/{name}{}", violation.pointer), ..violation };
+        let placed = |violation: Violation| {
+            let pointer = format!("{}{}", self.pointer, violation.pointer);
+            Violation { pointer, ..violation }
+        };
         found.into_iter().map(placed).collect()
     }
 
     fn violation(&self, keyword: &str, message: &str) -> Violation {
-        let pointer = format!("/{}", super::translate::escaped(&self.parameter.name));
-        Violation { pointer, keyword: keyword.to_owned(), message: message.to_owned() }
+        Violation { pointer: self.pointer.clone(), keyword: keyword.to_owned(), message: message.to_owned() }
     }
 }
 

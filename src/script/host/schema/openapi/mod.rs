@@ -69,7 +69,7 @@ struct Operation {
 
 struct Body {
     required: bool,
-    /// By the media type or range, in the order written.
+    /// By the media type or range, in lower case and without parameters, in the order written.
     content: Vec<(String, Content)>,
 }
 
@@ -145,7 +145,9 @@ impl Draft {
             Reader::new(parameter, whole, validator)
         };
         let content = |all: Vec<(String, Parameter)>| {
-            all.into_iter().map(|(kind, parameter)| (kind, Content { reader: reader(parameter) })).collect()
+            all.into_iter()
+                .map(|(kind, parameter)| (media::essence(&kind), Content { reader: reader(parameter) }))
+                .collect()
         };
         Operation {
             body: self.content.map(|all| Body { required: self.required, content: content(all) }),

@@ -5,7 +5,7 @@
 
 use super::{
     Wrong,
-    translate::{Schemas, resolved},
+    translate::{Schemas, escaped, resolved},
 };
 use jsonschema::Validator;
 use serde_json::{Map, Number, Value as Json};
@@ -57,6 +57,8 @@ pub struct Parameter {
 /// Ready to read values.
 pub struct Reader {
     pub parameter: Parameter,
+    /// To its value, as violations say it.
+    pub pointer: String,
     pub kinds: Kinds,
     /// Of a list's items.
     pub items: Kinds,
@@ -111,8 +113,8 @@ impl Parameter {
         let json = written.get("content").and_then(Json::as_object).and_then(|content| content.iter().next());
         let (style, below) = match json {
             Some((kind, media)) => {
-                let is_json = super::media::is_json(kind);
-                let below = format!("/content/{}/schema", super::translate::escaped(kind));
+                let is_json = super::media::is_json(&super::media::essence(kind));
+                let below = format!("/content/{}/schema", escaped(kind));
                 (Style::Json, media.get("schema").filter(|_| is_json).map(|_| below))
             }
             None => {
@@ -171,6 +173,7 @@ impl Reader {
             properties: properties
                 .map(|(name, schema)| (name.clone(), Kinds::of(whole, schema, 0), items_of(schema)))
                 .collect(),
+            pointer: format!("/{}", escaped(&parameter.name)),
             parameter,
             validator,
         }

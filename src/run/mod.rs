@@ -387,8 +387,9 @@ impl Gateway {
     /// From here on new exchanges run in it. Gives its warnings.
     fn switch(&mut self, next: Next) -> Diagnostics {
         let Next { generation, sockets, meters, warnings } = next;
-        self.workers.switch(generation.number);
+        // First, so that what its scripts count from the very first exchange on is shown.
         self.metrics.switch(meters, generation.number);
+        self.workers.switch(generation.number);
         self.listen(sockets);
         let new = &generation.config.listeners;
         let gone: Vec<ListenerKey> =

@@ -124,6 +124,17 @@ fn a_reload_that_fails_touches_no_count_and_no_hook() {
 }
 
 #[test]
+fn metrics_of_a_service_without_routes_stay() {
+    let yaml =
+        "admin: 127.0.0.1:0\nservices:\n  - {name: s, url: 'http://127.0.0.1:9', plugins: [{script: shop.lua}]}\n";
+    let gateway = gateway(yaml).file("shop.lua", LUA).start();
+    has(&gateway, r#"gatewright_plugin_loads_total{plugin="shop.lua"} 1"#);
+    gateway.files.replace("shop.lua", &format!("{LUA}-- saved"));
+    gateway.log_contains("reloaded");
+    has(&gateway, r#"gatewright_plugin_loads_total{plugin="shop.lua"} 2"#);
+}
+
+#[test]
 fn labels_of_clients_fill_no_memory() {
     let gateway = started();
     let mut client = gateway.connect();

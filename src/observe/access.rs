@@ -43,7 +43,7 @@ pub struct Form {
 impl AccessLog {
     /// `lost` counts the lines that are not written.
     pub fn to_stdout(form: Form, lost: Arc<AtomicU64>) -> io::Result<AccessLog> {
-        AccessLog::to(Out::stdout(), form, lost)
+        AccessLog::to(Out::stdout()?, form, lost)
     }
 
     /// Appends to a file.

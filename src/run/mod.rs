@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, watch as cell};
 
 /// How often a generation is read again because its files changed meanwhile.
 const TURNS: usize = 5;
-/// How long the end waits for the last spans to be exported.
+/// How long the end waits for the last lines to be written and the last spans to be exported, both together.
 const FLUSH: Duration = Duration::from_secs(5);
 
 pub struct Options {
@@ -264,11 +264,15 @@ impl Gateway {
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.
-        let (workers, traces) = (self.workers, self.traces);
+        let (workers, access_log, traces) = (self.workers, self.access_log, self.traces);
         let stop = move || {
             workers.stop();
+            let end = Instant::now() + FLUSH;
+            if let Some(log) = access_log {
+                log.flush(end);
+            }
             if let Some(traces) = traces {
-                traces.flush(FLUSH);
+                traces.flush(end);
             }
         };
         let stopped = tokio::task::spawn_blocking(stop).await;

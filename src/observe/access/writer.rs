@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         atomic::{AtomicU64, Ordering},
-        mpsc::Receiver,
+        mpsc::{Receiver, SyncSender},
     },
 };
 
@@ -16,6 +16,8 @@ pub enum Item {
     /// With its line feed.
     Line(Vec<u8>),
     Reopen,
+    /// Answers once all before it is written.
+    Flush(SyncSender<()>),
 }
 
 /// All that waits goes out together, up to about this many bytes.
@@ -93,8 +95,12 @@ pub fn write_lines(mut out: Out, items: &Receiver<Item>, lost: &AtomicU64) {
         }
         failing = if batch.is_empty() { failing } else { missed > 0 };
         batch.clear();
-        if let Some(Item::Reopen) = next {
-            out.reopen();
+        match next {
+            Some(Item::Reopen) => out.reopen(),
+            Some(Item::Flush(done)) => {
+                let _ = done.send(());
+            }
+            Some(Item::Line(_)) | None => {}
         }
     }
 }

@@ -231,7 +231,7 @@ impl Gateway {
         }
         // As nginx does: HUP reloads, USR1 reopens the log. Before anybody is told that it is ready: unhandled, they end the process.
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+        let mut reopened = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         if !self.options.dev {
             if let Some((address, _)) = &administration {
                 tracing::info!(%address, name = "admin", "listening");
@@ -243,11 +243,7 @@ impl Gateway {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = changes.settled() => { self.reload_if_changed().await; }
-                _ = reopen.recv() => {
-                    if let Some(log) = &self.access_log {
-                        log.reopen();
-                    }
-                }
+                _ = reopened.recv() => self.reopen(),
                 _ = hangups.recv() => { self.reload(Cause::Signal).await; }
                 Some(reply) = asked.recv() => { let _ = reply.send(self.reload(Cause::Api).await); }
             }
@@ -280,6 +276,13 @@ impl Gateway {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
+    }
+
+    /// Not on this thread: it waits while the log takes nothing.
+    fn reopen(&self) {
+        if let Some(log) = self.access_log.clone() {
+            tokio::task::spawn_blocking(move || log.reopen());
+        }
     }
 
     fn inventory(&self) -> admin::Inventory {

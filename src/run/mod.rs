@@ -250,13 +250,21 @@ impl Gateway {
             changes.follow(&self.watch);
         }
         self.status.send_modify(|status| status.ready = false);
+        // From here on nothing is reloaded, and who asks for it is told at once.
+        drop(asked);
         let delay = self.current.config.drain.delay;
         if !delay.is_zero() {
             tracing::info!(delay_ms = delay.as_millis() as u64, "not ready any more; still accepting connections");
-            tokio::time::sleep(delay).await;
+            let mut over = std::pin::pin!(tokio::time::sleep(delay));
+            loop {
+                tokio::select! {
+                    () = &mut over => break,
+                    _ = reopened.recv() => self.reopen(),
+                }
+            }
         }
-        // Nobody is left to reload; and with the last handle of a socket its queue is closed.
-        drop((asked, self.options.handed));
+        // With the last handle of a socket its queue is closed.
+        drop(self.options.handed);
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.

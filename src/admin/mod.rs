@@ -57,6 +57,9 @@ struct State {
 }
 
 /// Listens and answers until the returned task is aborted; gives the address that it bound as well.
+///
+/// # Errors
+/// The address can't be bound.
 pub async fn listen(
     admin: &Admin,
     status: watch::Receiver<Status>,

@@ -44,11 +44,17 @@ pub struct Form {
 
 impl AccessLog {
     /// `lost` counts the lines that are not written.
+    ///
+    /// # Errors
+    /// There is no file descriptor, or no thread, left for it.
     pub fn to_stdout(form: Form, lost: Arc<AtomicU64>) -> io::Result<AccessLog> {
         AccessLog::to(Out::stdout()?, form, lost)
     }
 
     /// Appends to a file.
+    ///
+    /// # Errors
+    /// It can't be opened or made, or there is no thread left for it.
     pub fn to_file(path: &Path, form: Form, lost: Arc<AtomicU64>) -> io::Result<AccessLog> {
         AccessLog::to(Out::file(path)?, form, lost)
     }

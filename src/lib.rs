@@ -19,7 +19,7 @@
 //! | [`timer`] | one timer a connection, for waits that seldom last |
 //! | [`http`] | heads, bodies, paths, hop-by-hop and forwarding headers: rules without input or output |
 //! | [`http1`] | HTTP/1.1 on the wire, in both directions: pure machines over bytes |
-//! | [`crypto`] | tokens and digests |
+//! | [`crypto`] | tokens, digests and passwords |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, its pool, and the addresses of names |
@@ -65,8 +65,9 @@
 //!
 //! - No plugin of native code: everything that can be dropped in is a script within limits.
 //! - No files, processes, sockets or clocks of the system for scripts beyond the list.
-//! - No background task for a request: the upstream connection is driven in the exchange's own task, and that is the task of the
-//!   client's connection (half the cost of a general client and server).
+//! - No background task for a request of HTTP/1.1: the upstream connection is driven in the exchange's own task, and that is the
+//!   task of the client's connection (half the cost of a general client and server). Tasks of their own have what HTTP/2 multiplexes,
+//!   WebSockets once they are open, and what no client waits for: copies for a mirror, and `on_log`.
 //! - No global state: everything hangs on the process, the worker, the generation or the exchange.
 //!
 //! # Decisions that differ from the first design

@@ -1,9 +1,9 @@
 //! Administration on its own listener: health, readiness, status, reload, what runs ([`Inventory`]), and a
 //! page for people that shows it.
 //!
-//! Loopback by default; a token is required of every call when one is set. SECURITY: `Host` must name the listener's own
-//! address or localhost, and an `Origin` must be the listener itself, so that a web page in the operator's browser can't
-//! reach it (DNS rebinding, cross-site requests).
+//! Loopback by default; a token is required of every call when one is set. SECURITY: `Host` must be localhost or an IP
+//! address, whichever: every other name is refused, since whoever owns a name can point it here (DNS rebinding). An `Origin`
+//! must be the same as `Host`, so that no web page in the operator's browser can reach it (cross-site requests).
 
 mod dashboard;
 mod history;
@@ -57,6 +57,9 @@ struct State {
 }
 
 /// Listens and answers until the returned task is aborted; gives the address that it bound as well.
+///
+/// # Errors
+/// The address can't be bound.
 pub async fn listen(
     admin: &Admin,
     status: watch::Receiver<Status>,

@@ -151,12 +151,14 @@ impl Watch {
     }
 }
 
-/// Files below a folder, at most a few thousand and eight levels.
+/// Files below a folder, at most 4096 entries of each folder and eight levels.
 fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return files };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).take(4096).collect();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    // First, so that it is always the same ones that are left out.
     paths.sort();
+    paths.truncate(4096);
     for path in paths {
         if path.is_dir() && depth < 8 {
             files.extend(list(&path, depth + 1));

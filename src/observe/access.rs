@@ -8,6 +8,7 @@ mod writer;
 
 pub use field::{Field, Line};
 
+use super::send_by;
 use std::{
     fs::OpenOptions,
     io,
@@ -17,6 +18,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
+    time::Instant,
 };
 use writer::{Item, Out, write_lines};
 
@@ -42,11 +44,17 @@ pub struct Form {
 
 impl AccessLog {
     /// `lost` counts the lines that are not written.
+    ///
+    /// # Errors
+    /// There is no file descriptor, or no thread, left for it.
     pub fn to_stdout(form: Form, lost: Arc<AtomicU64>) -> io::Result<AccessLog> {
-        AccessLog::to(Out::stdout(), form, lost)
+        AccessLog::to(Out::stdout()?, form, lost)
     }
 
     /// Appends to a file.
+    ///
+    /// # Errors
+    /// It can't be opened or made, or there is no thread left for it.
     pub fn to_file(path: &Path, form: Form, lost: Arc<AtomicU64>) -> io::Result<AccessLog> {
         AccessLog::to(Out::file(path)?, form, lost)
     }
@@ -78,6 +86,16 @@ impl AccessLog {
     /// Opens the file anew by its name, after another program has moved it away. Waits when the queue is full.
     pub fn reopen(&self) {
         let _ = self.items.send(Item::Reopen);
+    }
+
+    /// Waits until what was handed over has been written, but not after `end`. Says in the program's log when it was not: those
+    /// lines are lost.
+    pub fn flush(&self, end: Instant) {
+        let (done, ended) = sync_channel(1);
+        let is_sent = send_by(&self.items, Item::Flush(done), end);
+        if !is_sent || ended.recv_timeout(end.saturating_duration_since(Instant::now())).is_err() {
+            tracing::error!("access log lines are lost: what they are written to does not take them");
+        }
     }
 }
 

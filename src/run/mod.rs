@@ -4,19 +4,21 @@
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
 pub mod handed;
+mod reload;
 pub mod watch;
+
+pub use reload::Reloaded;
 
 use crate::{
     admin::{self, Attempt, Cause, History},
     balance::{Registry, check::Checks},
     config::{
-        AccessLog as Log, AccessLogTo, Config, Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Secret, Style,
-        Workers as Count,
+        AccessLog as Log, AccessLogTo, Config, Diagnostics, Dns, Listener, ListenerKey, Secret, Style, Workers as Count,
     },
     gateway::generation::{self, Generation, Watch},
     observe::{
         access::{AccessLog, Field, Form},
-        metrics::{Meters, Metrics},
+        metrics::Metrics,
         traces::{Destination, Traces},
     },
     proxy::{Shared, Workers, listen, shape},
@@ -34,9 +36,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch as cell};
 
-/// How often a generation is read again because its files changed meanwhile.
-const TURNS: usize = 5;
-/// How long the end waits for the last spans to be exported.
+/// How long the end waits for the last lines to be written and the last spans to be exported, both together.
 const FLUSH: Duration = Duration::from_secs(5);
 
 pub struct Options {
@@ -74,13 +74,6 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// What came of a reload.
-#[derive(Clone, Debug)]
-pub enum Reloaded {
-    Switched { generation: u64 },
-    Kept { generation: u64, diagnostics: String },
-}
-
 pub struct Gateway {
     options: Options,
     workers: Workers,
@@ -106,6 +99,10 @@ pub struct Gateway {
 
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
+    ///
+    /// # Errors
+    /// The configuration or one of its scripts has errors, an address can't be bound, or the access log or the exporter of traces can't be
+    /// opened.
     pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
         let begun = Instant::now();
         let built = generation::build(&options.config, 1, false);
@@ -211,6 +208,9 @@ impl Gateway {
     }
 
     /// Runs until `shutdown` ends, then drains: readiness fails, after `drain.delay` listeners close, then connections end.
+    ///
+    /// # Errors
+    /// Administration can't be bound, or signals can't be heard, both at the very beginning; or a worker can't be waited for.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
         let (ask, mut asked) = mpsc::channel(16);
         let admin = self.current.config.admin.clone();
@@ -231,7 +231,7 @@ impl Gateway {
         }
         // As nginx does: HUP reloads, USR1 reopens the log. Before anybody is told that it is ready: unhandled, they end the process.
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        let mut reopen = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+        let mut reopened = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
         if !self.options.dev {
             if let Some((address, _)) = &administration {
                 tracing::info!(%address, name = "admin", "listening");
@@ -243,32 +243,40 @@ impl Gateway {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = changes.settled() => { self.reload_if_changed().await; }
-                _ = reopen.recv() => {
-                    if let Some(log) = &self.access_log {
-                        log.reopen();
-                    }
-                }
+                _ = reopened.recv() => self.reopen(),
                 _ = hangups.recv() => { self.reload(Cause::Signal).await; }
                 Some(reply) = asked.recv() => { let _ = reply.send(self.reload(Cause::Api).await); }
             }
             changes.follow(&self.watch);
         }
         self.status.send_modify(|status| status.ready = false);
+        // From here on nothing is reloaded, and who asks for it is told at once.
+        drop(asked);
         let delay = self.current.config.drain.delay;
         if !delay.is_zero() {
             tracing::info!(delay_ms = delay.as_millis() as u64, "not ready any more; still accepting connections");
-            tokio::time::sleep(delay).await;
+            let mut over = std::pin::pin!(tokio::time::sleep(delay));
+            loop {
+                tokio::select! {
+                    () = &mut over => break,
+                    _ = reopened.recv() => self.reopen(),
+                }
+            }
         }
-        // Nobody is left to reload; and with the last handle of a socket its queue is closed.
-        drop((asked, self.options.handed));
+        // With the last handle of a socket its queue is closed.
+        drop(self.options.handed);
         let _ = drain.send(true);
         tracing::info!("draining");
         // Joining blocks, and administration answers meanwhile.
-        let (workers, traces) = (self.workers, self.traces);
+        let (workers, access_log, traces) = (self.workers, self.access_log, self.traces);
         let stop = move || {
             workers.stop();
+            let end = Instant::now() + FLUSH;
+            if let Some(log) = access_log {
+                log.flush(end);
+            }
             if let Some(traces) = traces {
-                traces.flush(FLUSH);
+                traces.flush(end);
             }
         };
         let stopped = tokio::task::spawn_blocking(stop).await;
@@ -276,6 +284,13 @@ impl Gateway {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
+    }
+
+    /// Not on this thread: it waits while the log takes nothing.
+    fn reopen(&self) {
+        if let Some(log) = self.access_log.clone() {
+            tokio::task::spawn_blocking(move || log.reopen());
+        }
     }
 
     fn inventory(&self) -> admin::Inventory {
@@ -286,153 +301,6 @@ impl Gateway {
             history: self.history.subscribe(),
         }
     }
-
-    async fn reload_if_changed(&mut self) {
-        if !self.watch.is_current() {
-            self.reload(Cause::Files).await;
-        }
-    }
-
-    /// Builds the next generation and switches to it, or says why not.
-    pub async fn reload(&mut self, cause: Cause) -> Reloaded {
-        let started = Instant::now();
-        let (result, mut watch) = self.build().await;
-        if result.is_err() {
-            // What failed early knows only a part of its files.
-            watch.files.follow(&self.watch.files);
-        }
-        let changed = watch.changed(&self.watch);
-        self.watch = watch;
-        self.metrics.reloaded(result.is_ok());
-        let result = result.map(|next| self.switch(next));
-        let (Ok(said) | Err(said)) = &result;
-        let attempt = Attempt {
-            generation: self.number,
-            cause,
-            took: started.elapsed(),
-            changed,
-            is_serving: result.is_ok(),
-            diagnostics: said.render(Style::Plain),
-        };
-        self.history.send_modify(|history| history.add(attempt));
-        match result {
-            Ok(warnings) => {
-                show(&warnings);
-                let milliseconds = started.elapsed().as_millis() as u64;
-                tracing::info!(generation = self.number, milliseconds, "reloaded");
-                self.status.send_modify(|status| (status.generation, status.last_error) = (self.number, None));
-                Reloaded::Switched { generation: self.number }
-            }
-            Err(diagnostics) => {
-                let generation = self.current.number;
-                let text = diagnostics.render(Style::Plain);
-                if self.options.dev {
-                    show(&diagnostics);
-                    tracing::error!(generation, "not reloaded: the last good generation keeps serving");
-                } else {
-                    tracing::error!(
-                        generation,
-                        diagnostics = text,
-                        "not reloaded: the last good generation keeps serving"
-                    );
-                }
-                self.status.send_modify(|status| status.last_error = Some(text.clone()));
-                Reloaded::Kept { generation, diagnostics: text }
-            }
-        }
-    }
-
-    /// The next generation, ready on all workers. What changed while it was read could make it one of two saves, so that
-    /// it is read again.
-    async fn build(&mut self) -> (Result<Next, Diagnostics>, Watch) {
-        let mut turn = 1;
-        loop {
-            self.number += 1;
-            let built = generation::build(&self.options.config, self.number, self.had_plugins());
-            let watch = built.watch();
-            let result = match built.generation {
-                Some(generation) => {
-                    let generation = if self.options.dev { generation.for_development() } else { generation };
-                    self.prepare(Arc::new(generation), built.diagnostics).await
-                }
-                None => Err(built.diagnostics),
-            };
-            let watch = watch();
-            if watch.is_current() {
-                return (result, watch);
-            }
-            if turn == TURNS {
-                let why = format!("files kept changing while they were read, {TURNS} times in a row");
-                return (Err(crate::gateway::prepared::internal(why)), watch);
-            }
-            turn += 1;
-            tokio::time::sleep(watch::SETTLE).await;
-        }
-    }
-
-    async fn prepare(&self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Next, Diagnostics> {
-        let new = &generation.config.listeners;
-        let sockets = bind(new, &self.listening, &self.options.handed, self.workers.count())
-            .map_err(|error| refused(&error, new))?;
-        let meters = self.metrics.prepare(&shape(&generation));
-        self.workers.prepare(&generation, &meters).await?;
-        Ok(Next { generation, sockets, meters, warnings })
-    }
-
-    /// A folder of plugins that is gone is an error, not "no plugins".
-    fn had_plugins(&self) -> bool {
-        self.current.files.seen().paths().any(|path| path.starts_with(&self.watch.plugins_dir))
-    }
-
-    /// From here on new exchanges run in it. Gives its warnings.
-    fn switch(&mut self, next: Next) -> Diagnostics {
-        let Next { generation, sockets, meters, warnings } = next;
-        self.workers.switch(generation.number);
-        self.metrics.switch(meters, generation.number);
-        self.listen(sockets);
-        let new = &generation.config.listeners;
-        let gone: Vec<ListenerKey> =
-            self.listening.keys().filter(|key| !new.iter().any(|l| l.key() == **key)).copied().collect();
-        for key in gone {
-            if let Some(bound) = self.listening.remove(&key) {
-                self.workers.unlisten(bound);
-            }
-        }
-        self.checks.follow(&generation.config, &self.registry);
-        self.look_as(&generation.config.dns);
-        self.shown.send_replace(generation.clone());
-        retire(std::mem::replace(&mut self.current, generation));
-        warnings
-    }
-}
-
-impl Gateway {
-    /// Resolves names as this configuration wants it. The addresses so far stay in use until a look finds others.
-    fn look_as(&mut self, dns: &Dns) {
-        if self.looking.0 != *dns {
-            self.looking.1.abort();
-            self.names.ask(&dns.servers);
-            self.looking = (dns.clone(), tokio::spawn(self.names.clone().keep_fresh(dns.refresh)));
-        }
-    }
-}
-
-/// Frees a generation on this thread once no worker has it: thousands of routes are freed in milliseconds, which on a
-/// worker would be the traffic's.
-fn retire(generation: Arc<Generation>) {
-    tokio::spawn(async move {
-        while Arc::strong_count(&generation) > 1 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
-}
-
-/// A generation that is ready, and what it needs to be the current one.
-struct Next {
-    generation: Arc<Generation>,
-    sockets: Vec<(Listener, Vec<TcpListener>)>,
-    meters: Arc<Meters>,
-    warnings: Diagnostics,
 }
 
 /// Sockets for the listeners that are not bound yet.
@@ -449,20 +317,6 @@ fn bind(
         Err(why) => Err(RunError::Bind { address: listener.address, why }),
     })
     .collect()
-}
-
-/// A listener that can't be bound, as a diagnostic of the new configuration.
-fn refused(error: &RunError, listeners: &[Listener]) -> Diagnostics {
-    let mut diagnostics = Diagnostics::default();
-    let span = match error {
-        RunError::Bind { address, .. } => listeners.iter().find(|l| l.address == *address).and_then(|l| l.span.clone()),
-        _ => None,
-    };
-    match span {
-        Some(span) => diagnostics.push(Diagnostic::error(&span, error.to_string())),
-        None => return crate::gateway::prepared::internal(error.to_string()),
-    }
-    diagnostics
 }
 
 fn access_log(log: &Log, dev: bool, lost: Arc<AtomicU64>) -> Result<Option<AccessLog>, RunError> {

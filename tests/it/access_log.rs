@@ -1,11 +1,13 @@
 //! The access log: what a line says and never says, sampling, choice of fields, rotation, a full disk.
 
 use crate::support::{
-    Client, Request, Upstream, eventually, gateway, reply,
+    Client, Request, Upstream, eventually, gateway,
+    gateway::Files,
+    reply,
     token::{Key, ada},
 };
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio, thread};
 
 fn lines(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
@@ -141,6 +143,55 @@ fn a_full_disk_loses_lines_and_counts_them() {
     }
     counted(gateway.address_of("admin"), "gatewright_access_log_lost_lines_total 3");
     gateway.log_contains("access log lines are being lost");
+}
+
+/// Requests on one connection, without waiting for answers in between.
+fn ask(client: &mut Client, count: usize) {
+    client.write("GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(count).as_bytes());
+    for _ in 0..count {
+        assert_eq!(client.read_answer().status, 404);
+    }
+}
+
+#[test]
+fn the_end_waits_for_the_last_lines() {
+    let mut gateway = gateway("access_log: {file: access.log, fields: [status]}\n").start();
+    let clients = 4;
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| (0..10).for_each(|_| ask(&mut gateway.connect(), 100)));
+        }
+    });
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
+    assert_eq!(lines(&gateway.files.path("access.log")).len(), clients * 1000);
+}
+
+/// Of a gateway whose standard output is a pipe that nobody reads.
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_signals_nor_the_end() {
+    let folder = Files::new();
+    // The shell holds both ends open.
+    let pipe = "mkfifo \"$PIPE\"\nexec 3<>\"$PIPE\"\nexec 1>\"$PIPE\"";
+    let mut gateway = gateway("access_log: stdout\nadmin: 127.0.0.1:0\n")
+        .env("PIPE", folder.path("pipe").display().to_string())
+        .after(pipe, Stdio::null())
+        .start();
+    let admin = gateway.address_of("admin");
+    let lost = || {
+        let text = Client::connect(admin).send(&Request::get("/metrics")).text();
+        !text.contains("gatewright_access_log_lost_lines_total 0\n")
+    };
+    let mut client = gateway.connect();
+    while !lost() {
+        ask(&mut client, 500);
+    }
+    gateway.signal("USR1");
+    gateway.signal("HUP");
+    gateway.log_contains("\"reloaded\"");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
+    gateway.log_contains("access log lines are lost: what they are written to does not take them");
 }
 
 fn counted(admin: std::net::SocketAddr, line: &str) {

@@ -84,6 +84,24 @@ fn readiness_fails_first_and_connections_are_taken_until_the_delay_ends() {
     assert_eq!(gateway.ended(), Some(0));
 }
 
+#[test]
+fn while_it_waits_to_drain_a_reload_is_refused_and_the_log_opened_anew() {
+    let yaml = "admin: 127.0.0.1:0\naccess_log: {file: access.log, fields: [path]}\ndrain: {delay: 10m}\n";
+    let mut gateway = gateway(yaml).start();
+    let admin = gateway.address_of("admin");
+    let send = |request| Client::connect(admin).send(&request);
+    gateway.signal("TERM");
+    eventually("not ready", || (send(Request::get("/readyz")).status == 503).then_some(()));
+    let answer = send(Request::post("/api/v1/reload", ""));
+    assert_eq!((answer.status, answer.text()), (503, "{\"error\":\"the gateway is stopping\"}\n".to_owned()));
+    let (log, moved) = (gateway.files.path("access.log"), gateway.files.path("access.log.1"));
+    std::fs::rename(&log, &moved).expect("a rename");
+    gateway.signal("USR1");
+    eventually("the new file", || log.exists().then_some(()));
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(1));
+}
+
 /// A service that never answers, and a client that waits for it.
 fn stuck(drain: &str) -> (Gateway, Client) {
     let upstream = Upstream::raw(|stream| {

@@ -89,6 +89,52 @@ fn counters_go_on_over_reloads_and_leave_with_their_plugin() {
 }
 
 #[test]
+fn a_reload_that_fails_touches_no_count_and_no_hook() {
+    let yaml = "admin: 127.0.0.1:0\nworkers: 2\nroutes:\n  - {name: SHOP, paths: [/], plugins: [{script: SCRIPT}]}\n";
+    let lua = LUA.replace("histogram", "gauge").replace(", buckets = { 1, 5 }", "");
+    let rhai = RHAI.replace("histogram", "gauge").replace(", buckets: [1, 5]", "");
+    let failing = [
+        (
+            "shop.lua",
+            LUA,
+            lua.replace(r#"metrics.counter("loads")"#, r#"metrics.gauge("orders", 0) error("no stock")"#),
+        ),
+        (
+            "shop.rhai",
+            RHAI,
+            rhai.replace(r#"metrics::counter("loads");"#, r#"metrics::gauge("orders", 0); throw "no stock";"#),
+        ),
+    ];
+    for (script, good, bad) in failing {
+        let gateway = gateway(&yaml.replace("SCRIPT", script)).file(script, good).start();
+        assert_eq!(gateway.get("/?country=de").status, 204);
+        let own = || {
+            page(&gateway, "").lines().filter(|line| line.contains("gatewright_plugin_")).map(str::to_owned).collect()
+        };
+        let before: Vec<String> = own();
+        gateway.files.replace(script, &bad);
+        gateway.log_contains("not reloaded");
+        assert_eq!(own(), before);
+        assert_eq!(gateway.get("/?country=fr").status, 204, "a label that is new to it");
+        has(&gateway, &format!(r#"gatewright_plugin_orders_total{{plugin="{script}",country="de"}} 1"#));
+        has(&gateway, &format!(r#"gatewright_plugin_orders_total{{plugin="{script}",country="fr"}} 1"#));
+        has(&gateway, &format!(r#"gatewright_plugin_items_sum{{plugin="{script}"}} 6"#));
+        has(&gateway, &format!(r#"gatewright_plugin_loads_total{{plugin="{script}"}} 1"#));
+    }
+}
+
+#[test]
+fn metrics_of_a_service_without_routes_stay() {
+    let yaml =
+        "admin: 127.0.0.1:0\nservices:\n  - {name: s, url: 'http://127.0.0.1:9', plugins: [{script: shop.lua}]}\n";
+    let gateway = gateway(yaml).file("shop.lua", LUA).start();
+    has(&gateway, r#"gatewright_plugin_loads_total{plugin="shop.lua"} 1"#);
+    gateway.files.replace("shop.lua", &format!("{LUA}-- saved"));
+    gateway.log_contains("reloaded");
+    has(&gateway, r#"gatewright_plugin_loads_total{plugin="shop.lua"} 2"#);
+}
+
+#[test]
 fn labels_of_clients_fill_no_memory() {
     let gateway = started();
     let mut client = gateway.connect();

@@ -29,7 +29,7 @@ pub struct Line<'a> {
     pub duration: Duration,
     pub upstream: Duration,
     pub scripts: Duration,
-    /// `sub` of the identity that an auth plugin found.
+    /// `id` of the identity that an auth plugin found.
     pub identity: &'a str,
     /// Words for what was not as it should be.
     pub flags: &'a [&'a str],

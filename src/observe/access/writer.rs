@@ -2,11 +2,13 @@
 
 use super::{append, shown};
 use std::{
+    fs::File,
     io::{self, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{
         atomic::{AtomicU64, Ordering},
-        mpsc::Receiver,
+        mpsc::{Receiver, SyncSender},
     },
 };
 
@@ -14,6 +16,8 @@ pub enum Item {
     /// With its line feed.
     Line(Vec<u8>),
     Reopen,
+    /// Answers once all before it is written.
+    Flush(SyncSender<()>),
 }
 
 /// All that waits goes out together, up to about this many bytes.
@@ -27,8 +31,10 @@ pub struct Out {
 }
 
 impl Out {
-    pub fn stdout() -> Out {
-        Out { to: Box::new(io::stdout()), path: None, torn: false }
+    pub fn stdout() -> io::Result<Out> {
+        // Not `io::stdout()`, which buffers what is no whole line.
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok(Out { to: Box::new(File::from(stdout)), path: None, torn: false })
     }
 
     pub fn file(path: &Path) -> io::Result<Out> {
@@ -43,11 +49,14 @@ impl Out {
         }
     }
 
-    /// Writes lines; gives how many are lost. Purposefully without a `BufWriter`, which keeps what it could not write and
-    /// would write it again.
+    /// Writes lines; gives how many are lost. Purposefully without a buffer (`BufWriter`, `LineWriter`), which keeps what it
+    /// could not write and would write it again.
     fn write(&mut self, lines: &[u8]) -> usize {
-        if self.torn && self.to.write_all(b"\n").is_err() {
-            return count(lines);
+        if self.torn {
+            if self.to.write_all(b"\n").is_err() {
+                return count(lines);
+            }
+            self.torn = false;
         }
         let mut left = lines;
         while !left.is_empty() {
@@ -86,8 +95,45 @@ pub fn write_lines(mut out: Out, items: &Receiver<Item>, lost: &AtomicU64) {
         }
         failing = if batch.is_empty() { failing } else { missed > 0 };
         batch.clear();
-        if let Some(Item::Reopen) = next {
-            out.reopen();
+        match next {
+            Some(Item::Reopen) => out.reopen(),
+            Some(Item::Flush(done)) => {
+                let _ = done.send(());
+            }
+            Some(Item::Line(_)) | None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Takes so many bytes of each write, and fails where that is none.
+    struct Disk {
+        room: Vec<usize>,
+        holds: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room.remove(0));
+            self.holds.lock().expect("a lock").extend_from_slice(&bytes[..taken]);
+            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_ended_once() {
+        let holds = Arc::<Mutex<Vec<u8>>>::default();
+        let disk = Disk { room: vec![2, 0, 1, 0, 9], holds: holds.clone() };
+        let mut out = Out { to: Box::new(disk), path: None, torn: false };
+        assert_eq!([b"one\n", b"two\n", b"six\n"].map(|line| out.write(line)), [1, 1, 0]);
+        assert_eq!(String::from_utf8_lossy(&holds.lock().expect("a lock")), "on\nsix\n");
     }
 }

@@ -200,8 +200,8 @@ impl Metrics {
 
     /// From now on these are shown.
     pub fn switch(&self, meters: Arc<Meters>, generation: u64) {
-        let scripts = meters.routes.iter().flat_map(|route| &route.scripts);
-        self.own.keep(&scripts.map(|(_, script)| &*script.plugin).collect());
+        // Every place has one, also those of services without routes.
+        self.own.switch(generation, &meters.background.iter().map(|own| &*own.plugin).collect());
         *self.meters.lock().unwrap_or_else(PoisonError::into_inner) = meters;
         self.generation.set(generation as i64);
         self.last_reload.set(1);

@@ -6,7 +6,7 @@ use super::{
     cells::Counter,
     process,
     targets::{self, ServiceStanding},
-    text::{Format, Labels, Text},
+    text::{Format, Text},
 };
 use std::sync::{Arc, atomic::Ordering};
 
@@ -61,7 +61,6 @@ impl Metrics {
 }
 
 fn routes(text: &mut Text, meters: &Meters) {
-    let labelled = |meter: &RouteMeter, each: &mut dyn FnMut(Labels<'_>)| each(&[("route", &meter.name)]);
     text.counter("gatewright_requests", "Exchanges that ended, by route, service and status.");
     for Route { meter, .. } in &meters.routes {
         for (status, count) in meter.statuses.counted() {
@@ -76,19 +75,19 @@ fn routes(text: &mut Text, meters: &Meters) {
     }
     text.histogram("gatewright_request_duration_seconds", "From the request's head to the response's last byte.");
     for Route { meter, .. } in &meters.routes {
-        labelled(meter, &mut |labels| text.distribution(labels, &meter.duration));
+        text.distribution(&[("route", &meter.name)], &meter.duration);
     }
     let mut bytes = |name, help, of: fn(&RouteMeter) -> &Counter| {
         text.counter(name, help);
         for Route { meter, .. } in &meters.routes {
-            labelled(meter, &mut |labels| text.sample(labels, of(meter).get()));
+            text.sample(&[("route", &meter.name)], of(meter).get());
         }
     };
     bytes("gatewright_request_bytes", "Bytes of request bodies.", |meter| &meter.request_bytes);
     bytes("gatewright_response_bytes", "Bytes of response bodies.", |meter| &meter.response_bytes);
     text.gauge("gatewright_requests_in_flight", "Exchanges that have begun and not ended.");
     for Route { meter, .. } in &meters.routes {
-        labelled(meter, &mut |labels| text.sample(labels, meter.in_flight.get()));
+        text.sample(&[("route", &meter.name)], meter.in_flight.get());
     }
 }
 

@@ -11,6 +11,7 @@ mod recording;
 pub use opentelemetry::{KeyValue, Value, trace::SpanKind as Kind};
 pub use recording::{Recording, Span, SpanInProgress};
 
+use super::send_by;
 use export::{Item, Spans, run};
 use std::{
     sync::{
@@ -18,7 +19,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
-    time::Duration,
+    time::Instant,
 };
 
 /// Spans that may wait for the collector: some seconds of a busy gateway, and about ten megabytes.
@@ -92,11 +93,11 @@ impl Traces {
         }
     }
 
-    /// Waits until what was handed over has been exported, at most so long.
-    pub fn flush(&self, patience: Duration) {
+    /// Waits until what was handed over has been exported, but not after `end`.
+    pub fn flush(&self, end: Instant) {
         let (done, ended) = sync_channel(1);
-        if self.items.try_send(Item::Flush(done)).is_ok() {
-            let _ = ended.recv_timeout(patience);
+        if send_by(&self.items, Item::Flush(done), end) {
+            let _ = ended.recv_timeout(end.saturating_duration_since(Instant::now()));
         }
     }
 }

@@ -114,8 +114,8 @@ fn one_that_flaps_fails_nobody_and_is_used_again_in_the_end() {
         eventually("it is used again", || (states(&gateway)[2] == "up").then_some(()));
         load.wait(Instant::now(), 200, Duration::ZERO);
     });
-    let (count, failed) = failures(&asked, asked[0].at, Instant::now());
-    assert!(failed.len() * 1_000 <= count, "{} of {count}: {failed:#?}", failed.len());
+    let (_, failed) = failures(&asked, asked[0].at, Instant::now());
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn one_that_answers_garbage_fails_no_get_and_is_left_out() {
         let processes = three(mode);
         let gateway = service(&processes, "retry_on: [reset, 503],");
         let asked = under_load(&gateway, 8, |load| load.wait(Instant::now(), 500, Duration::ZERO));
-        let (count, failed) = failures(&asked, asked[0].at, Instant::now());
-        assert!(failed.len() * 1_000 <= count, "{mode}: {} of {count}: {failed:#?}", failed.len());
+        let (_, failed) = failures(&asked, asked[0].at, Instant::now());
+        assert!(failed.is_empty(), "{mode}: {failed:#?}");
         assert_eq!(states(&gateway), ["up", "up", "ejected"], "{mode}");
     }
 }

@@ -54,7 +54,8 @@ services:
         line.as_object_mut().expect("an object").remove(time);
     }
     // A file that changed while it started has been loaded again.
-    let generation = line["generation"].clone();
+    let generation = line["generation"].as_u64().expect("a number");
+    assert!(generation >= 1, "{generation}");
     let expected = json!({
         "id": "my-id", "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "identity": ada()["sub"],
         "method": "POST", "host": "api.test", "path": "/users/1", "protocol": "HTTP/1.1", "status": 201, "flags": [],

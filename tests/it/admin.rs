@@ -116,7 +116,8 @@ fn generations_say_what_changed_and_why_one_was_refused() {
     assert_eq!(served["result"], "serving");
     let changed = served["changed"][0].as_str().expect("a path");
     assert!(changed.ends_with("gateway.yaml"), "{changed}");
-    assert!(served["at"].as_f64() >= first["current"]["since"].as_f64());
+    let (at, since) = (served["at"].as_f64().expect("a time"), first["current"]["since"].as_f64().expect("a time"));
+    assert!(at >= since, "{at} is before {since}");
     assert_eq!(gateway.get("/a").text(), "two");
 }
 

@@ -82,11 +82,11 @@ fn a_reload_ends_it_in_the_middle_of_a_wait_and_begins_the_new_one() {
     let old = [
         (
             "a.lua",
-            "return { on_load = function() every('100ms', function() while true do time.sleep('20ms') kv.incr('old') end end) end, handle = function() return reply.empty(204) end }",
+            "return { on_load = function() every('100ms', function() while true do time.sleep('20ms') kv.incr('old') end end) end, handle = function() return reply.text(200, tostring(kv.get('old') or 0)) end }",
         ),
         (
             "a.rhai",
-            "fn on_load(config) { every(\"100ms\", || loop { time::sleep(\"20ms\"); kv::incr(\"old\"); }); }\nfn handle(req, ctx) { reply::text(200, `${kv::get(\"old\")} 0`) }",
+            "fn on_load(config) { every(\"100ms\", || loop { time::sleep(\"20ms\"); kv::incr(\"old\"); }); }\nfn handle(req, ctx) { reply::text(200, `${kv::get(\"old\")}`) }",
         ),
     ];
     let new = [
@@ -96,16 +96,19 @@ fn a_reload_ends_it_in_the_middle_of_a_wait_and_begins_the_new_one() {
     for ((script, old), new) in old.into_iter().zip(new) {
         let rates = rates();
         let gateway = started(script, old, &rates);
+        eventually("runs of the old one", || gateway.get("/").text().parse::<u64>().ok().filter(|old| *old >= 1));
         gateway.files.replace(script, new);
         gateway.log_contains("\"reloaded\"");
         let counts = |least: u64| {
             eventually("runs of the new one", || {
                 let text = gateway.get("/").text();
                 let (old, new) = text.split_once(' ')?;
-                Some(old.to_owned()).filter(|_| new.parse::<u64>().is_ok_and(|new| new >= least))
+                let (old, new): (u64, u64) = (old.parse().ok()?, new.parse().ok()?);
+                (new >= least).then_some(old)
             })
         };
         let then = counts(1);
+        assert!(then >= 1, "{script}: what the old one counted is gone");
         assert_eq!(counts(6), then, "{script}: the old one went on");
     }
 }

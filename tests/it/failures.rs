@@ -114,8 +114,8 @@ fn one_that_flaps_fails_nobody_and_is_used_again_in_the_end() {
         eventually("it is used again", || (states(&gateway)[2] == "up").then_some(()));
         load.wait(Instant::now(), 200, Duration::ZERO);
     });
-    let (count, failed) = failures(&asked, asked[0].at, Instant::now());
-    assert!(failed.len() * 1_000 <= count, "{} of {count}: {failed:#?}", failed.len());
+    let (_, failed) = failures(&asked, asked[0].at, Instant::now());
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn one_that_answers_garbage_fails_no_get_and_is_left_out() {
         let processes = three(mode);
         let gateway = service(&processes, "retry_on: [reset, 503],");
         let asked = under_load(&gateway, 8, |load| load.wait(Instant::now(), 500, Duration::ZERO));
-        let (count, failed) = failures(&asked, asked[0].at, Instant::now());
-        assert!(failed.len() * 1_000 <= count, "{mode}: {} of {count}: {failed:#?}", failed.len());
+        let (_, failed) = failures(&asked, asked[0].at, Instant::now());
+        assert!(failed.is_empty(), "{mode}: {failed:#?}");
         assert_eq!(states(&gateway), ["up", "up", "ejected"], "{mode}");
     }
 }
@@ -240,7 +240,8 @@ fn a_redis_that_hangs_adds_at_most_25_ms_until_its_breaker_opens_and_at_most_one
         redis.go_on();
         eventually("redis is back", || (connected(&gateway) > lost(&gateway)).then_some(()));
         // Three timeouts in a row open it. What came before the log could be read did not wait any more.
-        let added = waited[..3].iter().min().copied().unwrap_or_default().saturating_sub(before);
+        assert!(waited.len() >= 3, "its breaker opened after {waited:?}");
+        let added = waited[..3].iter().max().copied().unwrap_or_default().saturating_sub(before);
         good = added <= Duration::from_millis(25) && after <= before + Duration::from_millis(1);
         rounds.push(format!("{before:?} before, then {waited:?}, {after:?} after"));
     }

@@ -176,7 +176,6 @@ fn counts_survive_reloads_and_removed_routes_leave() {
     let text = eventually("the route left", || Some(page(&gateway, "").1).filter(|text| !text.contains("script\"")));
     assert!(text.contains("gatewright_last_reload_success 1\n"), "{text}");
     assert!(text.contains(r#"gatewright_requests_total{route="users",service="users",status="201"} 1"#), "{text}");
-    assert!(!text.contains("script\""), "{text}");
     gateway.files.replace("gateway.yaml", "nonsense: 1\n");
     has(&gateway, r#"gatewright_reloads_total{result="failure"} 1"#);
     has(&gateway, "gatewright_last_reload_success 0");

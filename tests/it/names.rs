@@ -192,7 +192,12 @@ fn a_server_that_fails_leaves_the_last_addresses_in_use_and_is_told_of_once() {
     assert_eq!(target(&gateway)["lookup_error"], "it has no address");
     assert_eq!(shares(&mut gateway.connect(), 5), share(&[("2", 5)]));
     dns.down();
-    assert_eq!(gateway.get("/").text(), "2");
+    let asked = dns.asked();
+    eventually("nobody answers", || {
+        (dns.asked() > asked && target(&gateway)["lookup_error"] != "it has no address").then_some(())
+    });
+    assert_eq!(target(&gateway)["lookup_error"], format!("{address} does not answer"));
+    assert_eq!(shares(&mut gateway.connect(), 5), share(&[("2", 5)]));
     dns.set("up.test", &[2]);
     gateway.log_contains("the name of a target is resolved again");
     let told = gateway.log.lines().iter().filter(|line| line.contains("can't be resolved")).count();

@@ -136,26 +136,31 @@ fn all_clients_at_once_get_no_more_than_the_limit() {
     while counted != [false, true] {
         let with_redis = counted.len() == 1;
         let redis = with_redis.then(redis);
-        let (gateway, upstream) = limited("limit: 50", redis.as_ref());
+        // So that what Redis did not answer within its 20 ms, as on a busy machine, is seen: it is not counted here.
+        let config = if with_redis { "limit: 50, on_store_error: deny" } else { "limit: 50" };
+        let (gateway, upstream) = limited(config, redis.as_ref());
         let statuses: Vec<u16> = std::thread::scope(|scope| {
             let clients: Vec<_> =
                 (0..10).map(|_| scope.spawn(|| statuses(&gateway, 20, &Request::get("/r")))).collect();
             clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
         });
-        // What Redis did not answer within its 20 ms, as on a busy machine, was counted here: that round says nothing of it.
+        let count = |status: u16| statuses.iter().filter(|each| **each == status).count();
+        assert_eq!(upstream.requests().len(), count(200));
+        assert!(count(200) <= 50, "{} passed", count(200));
+        // It may have counted a request whose answer was late: nobody knows how many can pass in that round.
         rounds += 1;
-        let passed = statuses.iter().filter(|status| **status == 200).count();
-        if rounds < ROUNDS && redis.is_some_and(|redis| redis.counted() < passed) {
+        if with_redis && rounds < ROUNDS && count(503) > 0 {
             continue;
         }
-        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50);
-        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 150);
-        assert_eq!(upstream.requests().len(), 50);
+        assert_eq!((count(200), count(429)), (50, 150));
+        if let Some(redis) = redis {
+            assert_eq!(redis.counted(), 50);
+        }
         counted.push(with_redis);
     }
 }
 
-/// So often a round is repeated that says nothing.
+/// So often a round is repeated in which Redis was late.
 const ROUNDS: usize = 20;
 
 #[test]

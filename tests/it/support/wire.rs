@@ -200,6 +200,9 @@ pub fn read_chunk<S: Read>(input: &mut Input<S>) -> io::Result<Option<Vec<u8>>> 
 fn read_line<S: Read>(input: &mut Input<S>) -> io::Result<String> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let line = line.strip_suffix(b"\r\n").ok_or_else(|| bad("a line does not end in CRLF"))?;
     Ok(String::from_utf8_lossy(line).into_owned())
 }

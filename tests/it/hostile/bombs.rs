@@ -22,7 +22,7 @@ pub const BOMBS: &[Attack] = &[
         hook: Hook::Handle,
         lua: "local s = 'x' while true do s = s .. s end",
         rhai: "let s = \"xxxxxxxx\"; loop { s += s; }",
-        says: ["stopped: it held more than its share of memory", "stopped: length of string is too large"],
+        says: STOPPED,
     },
     Attack {
         name: "a string that grows in another way",

@@ -1509,7 +1509,7 @@ end
 do
 local verifier = {}
 
----Whether a token is good at this moment, and what it says. No token at all is the error `missing`.
+---Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.
 ---```lua
 ---local got = ctx.state.verifier:verify(token)
 ---```

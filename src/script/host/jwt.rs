@@ -111,7 +111,7 @@ pub static VERIFIER: Kind = Kind {
         params: &[TOKEN],
         variadic: false,
         returns: Type::Options(VERIFIED),
-        doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`.",
+        doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.",
         lua: r#"local got = ctx.state.verifier:verify(token)"#,
         rhai: r#"let got = ctx.state.verifier.verify(token);"#,
         run: |scope, args| verify_by(scope, &args).into(),

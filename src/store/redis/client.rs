@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redis::Cmd;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::super::StoreError;
 use super::link::{Link, RedisOptions};
 use super::value::RedisValue;
+use super::wire;
 
 /// A worker's handle to Redis. Clones share the connection, which ends with the last of them.
 #[derive(Clone)]
@@ -74,12 +74,12 @@ impl RedisClient {
 
     /// Sends one command, its name first.
     pub async fn command(&self, words: &[Bytes]) -> Result<RedisValue, StoreError> {
-        let mut command = Cmd::new();
         check_allowed(words)?;
-        for word in words {
-            command.arg(&word[..]);
-        }
-        Ok(self.connection.link.send(&command).await?.into())
+        let write = |out: &mut Vec<u8>| {
+            wire::begin(out, words.len());
+            words.iter().for_each(|word| wire::word(out, word));
+        };
+        self.connection.link.send(write).await
     }
 
     /// Runs a script by its digest; a Redis that doesn't know it yet (or was restarted) is sent the source in a second trip.
@@ -89,23 +89,20 @@ impl RedisClient {
         keys: &[K],
         args: &[A],
     ) -> Result<RedisValue, StoreError> {
-        let invoke = |name: &str, script: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(script).arg(keys.len());
-            for key in keys {
-                command.arg(key.as_ref());
-            }
-            for arg in args {
-                command.arg(arg.as_ref());
-            }
-            command
+        let invoke = |out: &mut Vec<u8>, name: &str, script: &str| {
+            wire::begin(out, 3 + keys.len() + args.len());
+            wire::word(out, name.as_bytes());
+            wire::word(out, script.as_bytes());
+            wire::number(out, keys.len());
+            keys.iter().for_each(|key| wire::word(out, key.as_ref()));
+            args.iter().for_each(|arg| wire::word(out, arg.as_ref()));
         };
         let link = &self.connection.link;
-        match link.send(&invoke("EVALSHA", &script.digest)).await {
+        match link.send(|out| invoke(out, "EVALSHA", &script.digest)).await {
             Err(StoreError::Refused { code, .. }) if code == "NOSCRIPT" => {
-                Ok(link.send(&invoke("EVAL", &script.source)).await?.into())
+                link.send(|out| invoke(out, "EVAL", &script.source)).await
             }
-            result => Ok(result?.into()),
+            result => result,
         }
     }
 

@@ -7,13 +7,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Cmd, IntoConnectionInfo, Value};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::StoreError;
+use super::pipe::{Driver, Failure, Pipe};
+use super::value::RedisValue;
+use super::wire;
 
 /// How long Redis may take, and when it is given up on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +44,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A connection that held this long resets the back-off. One that passes its PING and then fails again does not: a Redis
 /// that is slow under load would otherwise cost its timeouts anew every few milliseconds.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Timers tick in milliseconds and round up; later than that, the worker was busy.
-const LATE: Duration = Duration::from_millis(3);
-/// Many times what a local Redis takes for a command.
-const MOMENT: Duration = Duration::from_millis(4);
-/// Commands handed over to the connection's task before senders wait for it.
-const QUEUE: usize = 512;
 
 pub(super) struct Link {
-    client: redis::Client,
+    info: ConnectionInfo,
     address: String,
     options: RedisOptions,
     state: Mutex<State>,
@@ -62,7 +58,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Arc<Pipe>>,
     /// Tells answers of this connection from late ones of an earlier.
     serial: u64,
     timeouts: u32,
@@ -79,10 +75,8 @@ impl Link {
             },
         };
         let info = url.into_connection_info().map_err(invalid)?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string();
-        let client = redis::Client::open(info).map_err(invalid)?;
-        Ok(Link { client, address, options, state: Mutex::default(), lost: Notify::new(), found: Notify::new() })
+        Ok(Link { info, address, options, state: Mutex::default(), lost: Notify::new(), found: Notify::new() })
     }
 
     pub fn is_up(&self) -> bool {
@@ -102,46 +96,20 @@ impl Link {
         StoreError::Unavailable { address: self.address.clone() }
     }
 
-    /// Sends one command and waits for its answer, at most for the response timeout; fails at once when the link is down.
-    pub async fn send(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let (mut connection, serial) = {
+    /// Sends the one command that `write` appends and waits for its answer, at most for the response timeout; fails at once when the link
+    /// is down.
+    pub async fn send(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<RedisValue, StoreError> {
+        let (pipe, serial) = {
             let state = self.state();
-            let connection = state.connection.clone().ok_or_else(|| self.unavailable())?;
-            (connection, state.serial)
+            let pipe = state.connection.clone().ok_or_else(|| self.unavailable())?;
+            (pipe, state.serial)
         };
-        match self.answer(&mut connection, command).await {
+        match pipe.send(self.options.response_timeout, write).await {
             Ok(value) => {
                 self.state().timeouts = 0;
                 Ok(value)
             }
             Err(failure) => Err(self.failed(failure, serial)),
-        }
-    }
-
-    async fn answer(&self, connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, Failure> {
-        let mut answer = std::pin::pin!(connection.send_packed_command(command));
-        let timeout = self.options.response_timeout;
-        let since = Instant::now();
-        let mut result = tokio::time::timeout(timeout, answer.as_mut()).await;
-        // A timer that fires late says that something else held this worker: the command may not even have been written,
-        // or its answer not been read. That is not Redis' fault, which gets a moment more.
-        if result.is_err() && since.elapsed() > timeout + LATE {
-            result = tokio::time::timeout(MOMENT, answer).await;
-        }
-        let result = result.map_err(|_| Failure::Timeout)?;
-        match result {
-            Ok(Value::ServerError(error)) => Err(Failure::Refused {
-                code: error.code().to_owned(),
-                detail: error.details().unwrap_or_default().to_owned(),
-            }),
-            Ok(value) => Ok(value),
-            Err(error) => match error.code() {
-                Some(code) => Err(Failure::Refused {
-                    code: code.to_owned(),
-                    detail: error.detail().unwrap_or_default().to_owned(),
-                }),
-                None => Err(Failure::Broken(error.to_string())),
-            },
         }
     }
 
@@ -160,12 +128,19 @@ impl Link {
         if state.serial == serial && state.connection.is_some() {
             state.timeouts += 1;
             if matches!(failure, Failure::Broken(_)) || state.timeouts >= self.options.trip_after {
-                state.connection = None;
-                self.lost.notify_one();
-                tracing::warn!(redis = %self.address, %reason, "redis was lost");
+                self.lose(&mut state, &reason);
             }
         }
+        drop(state);
         StoreError::Failed { address: self.address.clone(), reason }
+    }
+
+    fn lose(&self, state: &mut State, reason: &str) {
+        if let Some(pipe) = state.connection.take() {
+            pipe.end(reason);
+            self.lost.notify_one();
+            tracing::warn!(redis = %self.address, %reason, "redis was lost");
+        }
     }
 
     /// Runs for as long as the worker uses this Redis.
@@ -174,11 +149,18 @@ impl Link {
         let mut told = false;
         loop {
             match self.connect().await {
-                Ok(connection) => {
+                Ok((pipe, mut driver)) => {
                     let since = Instant::now();
-                    self.up(connection);
+                    self.up(pipe);
                     told = false;
-                    self.lost.notified().await;
+                    tokio::select! {
+                        reason = driver.run() => {
+                            self.lose(&mut self.state(), &reason);
+                            // Told to this very task, which knows.
+                            self.lost.notified().await;
+                        }
+                        () = self.lost.notified() => {}
+                    }
                     if since.elapsed() >= SETTLED {
                         pause = FIRST_PAUSE;
                         continue;
@@ -195,24 +177,42 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+    async fn connect(&self) -> Result<(Arc<Pipe>, Driver), String> {
         let timeout = self.options.connect_timeout;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeout))
-            // Ours, in `answer`, knows what this worker was doing meanwhile.
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUE);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connection.await.map_err(|error| error.to_string())?;
-        match self.answer(&mut connection, &redis::cmd("PING")).await {
-            Ok(_) => Ok(connection),
-            Err(failure) => Err(failure.to_string()),
+        let late = |_| format!("no connection within {timeout:?}");
+        let (pipe, mut driver) = tokio::time::timeout(timeout, self.open()).await.map_err(late)??;
+        let shaken = async {
+            let greeted = tokio::time::timeout(timeout, greet(&pipe, self.info.redis_settings(), timeout));
+            greeted.await.map_err(late)?.map_err(|failure| failure.to_string())?;
+            tell(&pipe, self.options.response_timeout, &["PING"]).await.map_err(|failure| failure.to_string())
+        };
+        tokio::select! {
+            reason = driver.run() => return Err(reason),
+            shaken = shaken => shaken?,
+        };
+        Ok((pipe, driver))
+    }
+
+    async fn open(&self) -> Result<(Arc<Pipe>, Driver), String> {
+        let told = |error: std::io::Error| error.to_string();
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(told)?;
+                stream.set_nodelay(true).map_err(told)?;
+                Ok(Driver::new(Box::new(stream)))
+            }
+            ConnectionAddr::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(told)?;
+                Ok(Driver::new(Box::new(stream)))
+            }
+            // Refused when the URL was read: the crate is built without it.
+            other => Err(format!("{other}: not a kind of address that can be connected to")),
         }
     }
 
-    fn up(&self, connection: MultiplexedConnection) {
+    fn up(&self, pipe: Arc<Pipe>) {
         let mut state = self.state();
-        state.connection = Some(connection);
+        state.connection = Some(pipe);
         state.serial += 1;
         state.timeouts = 0;
         drop(state);
@@ -226,14 +226,43 @@ impl Link {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("no answer in time")]
-    Timeout,
-    #[error("{0}")]
-    Broken(String),
-    #[error("{code} {detail}")]
-    Refused { code: String, detail: String },
+/// Says who this is and which database it is about, as the URL has it.
+async fn greet(pipe: &Pipe, settings: &RedisConnectionInfo, timeout: Duration) -> Result<(), Failure> {
+    let (username, password) = (settings.username(), settings.password());
+    match (settings.protocol() == ProtocolVersion::RESP2, password) {
+        (false, Some(password)) => {
+            tell(pipe, timeout, &["HELLO", "3", "AUTH", username.unwrap_or("default"), password]).await?;
+        }
+        (false, None) => {
+            tell(pipe, timeout, &["HELLO", "3"]).await?;
+        }
+        (true, Some(password)) => {
+            let answer = match username {
+                Some(username) => tell(pipe, timeout, &["AUTH", username, password]).await,
+                None => tell(pipe, timeout, &["AUTH", password]).await,
+            };
+            match (username, answer) {
+                // Before Redis 6 there were no users, and one word more than it takes.
+                (Some(_), Err(Failure::Refused { code, .. })) if code == "ERR" => {
+                    tell(pipe, timeout, &["AUTH", password]).await?
+                }
+                (_, answer) => answer?,
+            };
+        }
+        (true, None) => {}
+    }
+    if settings.db() != 0 {
+        tell(pipe, timeout, &["SELECT", &settings.db().to_string()]).await?;
+    }
+    Ok(())
+}
+
+async fn tell(pipe: &Pipe, timeout: Duration, words: &[&str]) -> Result<RedisValue, Failure> {
+    let write = |out: &mut Vec<u8>| {
+        wire::begin(out, words.len());
+        words.iter().for_each(|word| wire::word(out, word.as_bytes()));
+    };
+    pipe.send(timeout, write).await
 }
 
 /// Workers that lost the same Redis at the same moment must not come back at the same moment.

@@ -58,7 +58,14 @@ impl Machine {
         Machine { tables: Tables::new(&lua).expect("tables"), lua }
     }
 
+    /// Twice: the second time all keys are known, and it is the other reader's turn.
     fn through(&self, text: &[u8]) -> Result<String, String> {
+        let first = self.once(text);
+        assert_eq!(self.once(text), first, "read again: {:?}", String::from_utf8_lossy(text));
+        first
+    }
+
+    fn once(&self, text: &[u8]) -> Result<String, String> {
         let decoded = match decode(&self.lua, &self.tables, None, text) {
             Ok(value) => value,
             Err(Undecoded::Refused(raise)) => return Err(raise.to_string()),
@@ -218,6 +225,37 @@ fn more_shapes_than_are_kept_change_nothing() {
     assert_eq!(machine.through(wide.as_bytes()), Ok(wide));
 }
 
+#[test]
+fn documents_whose_keys_are_known_go_straight_onto_the_stack() {
+    let machine = Machine::new();
+    let is_straight = |text: &str| {
+        let read = raw::read::document(&machine.lua, &machine.tables, None, text.as_bytes());
+        read.expect("memory").is_some()
+    };
+    let long = format!("[{}]", (0..1000).map(|n| format!(r#"{{"n":{n},"of":[{n}]}}"#)).collect::<Vec<_>>().join(","));
+    for text in [
+        r#"{"z":1,"a":{"y":[],"x":{},"b":null},"list":[1,"two",3.25,true,[]]}"#,
+        r#" { "a" : "\u00e9\n" , "b" : [ -0.0 , 1e3 ] } "#,
+        &long,
+    ] {
+        assert!(!is_straight(text), "{text}");
+        let first = machine.through(text.as_bytes());
+        assert!(is_straight(text), "{text}");
+        assert_eq!(machine.through(text.as_bytes()), first);
+    }
+    for unusual in [
+        r#"{"z":1,"z":2}"#,
+        r#"{"z":1,"a":{}}"#,
+        r#"{"z":9007199254740993}"#,
+        r#"{"\u007a":1}"#,
+        r#"{"z":1"#,
+        r#"{"z":1}}"#,
+        "[1,]",
+    ] {
+        assert!(!is_straight(unusual), "{unusual}");
+    }
+}
+
 fn document() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -249,6 +287,7 @@ proptest! {
     fn broken_documents_are_refused_alike(document in document(), at: prop::sample::Index, byte: u8, cut: bool) {
         let machine = Machine::new();
         let mut text = document.to_string().into_bytes();
+        machine.through(&text).expect("JSON");
         let at = at.index(text.len());
         if cut { text.truncate(at) } else { text[at] = byte }
         let (ours, theirs) = (machine.through(&text), by_serde(&text));

@@ -263,6 +263,77 @@ fn objects_that_are_kept_end_with_their_request() {
 }
 
 #[test]
+fn claims_are_read_only_also_when_their_token_is_seen_again() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"return {
+                on_load = function()
+                    local key = { secret = string.rep("s", 32), algorithm = "HS256" }
+                    local verifier = jwt.verifier({ secret = key.secret, algorithms = { "HS256" } })
+                    return { verifier = verifier, token = jwt.sign({ sub = "7", roles = { "a" }, exp = 4102444800 }, key) }
+                end,
+                on_request = function(req, ctx)
+                    local claims = ctx.state.verifier:verify(ctx.state.token).claims
+                    local changed = pcall(function() claims.sub = "8" end) or pcall(table.insert, claims.roles, "b")
+                    ctx.identity = { id = claims.sub, claims = claims }
+                    return reply.json(200, { changed, ctx.identity.claims.roles, ctx.identity.id })
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        for _ in 0..3 {
+            let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
+            assert_eq!(said, r#"200 [false,["a"],"7"]"#);
+        }
+    });
+}
+
+#[test]
+fn options_in_a_frozen_table_mean_the_same_each_time() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"return {
+                on_load = function() return { rule = { limit = 2, window = "60s" }, wrong = { limt = 2 } } end,
+                on_request = function(req, ctx)
+                    local seen = limit.sliding_window("k", ctx.state.rule)
+                    local _, why = pcall(limit.token_bucket, "k", ctx.state.rule)
+                    local _, why2 = pcall(limit.sliding_window, "k", ctx.state.wrong)
+                    local changed = pcall(rawset, ctx.state.rule, "limit", 3)
+                    return reply.json(200, { seen.limit, changed, why, why2 })
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        for _ in 0..3 {
+            let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
+            let unknown = "limit.token_bucket: argument 2 (rule): unknown entry `limit`, there are rate, burst, cost, on_store_error";
+            let near = "limit.sliding_window: argument 2 (rule): unknown entry `limt`, did you mean `limit`?";
+            assert_eq!(said, format!(r#"200 [2,false,"{unknown}","{near}"]"#));
+        }
+    });
+}
+
+#[test]
+fn answers_of_calls_are_read_and_their_headers_are_one_object() {
+    block_on(async {
+        let rig = Rig::new();
+        let said = rig
+            .request(
+                r#"local got = http.all({ a = { url = "svc://x/{id}", params = { id = 7 }, query = { b = true } }, c = { url = "svc://y" } })
+                   local a = got.a
+                   return reply.json(200, { a.status, a.ok, a:json().url, got.c:json().method, tostring(a), tostring(a.headers),
+                       a.headers == a.headers, a.headers["x-none"] == nil, a.headers, a == got.c })"#,
+            )
+            .await;
+        assert_eq!(said, r#"200 [200,true,"svc://x/7?b=true","GET","result","result headers",true,true,{},false]"#);
+    });
+}
+
+#[test]
 fn an_exchange_is_freed_when_its_hook_is_over() {
     block_on(async {
         let rig = Rig::new();

@@ -1,8 +1,9 @@
 //! The process: starts workers with the first generation, then replaces generations until it is told to stop.
 //!
-//! Everything here runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
+//! All but building runs on the control thread, beside the workers: watching files, reloading, signals, administration. A reload is
 //! whole or not at all: build, bind, prepare on every worker, then one store. Whatever fails, the running generation goes on.
 
+mod beside;
 pub mod handed;
 mod reload;
 pub mod watch;

@@ -3,7 +3,7 @@
 //!
 //! Nothing before [`Gateway::switch`] changes what runs, and nothing in it can fail.
 
-use super::{Gateway, RunError, bind, show, watch};
+use super::{Gateway, RunError, beside::beside, bind, show, watch};
 use crate::{
     admin::{Attempt, Cause},
     config::{Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Style},
@@ -97,7 +97,11 @@ impl Gateway {
         let mut turn = 1;
         loop {
             self.number += 1;
-            let built = generation::build(&self.options.config, self.number, self.had_plugins());
+            let (path, number, had_plugins) = (self.options.config.clone(), self.number, self.had_plugins());
+            let built = match beside("reload", move || generation::build(&path, number, had_plugins)).await {
+                Ok(built) => built,
+                Err(error) => return (Err(crate::gateway::prepared::internal(error.to_string())), self.watch.clone()),
+            };
             let watch = built.watch();
             let result = match built.generation {
                 Some(generation) => {
@@ -165,13 +169,14 @@ impl Gateway {
     }
 }
 
-/// Frees a generation on this thread once no worker has it: thousands of routes are freed in milliseconds, which on a
-/// worker would be the traffic's.
+/// Frees a generation beside the traffic once no worker has it: for thousands of routes that takes milliseconds.
 fn retire(generation: Arc<Generation>) {
     tokio::spawn(async move {
         while Arc::strong_count(&generation) > 1 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        // Without a thread it is freed here.
+        beside("retire", move || drop(generation)).await.ok();
     });
 }
 

@@ -191,7 +191,8 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     watch.plugins_dir = config.plugins_dir.path.clone();
     watch.plugins = list(&watch.plugins_dir, 0);
     let tls = super::tls::configurations(&config.listeners, &files, &mut diagnostics);
-    let required = config.plugins_dir.written.is_some() || had_plugins_dir;
+    // Of one that the configuration names, its check has said so.
+    let required = config.plugins_dir.written.is_none() && had_plugins_dir;
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let library = Library::new(files.clone());
     let mut places = Places { catalog, files: files.clone(), library, all: Vec::new() };

@@ -72,6 +72,20 @@ fn check_reports_all_problems_at_once_with_carets() {
 }
 
 #[test]
+fn a_plugin_folder_that_is_missing_is_one_problem() {
+    let folder = folder(&[("gateway.yaml", "plugins_dir: ./none\n")]);
+    let ended = gatewright(folder.path(), &["check"]);
+    let expected = "error: the plugin folder `./none` does not exist
+ --> gateway.yaml:1:14
+  |
+1 | plugins_dir: ./none
+  |              ^^^^^^
+gateway.yaml: 1 errors
+";
+    assert_eq!((ended.code, format!("{}{}", ended.stderr, ended.stdout).as_str()), (1, expected));
+}
+
+#[test]
 fn check_gives_the_same_as_json() {
     let folder = folder(&[("gateway.yaml", BAD)]);
     let ended = gatewright(folder.path(), &["check", "--format", "json"]);

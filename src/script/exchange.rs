@@ -126,7 +126,7 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// Instead of headers, when nobody is to look at them.
-    pub passed: Option<Passed>,
+    pub passed: Option<Box<Passed>>,
     pub body: Slot,
     pub from: From,
     pub latency: Duration,

@@ -61,7 +61,7 @@ pub(super) struct Arriving {
     request: u64,
     /// Nothing when all of the body was read, or when the rest is lost.
     decoder: Option<BodyDecoder>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     is_lost: bool,
     /// A 100 is due when the body is first asked for.
     owes_continue: bool,
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 if arriving.is_lost {
                     return Poll::Ready(Some(Err(BodyError::Client(Box::new(Lost::Ended)))));
                 }
-                return Poll::Ready(arriving.trailers.take().map(|fields| Ok(Frame::trailers(fields))));
+                return Poll::Ready(arriving.trailers.take().map(|fields| Ok(Frame::trailers(*fields))));
             };
             if !self.input.is_empty() {
                 match decoder.decode(&mut self.input) {

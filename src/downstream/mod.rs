@@ -39,7 +39,7 @@ pub trait Service {
     fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Self::Body>>;
 
     /// Lines of the answer's head that a target has written and nobody has looked at, beside the headers. Asked for once.
-    fn passed(&self, _body: &mut Self::Body) -> Option<Passed> {
+    fn passed(&self, _body: &mut Self::Body) -> Option<Box<Passed>> {
         None
     }
 
@@ -58,7 +58,7 @@ pub enum Cut {
 
 /// A request, and what can be done with its connection.
 pub struct Request {
-    pub head: Parts,
+    pub head: Box<Parts>,
     pub body: Body,
     /// Where interim responses go; clients of HTTP/1.0 know none (RFC 9110 §15.2).
     pub interim: Option<Interim>,

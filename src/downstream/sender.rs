@@ -61,7 +61,7 @@ pub(super) struct Sender<B> {
     framing: Framing,
     /// What may come as trailers.
     announced: Vec<HeaderName>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// Whether `gathered` holds the end of the answer.
     complete: bool,
     /// Why the body ended too early; told once the client has what came before.
@@ -129,7 +129,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.gather(data),
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
+                        self.trailers = frame.into_trailers().ok().map(Box::new);
                         Ok(())
                     }
                 },
@@ -172,7 +172,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sender<B> {
             Framing::Length(1..) => return Err(Unsent::Length),
             Framing::None | Framing::Length(_) | Framing::UntilClose => {}
             Framing::Chunked if !self.gathered.has_piece() => {
-                write_end(&mut self.gathered.bytes, self.trailers.as_ref(), &self.announced);
+                write_end(&mut self.gathered.bytes, self.trailers.as_deref(), &self.announced);
             }
             Framing::Chunked => self.gathered.end_with(CHUNK_END_AND_LAST_CHUNK),
         }

@@ -184,15 +184,17 @@ where
         false => (None, None),
     };
     let mut serving = pin!(service.serve(Request { head: parts, body, interim, upgrade }));
+    let mut draining = false;
     let response = poll_fn(|cx| {
         if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-            return Poll::Ready(Some((response, drain.has_begun(cx))));
+            draining = drain.has_begun(cx);
+            return Poll::Ready(Some(response));
         }
         client.borrow_mut().poll_gone(cx).map(|()| None)
     })
     .await;
     // Dropped with the exchange, which says so in its record.
-    let Some((response, draining)) = response else { return Ok(false) };
+    let Some(response) = response else { return Ok(false) };
     if let Some(switched) = switched.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         send(client, service, &answered, Fate::Switched, response).await?;
         let client = &mut *client.borrow_mut();
@@ -249,7 +251,7 @@ where
         fate,
         length_of_head: length.filter(|length| to.method == Method::HEAD && *length > 0),
         date: &date,
-        passed: passed.as_ref(),
+        passed: passed.as_deref(),
     };
     write_head(&mut out, head.status, &head.headers, &frame);
     let announced = match framing {

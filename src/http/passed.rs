@@ -5,6 +5,7 @@
 //! no [`Passed`], and takes the way of all others; so does what is malformed.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use std::ops::Range;
 
 /// Lines that stand together between those that are left out: more would be a strange head.
@@ -19,6 +20,8 @@ pub struct Passed {
     pub length: u64,
     /// Whether there is a `Date`.
     pub is_dated: bool,
+    /// The gateway's own `X-Request-ID`, which goes behind the lines.
+    pub request_id: Option<HeaderValue>,
 }
 
 /// What becomes of a line.
@@ -39,7 +42,8 @@ impl Passed {
             field.name.as_ptr().addr().checked_sub(head.as_ptr().addr()).and_then(|at| u32::try_from(at).ok())
         };
         let end = u32::try_from(head.len().checked_sub(2)?).ok()?;
-        let mut passed = Passed { head: Bytes::new(), runs: [const { 0..0 }; RUNS], length: 0, is_dated: false };
+        let runs = [const { 0..0 }; RUNS];
+        let mut passed = Passed { head: Bytes::new(), runs, length: 0, is_dated: false, request_id: None };
         let (mut length, mut run) = (None, 0);
         let mut begin = at(fields.first()?)?;
         for (nth, field) in fields.iter().enumerate() {
@@ -73,6 +77,11 @@ impl Passed {
     pub fn write(&self, out: &mut Vec<u8>) {
         for run in &self.runs {
             out.extend_from_slice(self.head.get(run.start as usize..run.end as usize).unwrap_or_default());
+        }
+        if let Some(id) = &self.request_id {
+            out.extend_from_slice(b"x-request-id: ");
+            out.extend_from_slice(id.as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Decoded {
     pub data: Bytes,
     pub ended: bool,
     /// Fields that came behind a chunked body, policed.
-    pub trailers: Option<HeaderMap>,
+    pub trailers: Option<Box<HeaderMap>>,
 }
 
 impl BodyDecoder {
@@ -71,5 +71,5 @@ fn decode_chunks(decoder: &mut ChunkedDecoder, input: &mut BytesMut) -> Result<D
     if let Some(fields) = &mut trailers {
         trailers::police(fields);
     }
-    Ok(Decoded { data, ended, trailers: trailers.filter(|fields| !fields.is_empty()) })
+    Ok(Decoded { data, ended, trailers: trailers.filter(|fields| !fields.is_empty()).map(Box::new) })
 }

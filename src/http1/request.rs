@@ -35,7 +35,8 @@ pub enum Framing {
 /// A request head, and what it says of its connection.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub parts: Parts,
+    /// Boxed, as it goes through many hands.
+    pub parts: Box<Parts>,
     pub framing: Framing,
     /// Whether the connection may take another request (RFC 9112 §9.3).
     pub keeps_alive: bool,
@@ -165,7 +166,7 @@ fn parse_into<'h>(
     if length != head.len() {
         return Err(bad("the request head is malformed"));
     }
-    let (mut parts, ()) = http::Request::new(()).into_parts();
+    let mut parts = Box::new(http::Request::new(()).into_parts().0);
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
     parts.uri = uri(head, target)?;
     parts.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };

@@ -11,7 +11,7 @@ use crate::{
     upstream::{Kind, UpstreamError},
 };
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -82,10 +82,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// The answer, which keeps the target busy until its body has ended. `own_end`: the client's own deadline, which says nothing
+    /// The body of the answer keeps the target busy until it has ended. `own_end`: the client's own deadline, which says nothing
     /// about the target.
-    pub fn follow(mut self, response: Response<Body>, own_end: Option<Instant>) -> Response<Body> {
-        response.map(|body| match body {
+    pub fn follow(mut self, body: &mut Body, own_end: Option<Instant>) {
+        *body = match std::mem::take(body) {
             Body::Streamed(inner) => {
                 let connection = self.connection.take();
                 let busy = Busy { target: self.target.clone(), _connection: connection };
@@ -95,7 +95,7 @@ impl Attempt<'_> {
                 Body::Streamed(Box::new(Followed { inner, busy, watch, own_end }))
             }
             body => body,
-        })
+        };
     }
 }
 

@@ -297,14 +297,14 @@ impl Backend {
     }
 
     /// Counts a try that began then and ended now; gives how long it took.
-    pub fn counted<T>(&self, begun: Instant, ended: Result<T, UpstreamError>) -> (Result<T, UpstreamError>, Duration) {
+    pub fn counted<T>(&self, begun: Instant, ended: &Result<T, UpstreamError>) -> Duration {
         let took = begun.elapsed();
         self.meter.tries.increment();
         self.meter.duration.observe(took);
-        if let Err(error) = &ended {
+        if let Err(error) = ended {
             self.meter.failed(error.word());
         }
-        (ended, took)
+        took
     }
 
     pub fn seat(&self, index: usize) -> &Seat {

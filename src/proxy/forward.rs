@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{
     downstream::{Interim, Upgrading},
-    http::{NormalPath, hop, path},
+    http::{NormalPath, hop, path, police},
     script::{
         Exchange,
         exchange::{self, From, Response, Slot},
     },
     upstream::{Lines, Pool, Upgrade},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::{borrow::Cow, time::Duration};
 
 /// What forwarding needs of the route.
@@ -133,7 +133,7 @@ async fn send(
 
 /// What `Host` says; the target's own when absent. What a script wrote over the client's goes as it is.
 pub fn host(exchange: &Exchange, plan: &Plan<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
-    let own = headers.get(header::HOST);
+    let own = police::host(headers);
     own.filter(|host| plan.preserve_host || **host != exchange.request.borrow().host).cloned()
 }
 

@@ -44,6 +44,7 @@ use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -116,7 +117,8 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Ok(response) => response,
         Err(failure) => recover(&worker, &ready, &exchange, &chain, failure, &mut record).await,
     };
-    let mut sent = finish(&worker, &ready, &exchange, &chain, response, switching.as_ref(), record).await;
+    *exchange.response.borrow_mut() = Some(response);
+    let mut sent = finish(&worker, &ready, &exchange, &chain, switching.as_ref(), record).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
     }
@@ -136,7 +138,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
 /// Answers what could not be read as a request, as far as it is known: like any request that is refused for its head.
 pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Refusal) -> http::Response<Sent> {
     let ready = worker.ready();
-    let (mut head, ()) = http::Request::new(()).into_parts();
+    let mut head = Box::new(http::Request::new(()).into_parts().0);
     // What access logs write for a request line that they can't read.
     head.method = Method::from_bytes(b"-").unwrap_or_default();
     let (exchange, _) = accept(&worker, &ready, &connection, head, Body::Empty);
@@ -144,7 +146,8 @@ pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Ref
     let mut record = Record::new(&worker, &ready, &exchange);
     let chain = ready.prepared.unrouted.clone();
     let response = recover(&worker, &ready, &exchange, &chain, Failure::Head(refusal), &mut record).await;
-    finish(&worker, &ready, &exchange, &chain, response, None, record).await
+    *exchange.response.borrow_mut() = Some(response);
+    finish(&worker, &ready, &exchange, &chain, None, record).await
 }
 
 fn stamps<'c>(ready: &Ready, connection: &'c Connection) -> Stamps<'c> {
@@ -158,11 +161,9 @@ async fn finish(
     ready: &Rc<Ready>,
     exchange: &Rc<Exchange>,
     chain: &Rc<Chain>,
-    response: Response,
     switching: Option<&Switching>,
     mut record: Record,
 ) -> http::Response<Sent> {
-    exchange.response.replace(Some(response));
     if let Err(failure) = respond(ready, exchange, chain).await {
         let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
@@ -179,7 +180,7 @@ fn accept(
     worker: &Worker,
     ready: &Rc<Ready>,
     connection: &Connection,
-    mut head: Parts,
+    mut head: Box<Parts>,
     body: Body,
 ) -> (Rc<Exchange>, Option<Failure>) {
     let started = Instant::now();
@@ -216,7 +217,8 @@ fn accept(
     let announced = body.len().unwrap_or(0);
     let account = Account::default();
     let body = body.counted(|| account.passed.get_or_init(Rc::default).clone());
-    let exchange = Exchange {
+    // Made where it stays: it is large.
+    let exchange = Rc::new(Exchange {
         id,
         started,
         deadline: Cell::new(started + DEFAULT_DEADLINE),
@@ -245,12 +247,12 @@ fn accept(
         upstream: RefCell::default(),
         max_body: config.limits.max_body_size,
         account,
-    };
+    });
     exchange.account.announced.set(announced);
     exchange.account.trace.set(trace);
     spans::begin(worker, &exchange, trace);
     exchange.account.protocol.set(protocol(head.version));
-    (Rc::new(exchange), refused.or(bad_path))
+    (exchange, refused.or(bad_path))
 }
 
 const fn protocol(version: Version) -> &'static str {
@@ -264,7 +266,7 @@ const fn protocol(version: Version) -> &'static str {
 /// The authority that the client asked for: of the target in absolute form, which counts more (RFC 9112 §3.2.2), or of `Host`.
 fn host(head: &Parts) -> HeaderValue {
     let of_target = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    of_target.or_else(|| head.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
+    of_target.or_else(|| police::host(&head.headers).cloned()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// 308 keeps the method (RFC 9110 §15.4.9). Without a host there is nowhere to go.
@@ -364,7 +366,9 @@ async fn answer(
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
-    let mut response = forward(&worker.pool, exchange, &plan, ahead).await?;
+    // Pinned before it is awaited: by value it would be moved, with all that it waits for in it, and that is the most of a request.
+    let forwarding = pin!(forward(&worker.pool, exchange, &plan, ahead));
+    let mut response = forwarding.await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
     }
@@ -500,30 +504,35 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
 fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut record: Record) -> http::Response<Sent> {
-    let Some(mut response) = exchange.response.borrow_mut().take() else {
+    let Some(response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
         return http::Response::new(Sent::bare(Body::Empty));
     };
-    let mut body = response.body.take();
-    let mut headers = std::mem::take(&mut response.headers);
+    let Response { status, mut headers, mut passed, mut body, .. } = response;
+    let mut body = body.take();
     // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
     hop::strip_response(&mut headers);
     if !headers.is_empty() && exchange.request.borrow().method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
     }
-    headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
+    match &mut passed {
+        Some(passed) => passed.request_id = Some(exchange.id.header().clone()),
+        None => {
+            headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
+        }
+    }
     if !chain.on_response_chunk.is_empty() && !body.is_empty() {
         content::changing(&mut headers);
         body = chunks::through(Hook::OnResponseChunk, &chain.on_response_chunk, ready, exchange, body);
     }
     if let Some(policy) = &ready.prepared.generation.config.compression {
         let request = exchange.request.borrow();
-        body = compress(policy, &request.method, &request.headers, response.status, &mut headers, body);
+        body = compress(policy, &request.method, &request.headers, status, &mut headers, body);
     }
-    record.responded(response.status);
+    record.responded(status);
     let is_call = matches!(body, Body::Streamed(_)) && grpc::is_call(&headers);
-    let mut sent = http::Response::new(record.follow(body, chain, is_call, response.passed));
-    *sent.status_mut() = response.status;
+    let mut sent = http::Response::new(record.follow(body, chain, is_call, passed));
+    *sent.status_mut() = status;
     *sent.headers_mut() = headers;
     sent
 }

@@ -69,7 +69,7 @@ impl Record {
     }
 
     /// Puts the record behind the body, and `on_log` behind the record.
-    pub fn follow(self, body: Body, chain: &Rc<Chain>, is_call: bool, passed: Option<Passed>) -> Sent {
+    pub fn follow(self, body: Body, chain: &Rc<Chain>, is_call: bool, passed: Option<Box<Passed>>) -> Sent {
         let after = (!chain.on_log.is_empty()).then(|| chain.clone());
         Sent { body, is_call, passed, tail: Some(Tail { record: self, after }) }
     }
@@ -206,7 +206,7 @@ pub struct Sent {
     /// Of gRPC: when it breaks off, its status says so.
     is_call: bool,
     /// Lines of its head that pass as they came.
-    pub passed: Option<Passed>,
+    pub passed: Option<Box<Passed>>,
     tail: Option<Tail>,
 }
 

@@ -23,7 +23,7 @@ impl Exchanges {
     pub async fn serve_http2(self, request: hyper::Request<Incoming>) -> http::Response<Sent> {
         let (mut head, body) = request.into_parts();
         let upgrade = head.extensions.remove::<OnUpgrade>().map(|stream| Box::pin(upgraded(stream)) as Upgrading);
-        let request = Request { head, body: Body::incoming(body), interim: None, upgrade };
+        let request = Request { head: Box::new(head), body: Body::incoming(body), interim: None, upgrade };
         life::serve(self.worker, self.connection, request).await
     }
 }
@@ -45,7 +45,7 @@ impl Service for Exchanges {
         life::refuse(self.worker.clone(), self.connection.clone(), refusal)
     }
 
-    fn passed(&self, body: &mut Sent) -> Option<Passed> {
+    fn passed(&self, body: &mut Sent) -> Option<Box<Passed>> {
         body.passed.take()
     }
 

@@ -74,7 +74,7 @@ pub async fn direct(
             match thrown.checked_sub(u64::from(*weight)) {
                 Some(left) => thrown = left,
                 None => {
-                    exchange.upstream.replace(Some(services(*service)));
+                    exchange.upstream.replace(Some(services(*service).into()));
                     break;
                 }
             }
@@ -84,7 +84,7 @@ pub async fn direct(
         && exchange.request.borrow().path_set.is_none()
     {
         let path = fill(template, exchange, consumed);
-        exchange.request.borrow_mut().path_set = Some(NormalPath::parse_str(&path).map_err(Failure::Path)?);
+        exchange.request.borrow_mut().path_set = Some(Box::new(NormalPath::parse_str(&path).map_err(Failure::Path)?));
     }
     change(&traffic.request_headers, &mut exchange.request.borrow_mut().headers);
     Ok(None)

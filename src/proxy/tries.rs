@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::{
     borrow::Cow,
     cell::Cell,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,7 @@ pub struct Outgoing<'r> {
 pub struct Answered {
     pub response: Response<Body>,
     /// Instead of the response's headers.
-    pub passed: Option<Passed>,
+    pub passed: Option<Box<Passed>>,
     pub at: Instant,
 }
 
@@ -101,13 +102,13 @@ pub async fn send<'t>(
             one(pool, request, &timeouts, ends, direct.as_ref()).await
         };
         spans::answered(span, &sent);
-        let (sent, took) = backend.counted(begun, sent);
+        let took = backend.counted(begun, &sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
         }
         let at = begun + took;
         match sent {
-            Ok(response) => {
+            Ok(mut response) => {
                 attempt.answered(response.status(), at);
                 let failed = counts(response.status());
                 let may_ask_again = backend.may_ask_again(response.status(), outgoing.method, replayable, tried.len());
@@ -118,11 +119,8 @@ pub async fn send<'t>(
                 }
                 if _budget.is_none() {
                     permit.ended(failed, at);
-                    return Ok(Answered {
-                        response: attempt.follow(response, own_end),
-                        passed: direct.and_then(|direct| direct.passed.take()),
-                        at,
-                    });
+                    attempt.follow(response.body_mut(), own_end);
+                    return Ok(Answered { response, passed: direct.and_then(|direct| direct.passed.take()), at });
                 }
             }
             Err(error) => {
@@ -165,7 +163,8 @@ async fn one(
     direct: Option<&Direct<'_>>,
 ) -> Result<Response<Body>, UpstreamError> {
     let origin = request.origin;
-    let sending = pool.send_direct(request, timeouts, direct);
+    // Pinned before it is awaited, which by value would move all of it.
+    let sending = pin!(pool.send_direct(request, timeouts, direct));
     let Some(ends) = ends else { return sending.await };
     let ended = tokio::time::timeout_at(ends.into(), sending).await;
     // Connecting has a limit that is no longer, so that this is one that was sent; and its body is one that is kept.

@@ -24,7 +24,7 @@ pub(super) struct UpstreamBody {
     /// Bytes that came with the head.
     first: Bytes,
     /// Fields that came behind the body.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     reusable: bool,
 }
 
@@ -34,7 +34,7 @@ impl UpstreamBody {
     }
 
     /// One that is here already, with its trailers.
-    pub fn whole(decoder: BodyDecoder, first: Bytes, trailers: Option<HeaderMap>) -> UpstreamBody {
+    pub fn whole(decoder: BodyDecoder, first: Bytes, trailers: Option<Box<HeaderMap>>) -> UpstreamBody {
         UpstreamBody { exchange: None, decoder, first, trailers, reusable: false }
     }
 
@@ -42,7 +42,7 @@ impl UpstreamBody {
     fn poll_data(
         exchange: &mut Exchange,
         decoder: &mut BodyDecoder,
-        trailers: &mut Option<HeaderMap>,
+        trailers: &mut Option<Box<HeaderMap>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Bytes, Ended), (Phase, Kind)>> {
         // A request body that breaks off now leaves the response as it is: the target decided to answer without it.
@@ -98,7 +98,7 @@ impl Body for UpstreamBody {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(exchange) = &mut this.exchange else {
-            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(fields))));
+            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(*fields))));
         };
         let (data, ended) = match UpstreamBody::poll_data(exchange, &mut this.decoder, &mut this.trailers, cx) {
             Poll::Pending => return Poll::Pending,
@@ -115,7 +115,7 @@ impl Body for UpstreamBody {
             exchange.finish(this.reusable && ended == Ended::Whole);
         }
         if data.is_empty() {
-            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(fields))));
+            return Poll::Ready(this.trailers.take().map(|fields| Ok(Frame::trailers(*fields))));
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }

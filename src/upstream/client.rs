@@ -57,7 +57,7 @@ pub struct Direct<'r> {
     /// The time of now, which the caller knows.
     pub begun: std::time::Instant,
     /// The head of the response, if it may pass as it came: then the response has no headers.
-    pub passed: Cell<Option<Passed>>,
+    pub passed: Cell<Option<Box<Passed>>>,
 }
 
 /// A request to switch protocols (RFC 9110 §7.8), and what came of it.
@@ -112,7 +112,7 @@ impl Transport for Io {}
 pub(super) struct Exchange {
     pub pool: Pool,
     pub origin: Arc<Origin>,
-    pub connection: Connection,
+    pub connection: Box<Connection>,
     pub sender: Sender,
     pub sending: Sending,
     pub timeouts: Timeouts,
@@ -173,7 +173,8 @@ impl Pool {
         let mut connection = match self.take(origin, now) {
             Some(connection) => connection,
             None => {
-                let connection = self.connect(origin, timeouts).await?;
+                // Boxed, as below: it is rare, and large enough to make every exchange larger.
+                let connection = Box::pin(self.connect(origin, timeouts)).await?;
                 now = Instant::now();
                 connection
             }
@@ -212,13 +213,13 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let answer = exchange.answer(method, upgrade.is_some(), direct.is_some(), interim).await;
-            let checked =
-                answer.and_then(|answer| match upgrade.as_deref().map(|upgrade| upgrade.check(&answer.head)) {
-                    Some(Err(bad)) => Err((Phase::Head, Kind::BadResponse(bad))),
-                    Some(Ok(())) | None => Ok(answer),
-                });
-            let (phase, kind) = match checked {
+            let mut answer = exchange.answer(method, upgrade.is_some(), direct.is_some(), interim).await;
+            if let (Ok(Answer { head, .. }), Some(upgrade)) = (&answer, upgrade.as_deref())
+                && let Err(bad) = upgrade.check(head)
+            {
+                answer = Err((Phase::Head, Kind::BadResponse(bad)));
+            }
+            let (phase, kind) = match answer {
                 Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Ok(exchange.switch(answer.head, upgrade.as_deref_mut()));
                 }
@@ -234,7 +235,7 @@ impl Pool {
                 exchange.connection.reused && !exchange.answered && matches!(kind, Kind::Reset(_) | Kind::Closed);
             let harmless = is_idempotent(method) || !exchange.sender.sent;
             if failed_stale && harmless && exchange.sender.rewind() {
-                match self.connect(origin, timeouts).await {
+                match Box::pin(self.connect(origin, timeouts)).await {
                     Ok(fresh) => exchange.restart(fresh),
                     Err(error) => return Err(exchange.fail(error, body)),
                 }
@@ -404,7 +405,7 @@ impl Exchange {
             if let Some(protocol) = response.headers().get(UPGRADE) {
                 upgrade.protocol = protocol.clone();
             }
-            let Connection { io, input, .. } = self.connection;
+            let Connection { io, input, .. } = *self.connection;
             upgrade.switched = Some(Switched { io: Box::new(io), first: input.freeze() });
         }
         response
@@ -415,12 +416,12 @@ impl Exchange {
         // SECURITY: left-over bytes would be taken for the answer to the next client's request.
         let clean = matches!(self.sending, Sending::Done) && self.connection.input.is_empty();
         if reusable && clean {
-            self.connection.spare = self.sender.into_parts().1;
+            self.connection.spare = self.sender.take_buffer();
             self.pool.put(&self.origin, self.connection);
         }
     }
 
-    fn restart(&mut self, mut fresh: Connection) {
+    fn restart(&mut self, mut fresh: Box<Connection>) {
         // The timer is tied to the task, not to the connection.
         std::mem::swap(&mut fresh.timer, &mut self.connection.timer);
         self.connection = fresh;
@@ -442,7 +443,7 @@ impl Exchange {
                 *taken = Body::Empty;
                 error.body_consumed = true;
             }
-            taken => *taken = self.sender.into_parts().0,
+            taken => *taken = self.sender.into_body(),
         }
         error
     }

@@ -28,7 +28,8 @@ pub struct ResponseHead {
     pub minor_version: u8,
     /// Empty when the head is `passed`.
     pub headers: HeaderMap,
-    pub passed: Option<Passed>,
+    /// Boxed, as it goes through many hands.
+    pub passed: Option<Box<Passed>>,
 }
 
 /// Reads one response head; make a new one for each.
@@ -98,7 +99,7 @@ fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap, passes: bool)
         && status != StatusCode::NO_CONTENT
         && let Some(passed) = Passed::of(&bytes, parsed.headers)
     {
-        return Ok(ResponseHead { status, minor_version, headers, passed: Some(passed) });
+        return Ok(ResponseHead { status, minor_version, headers, passed: Some(Box::new(passed)) });
     }
     headers.reserve(parsed.headers.len());
     for header in parsed.headers.iter() {

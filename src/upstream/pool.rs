@@ -66,7 +66,8 @@ struct Resting {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    /// Boxed once, and then handed from one exchange to the next.
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -120,7 +121,7 @@ impl Pool {
     }
 
     /// The idle connection to `origin` that was used last and is still good; of those of a name, to the address whose turn it is.
-    pub(super) fn take(&self, origin: &Arc<Origin>, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, origin: &Arc<Origin>, now: Instant) -> Option<Box<Connection>> {
         self.shared.clock.set(now);
         let mut all = self.shared.idle.borrow_mut();
         let Resting { idle, ways } = all.get_mut(origin)?;
@@ -161,7 +162,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange was wholly done.
-    pub(super) fn put(&self, origin: &Arc<Origin>, mut connection: Connection) {
+    pub(super) fn put(&self, origin: &Arc<Origin>, mut connection: Box<Connection>) {
         debug_assert!(connection.input.is_empty());
         connection.reused = true;
         connection.shrink();
@@ -204,9 +205,13 @@ impl Pool {
     }
 
     /// A new connection, to the address whose turn it is or else to another of the same name.
-    pub(super) async fn connect(&self, origin: &Arc<Origin>, timeouts: &Timeouts) -> Result<Connection, UpstreamError> {
+    pub(super) async fn connect(
+        &self,
+        origin: &Arc<Origin>,
+        timeouts: &Timeouts,
+    ) -> Result<Box<Connection>, UpstreamError> {
         let (io, peer) = self.open(origin, timeouts).await?;
-        Ok(Connection::new(io, peer))
+        Ok(Box::new(Connection::new(io, peer)))
     }
 
     /// The socket of a new connection, its TLS handshake done.

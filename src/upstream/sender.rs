@@ -43,7 +43,7 @@ pub struct Sender {
     /// The head, and what of the body goes next.
     gathered: Gathered,
     /// Fields that go behind a chunked body.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     body: Body,
     framing: RequestFraming,
     /// Whether `gathered` holds the end of the request.
@@ -88,7 +88,7 @@ impl Sender {
                         match frame.into_data() {
                             Ok(data) => self.gather(data)?,
                             // They come last; where a length was announced there is no place for them.
-                            Err(frame) => self.trailers = frame.into_trailers().ok(),
+                            Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
                         }
                     }
                     Poll::Ready(Some(Err(error))) => {
@@ -146,9 +146,14 @@ impl Sender {
         self.touched
     }
 
-    /// The body, as far as it was not sent, and the buffer.
-    pub fn into_parts(self) -> (Body, Vec<u8>) {
-        (self.body, self.gathered.bytes)
+    /// The body, as far as it was not sent.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The buffer, once nothing more is to be sent.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.gathered.bytes)
     }
 
     fn forget(&mut self) {

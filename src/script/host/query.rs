@@ -93,7 +93,7 @@ fn change(args: &Args, change: fn(&mut Query, &str, &str)) -> Result<(), Raise> 
         Some(value) => change(&mut query, key, &value),
         None => query.remove(key),
     }
-    request.query_set = Some(query.encode());
+    request.query_set = Some(query.encode().into());
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub static KIND: Kind = Kind {
                     return Err(Raise::error("req.path has no `?`: set `req.query`"));
                 }
                 let new = NormalPath::parse_str(new).map_err(|e| Raise::error(format!("req.path: {e}")))?;
-                exchange(&args)?.request.borrow_mut().path_set = Some(new);
+                exchange(&args)?.request.borrow_mut().path_set = Some(Box::new(new));
                 Ok(())
             }),
         },
@@ -101,9 +101,9 @@ pub static KIND: Kind = Kind {
             name: "upstream",
             ty: Type::Maybe(&Type::String),
             doc: "Set it to another service's name to send the request there.",
-            get: |args| Ok(Value::maybe(exchange(args)?.upstream.borrow().clone())),
+            get: |args| Ok(Value::maybe(exchange(args)?.upstream.borrow().as_deref())),
             set: Some(|_, args| {
-                let name = if args.get(1).is_nil() { None } else { Some(args.str(1)?.to_owned()) };
+                let name = if args.get(1).is_nil() { None } else { Some(args.str(1)?.into()) };
                 *exchange(&args)?.upstream.borrow_mut() = name;
                 Ok(())
             }),

@@ -339,7 +339,7 @@ function jwt.decode(token) end
 ---@return string
 function jwt.sign(claims, options) end
 
----Rate limits: counted in Redis, for all gateways together, when it is configured, else in this process. Checks that are refused don't count.
+---Rate limits: counted in Redis, for all gateways together, when it is configured, else in this process. Checks that are refused don't count; what Redis refused is not asked of it again until it could pass, for a second at most.
 limit = {}
 
 ---Counts, and says whether no more than `limit` passed in the last `window`: exactly up to a limit of 1000, from two counters above.

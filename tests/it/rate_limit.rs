@@ -200,6 +200,47 @@ fn a_redis_that_hangs_costs_milliseconds_and_no_request() {
 }
 
 #[test]
+fn who_keeps_knocking_is_refused_without_asking_redis_again() {
+    for _ in 0..ROUNDS {
+        let redis = redis();
+        let (gateway, upstream) = limited("limit: 2, on_store_error: deny", Some(&redis));
+        let mut client = gateway.connect();
+        let first: Vec<u16> = (0..3).map(|_| client.send(&Request::get("/r")).status).collect();
+        // Given a refusal, which a worker that Redis answered late did not get
+        if first != [200, 200, 429] {
+            continue;
+        }
+        let (asked, since) = (redis.checks(), Instant::now());
+        // When the same client goes on for half a second
+        let (mut refused, mut last) = (0, 60);
+        while since.elapsed() < Duration::from_millis(500) {
+            let answer = client.send(&Request::get("/r"));
+            assert_eq!(answer.problem(429), format!("too many requests: try again in {} s", retry_after_of(&answer)));
+            assert_eq!(field(&answer, "ratelimit", "r"), 0);
+            assert!(retry_after_of(&answer) <= last && retry_after_of(&answer) >= 59, "{:?}", answer.headers);
+            assert!(field(&answer, "ratelimit", "t") <= retry_after_of(&answer), "{:?}", answer.headers);
+            last = retry_after_of(&answer);
+            refused += 1;
+        }
+        // Then Redis has not heard of it, but for the one time that a whole second had passed on a busy machine
+        let more = redis.checks() - asked;
+        assert!(refused > 10 && more <= 1, "{refused} were refused, {more} asked");
+        // And an operator who forgives is obeyed within a second
+        redis.forget();
+        let forgiven = Instant::now();
+        eventually("it passes again", || (client.send(&Request::get("/r")).status == 200).then_some(()));
+        assert!(forgiven.elapsed() < Duration::from_secs(3), "{:?}", forgiven.elapsed());
+        assert_eq!(upstream.requests().len(), 3);
+        return;
+    }
+    panic!("redis was late in every round");
+}
+
+fn retry_after_of(answer: &Answer) -> u64 {
+    answer.header("retry-after").and_then(|text| text.parse().ok()).expect("a number of seconds")
+}
+
+#[test]
 fn a_redis_that_is_gone_still_limits_on_this_node() {
     let redis = redis();
     let (gateway, _upstream) = limited("limit: 3", Some(&redis));

@@ -50,7 +50,7 @@ static RESULT: &[Param] = &[
 
 pub static MODULE: Module = Module {
     name: "limit",
-    doc: "Rate limits: counted in Redis, for all gateways together, when it is configured, else in this process. Checks that are refused don't count.",
+    doc: "Rate limits: counted in Redis, for all gateways together, when it is configured, else in this process. Checks that are refused don't count; what Redis refused is not asked of it again until it could pass, for a second at most.",
     constants: &[],
     functions: &[
         Function {

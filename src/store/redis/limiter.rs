@@ -16,6 +16,7 @@ use super::super::limit::{
 };
 use super::super::model::{Bucket, Counters, GRACE};
 use super::client::{RedisClient, RedisScript};
+use super::refusals::Refusals;
 use super::value::RedisValue;
 
 /// In front of every key, so that an operator can tell what they are. `SCAN MATCH gatewright:limit:*` finds them.
@@ -31,6 +32,7 @@ struct Inner {
     log: RedisScript,
     counters: RedisScript,
     bucket: RedisScript,
+    refusals: Refusals,
     /// Whether the last answer was an error of Redis' own (loading, read-only, …): logged once, when it changes.
     refusing: Cell<bool>,
 }
@@ -42,6 +44,7 @@ impl RedisLimiter {
             log: RedisScript::new(include_str!("log.lua")),
             counters: RedisScript::new(include_str!("counters.lua")),
             bucket: RedisScript::new(include_str!("bucket.lua")),
+            refusals: Refusals::new(),
             refusing: Cell::new(false),
         };
         RedisLimiter { inner: Rc::new(inner), local }
@@ -50,6 +53,11 @@ impl RedisLimiter {
 
 impl Limiter for RedisLimiter {
     fn check(&self, request: LimitRequest<'_>) -> Answer {
+        let sent = self.inner.refusals.now();
+        // Before all else: Redis has said so, also when it says nothing more.
+        if let Some(decision) = self.inner.refusals.find(&request, sent) {
+            return Answer::Ready(Ok(Check { decision, answered_by: AnsweredBy::Redis }));
+        }
         if !self.inner.client.is_up() {
             let error = self.inner.client.unavailable();
             return Answer::Ready(without_redis(&self.local, request, error));
@@ -60,12 +68,13 @@ impl Limiter for RedisLimiter {
         Answer::Wait(Box::pin(async move {
             let result = inner.decide(&key, &rule, cost).await;
             inner.tell(&result);
+            let request = LimitRequest { key: &key, rule, cost, on_store_error };
             match result {
-                Ok(decision) => Ok(Check { decision, answered_by: AnsweredBy::Redis }),
-                Err(error) => {
-                    let request = LimitRequest { key: &key, rule, cost, on_store_error };
-                    without_redis(&local, request, error)
+                Ok(decision) => {
+                    inner.refusals.learn(&request, &decision, sent);
+                    Ok(Check { decision, answered_by: AnsweredBy::Redis })
                 }
+                Err(error) => without_redis(&local, request, error),
             }
         }))
     }

@@ -167,6 +167,131 @@ fn refused_requests_are_not_counted() {
     });
 }
 
+async fn checks(store: &WorkerStore) -> usize {
+    let Ok(RedisValue::Bytes(text)) = redis(store, "INFO commandstats").await else { panic!("no INFO") };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let calls = text.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls.and_then(|calls| calls.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn what_was_refused_is_not_asked_again_for_a_second() {
+    let server = Server::start();
+    worker(async {
+        let store = connected(&server, PATIENT).await;
+        let hourly = Rule::sliding_window(1010, Duration::from_secs(3600)).unwrap();
+        for (number, rule) in [per_minute(10), hourly, Rule::token_bucket(0.01, 10).unwrap()].into_iter().enumerate() {
+            let (key, limit) = (format!("k{number}"), rule.limit() as u32);
+            // Given a refusal
+            assert!(check(&store, &key, rule, limit - 3).await.decision.allowed);
+            let since = Instant::now();
+            let told = check(&store, &key, rule, 5).await;
+            assert!(!told.decision.allowed);
+            let asked = checks(&store).await;
+            // When the same is asked again and again
+            let mut last = told.decision;
+            for _ in 0..100 {
+                let again = check(&store, &key, rule, 5).await;
+                assert_eq!(again.answered_by, AnsweredBy::Redis);
+                let decision = again.decision;
+                assert!(!decision.allowed);
+                assert_eq!((decision.limit, decision.remaining), (rule.limit(), 3));
+                assert!(decision.retry_after <= last.retry_after && decision.reset_after <= last.reset_after);
+                assert!(
+                    told.decision.retry_after <= decision.retry_after + since.elapsed(),
+                    "no less than there is to wait"
+                );
+                last = decision;
+            }
+            // Then Redis heard of it no more than once a second
+            let more = checks(&store).await - asked;
+            assert!(more as u64 <= since.elapsed().as_secs(), "{rule:?}: {more}");
+            // And what costs less, or stands under another rule, is asked, and passes
+            assert!(check(&store, &key, rule, 2).await.decision.allowed);
+            // After which less remains than was known
+            let fewer = check(&store, &key, rule, 5).await.decision;
+            assert_eq!((fewer.allowed, fewer.remaining), (false, 1));
+            assert!(!check(&store, &key, rule, 2).await.decision.allowed);
+            assert!(check(&store, &key, rule, 1).await.decision.allowed);
+        }
+        // A raised limit is another rule
+        assert!(!check(&store, "k0", per_minute(10), 1).await.decision.allowed);
+        assert!(check(&store, "k0", per_minute(11), 1).await.decision.allowed);
+        // What never passes is not kept: its time is none after which it would
+        let asked = checks(&store).await;
+        for _ in 0..3 {
+            assert!(!check(&store, "k0", per_minute(10), 11).await.decision.allowed);
+        }
+        assert_eq!(checks(&store).await, asked + 3);
+    });
+}
+
+#[test]
+fn a_key_that_is_deleted_passes_within_a_second() {
+    let server = Server::start();
+    worker(async {
+        let store = connected(&server, PATIENT).await;
+        assert!(check(&store, "k", per_minute(1), 1).await.decision.allowed);
+        let asked = Instant::now();
+        assert!(!check(&store, "k", per_minute(1), 1).await.decision.allowed);
+        assert_eq!(redis(&store, "DEL gatewright:limit:log:60000000:k").await, Ok(RedisValue::Int(1)));
+        while !check(&store, "k", per_minute(1), 1).await.decision.allowed {
+            assert!(asked.elapsed() < Duration::from_millis(1100), "{:?}", asked.elapsed());
+        }
+    });
+}
+
+#[test]
+fn a_known_refusal_stands_while_redis_hangs() {
+    let server = Server::start();
+    worker(async {
+        let store = connected(&server, RedisOptions::default()).await;
+        let options = [OnStoreError::Local, OnStoreError::Allow, OnStoreError::Deny];
+        // Given refusals by Redis, which may be late on a busy machine
+        let mut known = false;
+        for round in 0..50 {
+            wait_for(&store, true).await;
+            let key = format!("k{round}");
+            let first = check(&store, &key, per_minute(1), 1).await;
+            let second = check(&store, &key, per_minute(1), 1).await;
+            if (first.answered_by, second.answered_by) != (AnsweredBy::Redis, AnsweredBy::Redis)
+                || second.decision.allowed
+            {
+                continue;
+            }
+            // When Redis hangs
+            let since = Instant::now();
+            server.signal("-STOP");
+            let answers = options.map(|on_store_error| ask(&store, &key, per_minute(1), 1, on_store_error));
+            let answers = join_all(answers).await;
+            let is_short = since.elapsed() < Duration::from_millis(900);
+            // Then it is refused at once, whatever was asked for, and after a second what was asked for decides
+            if is_short {
+                let told: Vec<_> =
+                    answers.into_iter().map(|answer| answer.map(|it| (it.decision.allowed, it.answered_by))).collect();
+                assert_eq!(
+                    told,
+                    [Ok((false, AnsweredBy::Redis)), Ok((false, AnsweredBy::Redis)), Ok((false, AnsweredBy::Redis))]
+                );
+                let decided = loop {
+                    let answer = check(&store, &key, per_minute(1), 1).await;
+                    if answer.answered_by != AnsweredBy::Redis {
+                        break answer;
+                    }
+                };
+                assert_eq!((decided.answered_by, decided.decision.allowed), (AnsweredBy::Fallback, true));
+                assert!(!check(&store, &key, per_minute(1), 1).await.decision.allowed);
+                known = true;
+            }
+            server.signal("-CONT");
+            if known {
+                return;
+            }
+        }
+        panic!("redis was late fifty times");
+    });
+}
+
 #[test]
 fn of_a_thousand_at_once_exactly_the_limit_passes() {
     let server = Server::start();

@@ -89,6 +89,13 @@ impl Redis {
         number.unwrap_or_else(|| panic!("redis answered `{answer}`"))
     }
 
+    /// How many checks it was asked for.
+    pub fn checks(&self) -> u64 {
+        let answer = self.ask("EVAL \"return tonumber(string.match(redis.call('INFO','commandstats'),'cmdstat_evalsha:calls=(%d+)')or'0')\" 0");
+        let number = answer.strip_prefix(':').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("redis answered `{answer}`"))
+    }
+
     /// Throws all keys away.
     pub fn forget(&self) {
         assert_eq!(self.ask("FLUSHALL"), "+OK");

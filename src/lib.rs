@@ -35,7 +35,7 @@
 //! # The life of an exchange
 //!
 //! ```text
-//! accept ─ head policed, request id, client address, identity headers stripped   (proxy::life::accept)
+//! accept ─ head policed, request id, client address, identity headers stripped   (proxy::accept)
 //!   └─ route                                                                     (gateway::router)
 //!       └─ on_request of each plugin: global, service, route                     (proxy::life::answer)
 //!           ├─ handle: a script answers

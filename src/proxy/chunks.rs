@@ -4,7 +4,7 @@
 //! the piece at hand, and back-pressure reaches the source. A script that fails breaks the body off, so that a part is
 //! never taken for the whole.
 
-use super::{life, worker::Ready};
+use super::{hooks, worker::Ready};
 use crate::{
     gateway::prepared::Plugin,
     http::{Body, BodyError},
@@ -55,7 +55,7 @@ impl Hooks {
     }
 
     async fn one(&self, plugin: &Plugin, chunk: Option<Bytes>) -> Result<Option<Bytes>, BodyError> {
-        let changed = life::run_on_chunk(&self.ready, self.hook, plugin, &self.exchange, chunk).await;
+        let changed = hooks::run_on_chunk(&self.ready, self.hook, plugin, &self.exchange, chunk).await;
         changed.map_err(|failure| BodyError::Script(failure.to_string()))
     }
 }

@@ -5,15 +5,16 @@
 //! when the client goes away the future is dropped, and with it the upstream call and the script.
 
 use super::{
+    accept::{DEFAULT_DEADLINE, accept},
     chunks,
     compression::compress,
     develop,
     failure::Failure,
     forward::{Ahead, Plan, Switching, forward},
-    grpc,
+    grpc, hooks,
     listen::Place,
-    mirror, quarantine,
-    record::{self, Record, Sent},
+    mirror,
+    record::{Record, Sent},
     report, spans,
     stamps::{Stamps, is_direct},
     traffic,
@@ -22,32 +23,20 @@ use super::{
     worker::{Ready, Worker},
 };
 use crate::{
-    config::{ListenerKey, OnError, Scheme},
+    config::{ListenerKey, Scheme},
     downstream::Request,
     gateway::{
-        prepared::{Chain, Plugin},
+        prepared::Chain,
         router::{Match, Subject},
     },
-    http::{
-        Body, NormalPath, content, deadline, forwarded, h2, hop,
-        police::{self, Refusal},
-        trace::Trace,
-    },
-    observe::traces::SpanInProgress,
+    http::{Body, content, deadline, forwarded, hop, police::Refusal},
     script::{
-        Account, Decision, Exchange, Hook, Reply, Scope,
-        exchange::{self, From, Response, Slot},
+        Decision, Exchange, Hook, Reply,
+        exchange::{From, Response, Slot},
     },
 };
-use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
-use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
-    pin::pin,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use std::{borrow::Cow, pin::pin, rc::Rc, time::Instant};
 
 /// A client's connection.
 pub struct Connection {
@@ -63,9 +52,6 @@ pub struct Connection {
     /// None where nobody counts.
     pub place: Option<Rc<Place>>,
 }
-
-/// The deadline of what has no service of its own.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Serves one request.
 pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request) -> http::Response<Sent> {
@@ -174,101 +160,6 @@ async fn finish(
     send(exchange, chain, ready, record)
 }
 
-/// The request's head is policed, and what belongs to this hop or could be forged is taken off. The exchange is there in
-/// any case, so that a refusal is logged and answered like everything else.
-fn accept(
-    worker: &Worker,
-    ready: &Rc<Ready>,
-    connection: &Connection,
-    mut head: Box<Parts>,
-    body: Body,
-) -> (Rc<Exchange>, Option<Failure>) {
-    let started = Instant::now();
-    let config = &ready.prepared.generation.config;
-    let policed = police::check(&head)
-        .and_then(|()| police::check_size(&head, config.limits.max_header_bytes))
-        .and_then(|()| police::check_count(&head, config.limits.max_header_count));
-    let refused = policed.err().map(Failure::Head);
-    let (target, bad_path) = match NormalPath::parse(&head.uri) {
-        Ok(target) => (Some(target), None),
-        Err(error) => (None, Some(Failure::Path(error))),
-    };
-    let trusted = &config.trusted_proxies;
-    let ip = connection.client.client(&head.headers, trusted);
-    let id = worker.ids.take_or_make(&mut head.headers, started);
-    let host = host(&head);
-    if head.version == Version::HTTP_2 {
-        h2::as_http1(&mut head.headers, &host);
-    }
-    hop::strip_request(&mut head.headers);
-    let body = match !body.is_empty() && head.headers.contains_key(header::TRAILER) {
-        true => {
-            let ready = ready.clone();
-            body.with_trailers(move |fields| {
-                ready.identity.strip(fields);
-            })
-        }
-        false => body,
-    };
-    ready.identity.strip(&mut head.headers);
-    connection.client.enter(&mut head.headers, &host, trusted);
-    let sample = |trace| worker.traces.as_ref().is_some_and(|traces| traces.samples(trace));
-    let trace = Trace::enter(&mut head.headers, || worker.ids.random(), sample);
-    let announced = body.len().unwrap_or(0);
-    let account = Account::default();
-    let body = body.counted(|| account.passed.get_or_init(Rc::default).clone());
-    // Made where it stays: it is large.
-    let exchange = Rc::new(Exchange {
-        id,
-        started,
-        deadline: Cell::new(started + DEFAULT_DEADLINE),
-        client: exchange::Client {
-            ip,
-            port: connection.port,
-            tls: connection.tls,
-            subject: connection.subject.clone(),
-        },
-        route: RefCell::default(),
-        request: RefCell::new(exchange::Request {
-            method: head.method,
-            scheme: if connection.tls { "https" } else { "http" },
-            host,
-            target: target.unwrap_or_else(NormalPath::root),
-            path_set: None,
-            query_set: None,
-            headers: head.headers,
-            params: Vec::new(),
-            body: Slot::Stream(body),
-        }),
-        response: RefCell::new(None),
-        vars: RefCell::default(),
-        identity: RefCell::default(),
-        failed: RefCell::default(),
-        upstream: RefCell::default(),
-        max_body: config.limits.max_body_size,
-        account,
-    });
-    exchange.account.announced.set(announced);
-    exchange.account.trace.set(trace);
-    spans::begin(worker, &exchange, trace);
-    exchange.account.protocol.set(protocol(head.version));
-    (exchange, refused.or(bad_path))
-}
-
-const fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
-    }
-}
-
-/// The authority that the client asked for: of the target in absolute form, which counts more (RFC 9112 §3.2.2), or of `Host`.
-fn host(head: &Parts) -> HeaderValue {
-    let of_target = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    of_target.or_else(|| police::host(&head.headers).cloned()).unwrap_or(HeaderValue::from_static(""))
-}
-
 /// 308 keeps the method (RFC 9110 §15.4.9). Without a host there is nowhere to go.
 fn to_https(worker: &Worker, exchange: &Exchange, listener: ListenerKey) -> Reply {
     let request = exchange.request.borrow();
@@ -338,7 +229,7 @@ async fn answer(
     ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
-        if let Decision::Reply(reply) = run(ready, Hook::OnRequest, plugin, exchange).await? {
+        if let Decision::Reply(reply) = hooks::run(ready, Hook::OnRequest, plugin, exchange).await? {
             exchange.account.answered_by.replace(Some(plugin.instance.plugin.clone()));
             return Ok(reply_response(exchange, reply, From::Reply));
         }
@@ -351,7 +242,7 @@ async fn answer(
         }
     }
     if let Some(plugin) = &chain.handle {
-        match run(ready, Hook::Handle, plugin, exchange).await? {
+        match hooks::run(ready, Hook::Handle, plugin, exchange).await? {
             Decision::Reply(reply) => return Ok(reply_response(exchange, reply, From::Reply)),
             Decision::Continue if route.service.is_none() && exchange.upstream.borrow().is_none() => {
                 return Err(Failure::NoAnswer(plugin.instance.plugin.clone()));
@@ -387,7 +278,7 @@ async fn recover(
     let own = report::failed(worker, ready, exchange, &failure, record);
     exchange.failed.replace(Some(Rc::new(failure.failed())));
     for plugin in &chain.on_error {
-        match run(ready, Hook::OnError, plugin, exchange).await {
+        match hooks::run(ready, Hook::OnError, plugin, exchange).await {
             Ok(Decision::Reply(reply)) => return reply_response(exchange, reply, From::Error),
             Ok(Decision::Continue) => {}
             Err(failure) => {
@@ -401,7 +292,7 @@ async fn recover(
 /// `on_response` of each plugin, in reverse order.
 async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Result<(), Failure> {
     for plugin in &chain.on_response {
-        if let Decision::Reply(reply) = run(ready, Hook::OnResponse, plugin, exchange).await? {
+        if let Decision::Reply(reply) = hooks::run(ready, Hook::OnResponse, plugin, exchange).await? {
             exchange.response.replace(Some(reply_response(exchange, reply, From::Reply)));
         }
     }
@@ -422,71 +313,6 @@ fn stream_request(ready: &Rc<Ready>, exchange: &Rc<Exchange>, chain: &Chain) {
     if !chain.on_response_chunk.is_empty() {
         // Scripts are to see text.
         request.headers.remove(header::ACCEPT_ENCODING);
-    }
-}
-
-/// One hook on a piece of a body. With `on_error: continue` the piece is left as it is.
-pub async fn run_on_chunk(
-    ready: &Ready,
-    hook: Hook,
-    plugin: &Plugin,
-    exchange: &Rc<Exchange>,
-    chunk: Option<Bytes>,
-) -> Result<Option<Bytes>, Failure> {
-    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(None) };
-    let span = spans::hook(exchange, hook, plugin);
-    let scope = scope(ready, hook, plugin, exchange, span.as_ref());
-    let begun = Instant::now();
-    let ended = plugin.program.chunk(hook, scope.clone(), &plugin.state, chunk).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
-    quarantine::leave(pass, plugin, exchange, &ended);
-    spans::ran(span, &ended);
-    match ended {
-        Ok(changed) => Ok(changed),
-        Err(error) => {
-            report::script(ready, exchange, &error, "a script failed on a body that streams");
-            match plugin.on_error {
-                OnError::Continue => Ok(None),
-                OnError::Refuse => Err(Failure::Script(Box::new(error))),
-            }
-        }
-    }
-}
-
-fn scope(
-    ready: &Ready,
-    hook: Hook,
-    plugin: &Plugin,
-    exchange: &Rc<Exchange>,
-    span: Option<&SpanInProgress>,
-) -> Rc<Scope> {
-    Rc::new(Scope {
-        hook,
-        instance: plugin.instance.clone(),
-        exchange: Some(exchange.clone()),
-        services: ready.prepared.services.clone(),
-        span: span.map_or(0, SpanInProgress::id),
-        cpu: Cell::default(),
-    })
-}
-
-/// One hook. With `on_error: continue` a script that fails is passed over, and logged.
-async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Exchange>) -> Result<Decision, Failure> {
-    let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(Decision::Continue) };
-    let span = spans::hook(exchange, hook, plugin);
-    let scope = scope(ready, hook, plugin, exchange, span.as_ref());
-    let begun = Instant::now();
-    let ended = plugin.program.call(hook, scope.clone(), &plugin.state).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
-    quarantine::leave(pass, plugin, exchange, &ended);
-    spans::ran(span, &ended);
-    match ended {
-        Ok(decision) => Ok(decision),
-        Err(error) if plugin.on_error == OnError::Continue => {
-            report::script(ready, exchange, &error, "a script failed and was passed over");
-            Ok(Decision::Continue)
-        }
-        Err(error) => Err(Failure::Script(Box::new(error))),
     }
 }
 
@@ -560,7 +386,7 @@ fn switch(worker: &Rc<Worker>, connection: &Connection, switching: Switching, se
 pub async fn log(worker: Rc<Worker>, ready: Rc<Ready>, exchange: Rc<Exchange>, chain: Rc<Chain>) {
     exchange.deadline.set(Instant::now() + DEFAULT_DEADLINE);
     for plugin in &chain.on_log {
-        if let Err(Failure::Script(error)) = run(&ready, Hook::OnLog, plugin, &exchange).await {
+        if let Err(Failure::Script(error)) = hooks::run(&ready, Hook::OnLog, plugin, &exchange).await {
             report::script(&ready, &exchange, &error, "a script failed in on_log");
         }
     }

@@ -3,6 +3,7 @@
 //! [`life`] is the page to read first; the other files are its steps. [`Workers`] is the handle by which the rest of the
 //! process starts workers and hands them generations. Sockets, TLS and both HTTPs stand in `listen`.
 
+mod accept;
 pub mod alone;
 mod attempt;
 pub mod backend;
@@ -14,6 +15,7 @@ pub mod failure;
 mod forward;
 mod frames;
 mod grpc;
+mod hooks;
 mod ids;
 mod life;
 pub mod listen;

@@ -24,6 +24,9 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
 ];
 
+/// How often the driver may find its port taken.
+const TRIES: usize = 20;
+
 pub struct Browser {
     driver: Child,
     address: SocketAddr,
@@ -31,20 +34,27 @@ pub struct Browser {
     _profile: TempDir,
 }
 
+/// Starts chromedriver. Nothing if it found no port: it takes a free one of IPv6 and then wants the same of IPv4, which another test may hold.
+fn listening_driver() -> Option<(Child, SocketAddr)> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut driver = command.spawn().unwrap_or_else(|error| panic!("chromedriver: {error}; `tests/run` installs it"));
+    let said = Log::default();
+    said.follow(driver.stdout.take().expect("a pipe"));
+    let line = said.wait("chromedriver says neither a port nor that it has none", |lines| {
+        lines.iter().find(|line| line.contains("successfully on port") || line.contains("port not available")).cloned()
+    });
+    if line.contains("port not available") {
+        driver.wait().expect("it ends by itself");
+        return None;
+    }
+    let port = line.split_whitespace().last().expect("a word").trim_end_matches('.').parse().expect("a port");
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
 impl Browser {
     pub fn start() -> Browser {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver =
-            command.spawn().unwrap_or_else(|error| panic!("chromedriver: {error}; `tests/run` installs it"));
-        let said = Log::default();
-        said.follow(driver.stdout.take().expect("a pipe"));
-        let port = said
-            .contains("successfully on port")
-            .split_whitespace()
-            .last()
-            .map(|port| port.trim_end_matches('.').parse());
-        let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a word").expect("a port")));
+        let (driver, address) = (0..TRIES).find_map(|_| listening_driver()).expect("chromedriver finds a free port");
         let profile = tempfile::tempdir().expect("a folder");
         let folder = format!("--user-data-dir={}", profile.path().display());
         let args: Vec<&str> = FLAGS.into_iter().chain([folder.as_str()]).collect();

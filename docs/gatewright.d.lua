@@ -1460,7 +1460,7 @@ end
 ---@field ok boolean Whether there was an answer below 400.
 ---@field status integer The answer's status; 0 when there was none.
 ---@field headers result_headers The answer's headers, read only.
----@field error string? Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden`, `bad_url`; nothing when there was one.
+---@field error string? Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden` (the manifest does not name the host), `administration` (the gateway's own, which no permission opens), `bad_url`; nothing when there was one.
 do
 local result = {}
 

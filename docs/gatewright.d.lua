@@ -398,7 +398,7 @@ function kv.incr(key, by, options) end
 ---@return boolean
 function kv.delete(key) end
 
----Commands of Redis, when `redis:` is configured; each waits for its reply. An error when Redis is not there or refuses. More words than are named may follow: `redis.set(key, value, "EX", 60)`.
+---Commands of Redis, when `redis:` is configured; each waits for its reply. An error when Redis is not there or refuses, and without `redis:`: the embedded store serves `kv` and `limit`, which work in either case, and does not pretend to be a Redis, whose commands and scripts each process would answer differently. More words than are named may follow: `redis.set(key, value, "EX", 60)`.
 redis = {}
 
 ---The string of a key, or nothing.
@@ -1460,7 +1460,7 @@ end
 ---@field ok boolean Whether there was an answer below 400.
 ---@field status integer The answer's status; 0 when there was none.
 ---@field headers result_headers The answer's headers, read only.
----@field error string? Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden`, `bad_url`; nothing when there was one.
+---@field error string? Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden` (the manifest does not name the host), `administration` (the gateway's own, which no permission opens), `bad_url`; nothing when there was one.
 do
 local result = {}
 

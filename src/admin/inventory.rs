@@ -173,12 +173,17 @@ fn routes(generation: &Generation) -> Vec<Value> {
             "hook": standing.hook.name(),
             "for_ms": left.as_millis() as u64,
         });
-        match route["quarantined"].as_array_mut() {
-            Some(all) => all.push(held),
-            None => route["quarantined"] = json!([held]),
-        }
+        push(&mut route["quarantined"], held);
     }
     routes
+}
+
+/// Adds to a list that begins with its first item.
+fn push(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(all) => all.push(item),
+        None => *list = json!([item]),
+    }
 }
 
 /// Hooks that have failed since the last reload, for the metrics; those of one plugin on a route together.
@@ -203,19 +208,33 @@ fn label(plugin: &PluginUse) -> String {
     }
 }
 
-/// Every use of a plugin, with where it stands.
+/// Every use of a plugin, with where it stands, and on which routes it is left out.
 fn plugins(generation: &Generation) -> Vec<Value> {
     let config = &generation.config;
-    let entry = |scope: &str, of: Option<&str>, plugin: &PluginUse| json!({ "plugin": label(plugin), "scope": scope, "of": of });
+    let standings = generation.quarantines.standings();
+    let entry = |scope: &str, of: Option<&str>, plugin: &PluginUse| {
+        let mut entry = json!({ "plugin": label(plugin), "scope": scope, "of": of });
+        let within = of.map_or_else(|| scope.to_owned(), |of| format!("{scope}:{of}"));
+        let place = format!("{within}/{}", plugin.key());
+        let is_own = |at: usize| *generation.places[at].label == *place;
+        for standing in standings.iter().filter(|standing| is_own(standing.place)) {
+            let Some(left) = standing.held_for else { continue };
+            let route = standing.route.and_then(|at| generation.router.routes().get(at)).map(|route| &route.name.value);
+            let held = json!({ "route": route, "hook": standing.hook.name(), "for_ms": left.as_millis() as u64 });
+            push(&mut entry["quarantined"], held);
+        }
+        entry
+    };
     let global = config.plugins.iter().map(|plugin| entry("global", None, plugin));
-    let services = config.services.iter().flat_map(|service| {
-        service.plugins.iter().map(move |plugin| entry("service", Some(&service.name.value), plugin))
-    });
+    let services = config
+        .services
+        .iter()
+        .flat_map(|service| service.plugins.iter().map(|plugin| entry("service", Some(&service.name.value), plugin)));
     let routes = generation
         .router
         .routes()
         .iter()
-        .flat_map(|route| route.plugins.iter().map(move |plugin| entry("route", Some(&route.name.value), plugin)));
+        .flat_map(|route| route.plugins.iter().map(|plugin| entry("route", Some(&route.name.value), plugin)));
     global.chain(services).chain(routes).collect()
 }
 

@@ -25,6 +25,19 @@ pub struct PluginUse {
     pub span: Span,
 }
 
+impl PluginUse {
+    /// What a narrower scope replaces it by, and its name in its scope.
+    pub fn key(&self) -> String {
+        // Kong writes a UUID behind every plugin: such an id says nothing about which are the same.
+        let id = self.id.as_ref().filter(|id| uuid::Uuid::parse_str(&id.value).is_err());
+        match (id, &self.kind) {
+            (Some(id), _) => id.value.clone(),
+            (None, PluginKind::Named(name)) => name.clone(),
+            (None, PluginKind::Script(path)) => path.display().to_string(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginKind {
     /// A stock plugin, or one of the plugin folder.

@@ -52,7 +52,7 @@ impl Generation {
     /// Every failure is shown, and no script left out for them.
     pub fn for_development(self) -> Generation {
         let all = self.chains.iter().chain([&self.unrouted]);
-        let quarantines = Quarantines::new(None, all);
+        let quarantines = Quarantines::new(None, all, self.places.len());
         Generation { quarantines, ..self }
     }
 
@@ -222,7 +222,8 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
     let places = places.all;
-    let quarantines = Quarantines::new(config.limits.quarantine.clone(), chains.iter().chain([&unrouted]));
+    let quarantines =
+        Quarantines::new(config.limits.quarantine.clone(), chains.iter().chain([&unrouted]), places.len());
     let files_read = files.clone();
     let generation = Generation {
         number,
@@ -272,13 +273,7 @@ impl Places {
     }
 
     fn add_one(&mut self, scope: &str, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Used {
-        // Kong writes a UUID behind every plugin: such an id says nothing about which are the same.
-        let id = plugin_use.id.as_ref().filter(|id| uuid::Uuid::parse_str(&id.value).is_err());
-        let key = match (id, &plugin_use.kind) {
-            (Some(id), _) => id.value.clone(),
-            (None, PluginKind::Named(name)) => name.clone(),
-            (None, PluginKind::Script(path)) => path.display().to_string(),
-        };
+        let key = plugin_use.key();
         let mut place = None;
         if plugin_use.enabled {
             place = self.resolve(plugin_use, diagnostics).map(|plugin| {

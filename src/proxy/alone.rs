@@ -47,6 +47,7 @@ impl Alone {
             exhausted: Default::default(),
             registry: Default::default(),
             names: Arc::default(),
+            administration: Default::default(),
         });
         Ok(Alone(Rc::new(Worker::alone(Arc::new(generation), shared, furnish).await?)))
     }

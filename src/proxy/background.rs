@@ -1,7 +1,7 @@
 //! Runs what scripts gave to `every`, on the first worker, for as long as their generation is the current one.
 //!
 //! Each function is a task of its own, so it never overlaps with itself; one that took longer than its interval has its missed
-//! runs counted and goes on at the next whole interval. Dropping a [`Tasks`] cancels them where they are, also in the middle of a
+//! runs counted and goes on at the next whole interval; one that keeps failing is put off as quarantine has it. Dropping a [`Tasks`] cancels them where they are, also in the middle of a
 //! call. `gatewright test` drives [`run`] by its own clock instead.
 
 use super::worker::Ready;
@@ -38,10 +38,23 @@ async fn repeat(ready: Rc<Ready>, at: usize, first: Duration) {
     let task = &ready.prepared.tasks[at];
     let mut due = Instant::now() + first;
     let mut last = None;
+    let (mut failures, mut limits) = (0_u32, 0_u32);
+    let quarantines = &ready.prepared.generation.quarantines;
     loop {
         sleep_until(due.into()).await;
-        last = run(&ready, task, last).await;
+        let (ended, error) = run(&ready, task, last).await;
+        last = error;
+        failures = if ended == Ended::Well { 0 } else { failures.saturating_add(1) };
+        limits = if ended == Ended::Limit { limits.saturating_add(1) } else { 0 };
         due += task.interval;
+        if let Some(hold) = quarantines.background_ended(task.plugin.place, failures, limits)
+            && hold > task.interval
+        {
+            let (place, seconds) = (&*task.plugin.instance.place, hold.as_secs_f64());
+            tracing::warn!(place, failures, seconds, "background work of a script keeps failing and is put off");
+            due = Instant::now() + hold;
+            continue;
+        }
         let late = Instant::now().saturating_duration_since(due);
         let missed = (late.as_nanos().div_ceil(task.interval.as_nanos())) as u32;
         if missed > 0 {
@@ -51,8 +64,8 @@ async fn repeat(ready: Rc<Ready>, at: usize, first: Duration) {
     }
 }
 
-/// One run, and the error it ended with. `last` is that of the run before: the same one is not logged again.
-pub async fn run(ready: &Ready, task: &Task, last: Option<String>) -> Option<String> {
+/// One run: how it ended, and the error. `last` is that of the run before: the same one is not logged again.
+pub async fn run(ready: &Ready, task: &Task, last: Option<String>) -> (Ended, Option<String>) {
     let Task { plugin, callback, .. } = task;
     let scope = Rc::new(Scope {
         hook: Hook::Every,
@@ -76,14 +89,14 @@ pub async fn run(ready: &Ready, task: &Task, last: Option<String>) -> Option<Str
             if last.is_some() {
                 tracing::info!(place, "background work of a script succeeds again");
             }
-            None
+            (result, None)
         }
         Err(error) => {
             let text = super::failure::excerpt(&error);
             if last.as_deref() != Some(&text) {
                 tracing::error!(place, hook = Hook::Every.name(), error = text, "background work of a script failed");
             }
-            Some(text)
+            (result, Some(text))
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A plugin's manifest names them. What a name leads to is looked at too: an address of this machine or of a private network is
 //! not connected to unless the manifest names the address itself, so that a name whose owner points it inwards opens nothing.
-//! Redirects are not followed and proxies of the environment are not used, either of which would stretch a permission.
+//! The gateway's own administration is never connected to, whatever is named. Redirects are not followed and proxies of the environment are not used, either of which would stretch a permission.
 
 use super::outbound::answer;
 use crate::{
@@ -17,18 +17,26 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
     cell::RefCell,
     error::Error,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
+
+/// Where administration listens, once it does.
+pub type Administration = Arc<OnceLock<SocketAddr>>;
 
 /// A worker's clients, one for each list of hosts that manifests write: connections that one plugin may have are not pooled
 /// with those of another that may not.
 #[derive(Default)]
-pub struct Clients(RefCell<Vec<Rc<Known>>>);
+pub struct Clients {
+    all: RefCell<Vec<Rc<Known>>>,
+    administration: Administration,
+}
 
 struct Known {
     written: Vec<String>,
+    /// What is not connected to.
+    avoided: Option<SocketAddr>,
     hosts: Vec<Host>,
     client: reqwest::Client,
 }
@@ -37,27 +45,42 @@ struct Known {
 const MAX_CLIENTS: usize = 32;
 
 impl Clients {
-    fn get(&self, written: &[String]) -> Rc<Known> {
-        let mut all = self.0.borrow_mut();
-        if let Some(known) = all.iter().find(|known| known.written == written) {
+    pub fn new(administration: Administration) -> Clients {
+        Clients { all: RefCell::default(), administration }
+    }
+
+    fn get(&self, written: &[String], avoided: Option<SocketAddr>) -> Rc<Known> {
+        let mut all = self.all.borrow_mut();
+        if let Some(known) = all.iter().find(|known| known.avoided == avoided && known.written == written) {
             return known.clone();
         }
         let hosts = parsed(written);
         let networks: Arc<[IpNet]> = hosts.iter().filter_map(Host::network).collect();
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-        let client = builder.dns_resolver(Arc::new(Resolver(networks))).build().unwrap_or_default();
+        let client = builder.dns_resolver(Arc::new(Resolver { networks, avoided })).build().unwrap_or_default();
         if all.len() == MAX_CLIENTS {
             all.clear();
         }
-        let known = Rc::new(Known { written: written.to_vec(), hosts, client });
+        let known = Rc::new(Known { written: written.to_vec(), avoided, hosts, client });
         all.push(known.clone());
         known
     }
 
     /// The client for a call, and where it goes.
     pub fn permitted(&self, scope: &Scope, url: &str) -> Result<(reqwest::Client, reqwest::Url), Failure> {
-        let known = self.get(&scope.instance.permissions.hosts);
-        permitted_by(&known.hosts, url).map(|url| (known.client.clone(), url))
+        let written = &scope.instance.permissions.hosts;
+        let known = self.get(written, None);
+        let url = permitted_by(&known.hosts, url)?;
+        // A resolver doesn't learn the port: what goes to administration's has a client of its own.
+        let port = url.port_or_known_default();
+        let Some(avoided) = self.administration.get().filter(|own| Some(own.port()) == port) else {
+            return Ok((known.client.clone(), url));
+        };
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if literal.is_some_and(|address| reaches(address, *avoided)) {
+            return Err(Failure::Administration);
+        }
+        Ok((self.get(written, Some(*avoided)).client.clone(), url))
     }
 }
 
@@ -99,8 +122,11 @@ fn not_reached(error: &reqwest::Error) -> Failure {
     let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
     if error.is_timeout() {
         Failure::Timeout
-    } else if causes.any(|cause| cause.is::<Private>()) {
-        Failure::Forbidden
+    } else if let Some(inwards) = causes.find_map(|cause| cause.downcast_ref::<Inwards>()) {
+        match inwards {
+            Inwards::Private(..) => Failure::Forbidden,
+            Inwards::Administration(..) => Failure::Administration,
+        }
     } else if error.is_connect() {
         Failure::Connect
     } else {
@@ -108,26 +134,52 @@ fn not_reached(error: &reqwest::Error) -> Failure {
     }
 }
 
-/// Every address of a name is one that only an address in the manifest would permit.
+/// Every address of a name is one that it must not lead to.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` leads to {1}, a private address that the manifest doesn't name")]
-struct Private(String, IpAddr);
+enum Inwards {
+    /// Only an address in the manifest would permit it.
+    #[error("`{0}` leads to {1}, a private address that the manifest doesn't name")]
+    Private(String, IpAddr),
+    #[error("`{0}` leads to {1}, where the gateway's administration listens")]
+    Administration(String, IpAddr),
+}
+
+/// Whether a connection to this address, and the listener's port, would be the listener's.
+fn reaches(address: IpAddr, listener: SocketAddr) -> bool {
+    let (address, own) = (address.to_canonical(), listener.ip().to_canonical());
+    // Connecting to the unspecified address leads to this machine; only an address of this machine can be bound.
+    let is_of_machine = || address.is_loopback() || UdpSocket::bind((address, 0)).is_ok();
+    address == own || address.is_unspecified() || (own.is_unspecified() && is_of_machine())
+}
 
 /// The system's resolver, without addresses that a name must not lead to.
-struct Resolver(Arc<[IpNet]>);
+struct Resolver {
+    networks: Arc<[IpNet]>,
+    avoided: Option<SocketAddr>,
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let networks = self.0.clone();
+        let (networks, avoided) = (self.networks.clone(), self.avoided);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = outside_of(name.as_str(), found.collect(), avoided)?;
             let admitted = admitted(name.as_str(), found, &networks)?;
             Ok(Box::new(admitted.into_iter()) as Addrs)
         })
     }
 }
 
-fn admitted(name: &str, found: Vec<SocketAddr>, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Private> {
+/// What a name leads to, unless that is administration.
+fn outside_of(name: &str, found: Vec<SocketAddr>, avoided: Option<SocketAddr>) -> Result<Vec<SocketAddr>, Inwards> {
+    let own = avoided.and_then(|avoided| found.iter().find(|address| reaches(address.ip(), avoided)));
+    match own {
+        Some(own) => Err(Inwards::Administration(name.to_owned(), own.ip())),
+        None => Ok(found),
+    }
+}
+
+fn admitted(name: &str, found: Vec<SocketAddr>, networks: &[IpNet]) -> Result<Vec<SocketAddr>, Inwards> {
     // RFC 6761 §6.3: these names mean this machine and nothing else, so who names one has named the address.
     let is_local = name == "localhost" || name.ends_with(".localhost");
     let fits = |address: IpAddr| {
@@ -139,7 +191,7 @@ fn admitted(name: &str, found: Vec<SocketAddr>, networks: &[IpNet]) -> Result<Ve
     let first = found.first().copied();
     let admitted: Vec<_> = found.into_iter().filter(|address| fits(address.ip())).collect();
     match (admitted.is_empty(), first) {
-        (true, Some(first)) => Err(Private(name.to_owned(), first.ip())),
+        (true, Some(first)) => Err(Inwards::Private(name.to_owned(), first.ip())),
         _ => Ok(admitted),
     }
 }
@@ -243,5 +295,23 @@ mod tests {
         assert_eq!(shown("a.example", &["::ffff:10.0.0.5"], &["10.0.1.0/24"]), refused.replace("10.0", "::ffff:10.0"));
         assert_eq!(shown("localhost", &["127.0.0.1", "::1"], &[]), "[127.0.0.1, ::1]");
         assert_eq!(shown("localhost", &["10.0.0.5"], &[]), refused.replace("a.example", "localhost"));
+    }
+
+    #[test]
+    fn administration_is_known_at_every_address_that_leads_to_it() {
+        let reaches = |address: &str, listener: &str| {
+            super::reaches(address.parse().expect(address), listener.parse().expect(listener))
+        };
+        for address in ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
+            assert!(reaches(address, "127.0.0.1:9080"), "{address}");
+        }
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0"] {
+            assert!(reaches(address, "0.0.0.0:9080"), "{address}");
+        }
+        for (address, listener) in
+            [("127.0.0.2", "127.0.0.1:9080"), ("192.0.2.1", "0.0.0.0:9080"), ("::1", "127.0.0.1:1")]
+        {
+            assert!(!reaches(address, listener), "{address} {listener}");
+        }
     }
 }

@@ -25,7 +25,8 @@ pub fn enter<'r>(
     exchange: &Exchange,
 ) -> Result<Option<Pass<'r>>, Failure> {
     let quarantines = &ready.prepared.generation.quarantines;
-    match quarantines.enter(exchange.account.route.get(), plugin.place, hook) {
+    let skips = plugin.on_error == OnError::Continue;
+    match quarantines.enter(exchange.account.route.get(), plugin.place, hook, skips) {
         Ok(pass) => Ok(Some(pass)),
         Err(after) => held(ready, hook, plugin, exchange, after),
     }

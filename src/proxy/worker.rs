@@ -10,7 +10,7 @@ use super::{
     ids::Ids,
     listen,
     outbound::Calls,
-    outside::Clients,
+    outside::{Administration, Clients},
     repeats::Repeats,
     traffic::Dice,
 };
@@ -75,6 +75,8 @@ pub struct Shared {
     pub exhausted: listen::exhausted::Exhausted,
     /// True once the process drains.
     pub drain: watch::Receiver<bool>,
+    /// What scripts never call.
+    pub administration: Administration,
 }
 
 pub struct Worker {
@@ -149,7 +151,7 @@ impl Worker {
         furnish: impl FnOnce(Services) -> Services,
     ) -> Result<Worker, Diagnostics> {
         let pool = Pool::new(PoolLimits::default());
-        let clients = Rc::<Clients>::default();
+        let clients = Rc::new(Clients::new(shared.administration.clone()));
         let meters = shared.metrics.prepare(&shape(&generation));
         let (ready, store) = make_ready(
             generation,
@@ -208,7 +210,7 @@ pub fn run(
     };
     runtime.block_on(async move {
         let pool = Pool::new(PoolLimits::default());
-        let clients = Rc::<Clients>::default();
+        let clients = Rc::new(Clients::new(shared.administration.clone()));
         let first = index == 0;
         let around = Around { pool: &pool, clients: &clients, shared: &shared, first };
         let made = make_ready(generation, meters, &around, None, |it| it).await;

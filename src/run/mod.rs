@@ -22,7 +22,7 @@ use crate::{
         metrics::Metrics,
         traces::{Destination, Traces},
     },
-    proxy::{Shared, Workers, listen, shape},
+    proxy::{Shared, Workers, listen, outside::Administration, shape},
     store::{Stores, SystemClock},
     upstream::Names,
 };
@@ -96,6 +96,8 @@ pub struct Gateway {
     names: Arc<Names>,
     /// Keeps the names fresh, and as the configuration wants it.
     looking: (Dns, tokio::task::JoinHandle<()>),
+    /// What scripts never call.
+    administration: Administration,
 }
 
 impl Gateway {
@@ -120,6 +122,7 @@ impl Gateway {
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
         let traces = traces(&generation.config, &metrics)?;
+        let administration = Administration::default();
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
@@ -132,6 +135,7 @@ impl Gateway {
             admission: Arc::default(),
             exhausted: listen::exhausted::Exhausted::default(),
             drain,
+            administration: administration.clone(),
         });
         let count = match generation.config.workers {
             Count::Auto => std::thread::available_parallelism().map_or(1, usize::from),
@@ -177,6 +181,7 @@ impl Gateway {
             checks: Checks::new(names.clone()),
             names,
             looking: (dns, looking),
+            administration,
         };
         gateway.checks.follow(&gateway.current.config, &gateway.registry);
         gateway.listen(sockets);
@@ -223,6 +228,9 @@ impl Gateway {
             ),
             None => None,
         };
+        if let Some((address, _)) = &administration {
+            let _ = self.administration.set(*address);
+        }
         let mut changes = watch::Changes::new(self.options.watch);
         changes.follow(&self.watch);
         if self.options.watch {

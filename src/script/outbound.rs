@@ -37,6 +37,8 @@ pub enum Failure {
     NoService,
     /// The plugin's manifest does not permit this host.
     Forbidden,
+    /// The gateway's own administration, which no permission opens.
+    Administration,
     /// Not a URL that can be called.
     BadUrl,
 }
@@ -50,6 +52,7 @@ impl Failure {
             Failure::TooLarge => "too_large",
             Failure::NoService => "no_service",
             Failure::Forbidden => "forbidden",
+            Failure::Administration => "administration",
             Failure::BadUrl => "bad_url",
         }
     }

@@ -59,14 +59,16 @@ const LIBRARIES: &str = "
 Lua files beside the script or in the plugin folder are loaded by `require \"lib.x\"` (`lib/x.lua`, or `lib/x/init.lua`), Rhai files by `import \"lib/x\" as x;` \
 (`lib/x.rhai`); the name must be a literal in Rhai. Each is loaded once and followed for reloading. A Lua file gets the name it was required by as `...`; `require \"string\"` and \
 the other standard libraries give those. Pure Lua libraries written for Lua 5.1 or Luau work. Their syntax is Luau's: without `goto`, attributes of locals and operators on bits. \
-What makes code out of strings (template engines that compile) or adds functions to `string` and the other libraries does not work.
+A file that adds functions to `string`, `table` or `math` (a line that begins with `function string.trim(` or `string.trim =`) has a copy of that library, which the files that it requires \
+see too and no other script does; methods of strings, as in `text:trim()`, are those of the original. Template engines that interpret their templates work, Mustache's for one; what makes code \
+out of strings (engines that compile to Lua) does not: compiling can't be stopped, and 64 KiB of hostile text take it more than a hundred milliseconds.
 
 What is shared: requests share a file and not what they do. Globals can be declared while a file is loaded, and are the file's own; after that they can't be assigned. What a file returns, \
 and tables that it declares as globals, can be changed while files are loaded and in `on_load`, and are read only from the first request on, with the plain tables in them; objects with a \
 metatable of their own are left alone. A file's locals stay as long as the configuration, on each worker: a cache may live there, nothing about one request. In Rhai functions see constants \
 and imports only.
 
-Of Lua's `os` there are `time`, `date`, `clock` and `difftime`, which date libraries call. Not there, by name:
+Of Lua's `os` there are `time`, `date`, `clock` and `difftime`, which date libraries call; in `gatewright test` the time of day is the test's, for them as for `time` and for Rhai's `timestamp`. Not there, by name:
 
 ";
 

@@ -106,6 +106,40 @@ fn calls_go_to_hosts_that_are_named_with_their_port_and_scheme() {
     }
 }
 
+/// However it is named, and whatever the manifest grants: a script never asks administration, which has no token here.
+#[test]
+fn administration_is_out_of_reach_whatever_is_granted() {
+    let upstream = Upstream::echo("it");
+    let lua = "return { on_request = function(req)
+  local got = http.get(req.query.url)
+  return reply.text(200, got.status .. ' ' .. (got.error or 'reached'))
+end }";
+    let rhai = "fn on_request(req, ctx) {
+  let got = http::get(req.query[\"url\"]);
+  reply::text(200, `${got.status} ${if got.error == () { \"reached\" } else { got.error }}`)
+}";
+    for (extension, script) in [("lua", lua), ("rhai", rhai)] {
+        // A port that is free now: the manifest names it before the gateway listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+        for (listens, hosts) in [
+            ("127.0.0.1", &["127.0.0.1", "localhost", "2130706433", "0.0.0.0"][..]),
+            ("0.0.0.0", &["127.0.0.1", "127.0.0.9", "localhost", "0.0.0.0"][..]),
+        ] {
+            let token = if listens == "0.0.0.0" { ", token: a-token-of-thirty-two-characters" } else { "" };
+            let yaml = format!("admin: {{address: '{listens}:{port}'{token}}}\n{YAML}");
+            let granted =
+                format!("\"127.0.0.1:{port}\", \"127.0.0.9:{port}\", \"localhost:{port}\", \"0.0.0.0:{port}\"");
+            let toml = format!("kind = \"other\"\n[permissions]\nhosts = [{granted}]\n");
+            let given = gateway(&yaml).url("s", &upstream).file("plugins/it/plugin.toml", &toml);
+            let gateway = given.file(&format!("plugins/it/main.{extension}"), script).start();
+            for host in hosts {
+                let said = gateway.get(&format!("/?url=http://{host}:{port}/api/v1/status")).ok().text();
+                assert_eq!(said, "0 administration", "{host} of {listens}, {extension}");
+            }
+        }
+    }
+}
+
 /// The machine's own name leads to an address of its own: whoever names the name has not named that.
 #[test]
 fn a_name_that_leads_inwards_is_not_followed() {

@@ -172,3 +172,42 @@ fn elsewhere_than_in_on_load_it_is_refused() {
         gateway.log_contains(said);
     }
 }
+
+#[test]
+fn what_keeps_failing_is_put_off_and_shown() {
+    for (script, text) in [
+        (
+            "a.lua",
+            "return { on_load = function() every('100ms', function() kv.incr('runs') if not kv.get('good') then error('no') end end) end,
+  handle = function(req) if req.path == '/mend' then kv.set('good', 1) end return reply.text(200, tostring(kv.get('runs') or 0)) end }",
+        ),
+        (
+            "a.rhai",
+            "fn on_load(config) { every(\"100ms\", || { kv::incr(\"runs\"); if kv::get(\"good\") == () { throw \"no\"; } }); }
+fn handle(req, ctx) { if req.path == \"/mend\" { kv::set(\"good\", 1); } reply::text(200, `${kv::get(\"runs\")}`) }",
+        ),
+    ] {
+        let rates = rates();
+        let yaml = YAML.replace("SCRIPT", script);
+        let held = gateway(&format!("{yaml}limits: {{quarantine: {{hold_for: 60s}}}}\n"));
+        let held = held.url("rates", &rates).file(script, text).start();
+        held.log_contains("keeps failing and is put off");
+        assert_eq!(held.get("/").text(), "5", "{script}: it goes on");
+        let series = format!(r#"gatewright_script_quarantined{{plugin="{script}",hook="every",route=""}}"#);
+        assert_eq!(value(&held, &series), 1.0);
+        let plugins = Client::connect(held.address_of("admin")).send(&Request::get("/api/v1/plugins")).ok().text();
+        let plugins: serde_json::Value = serde_json::from_str(&plugins).expect("JSON");
+        assert_eq!(plugins[0]["quarantined"][0]["hook"], "every", "{plugins}");
+        assert!(plugins[0]["quarantined"][0]["for_ms"].as_u64().is_some_and(|left| left > 10_000), "{plugins}");
+
+        let short = gateway(&format!("{yaml}limits: {{quarantine: {{hold_for: 300ms}}}}\n"));
+        let short = short.url("rates", &rates).file(script, text).start();
+        short.log_contains("keeps failing and is put off");
+        short.get("/mend").ok();
+        short.log_contains("succeeds again");
+        let runs = || short.get("/").text().parse::<u64>().expect("a number");
+        let then = runs();
+        eventually("it runs as before", || (runs() >= then + 3).then_some(()));
+        assert_eq!(value(&short, &series), 0.0);
+    }
+}

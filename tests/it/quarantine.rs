@@ -67,6 +67,14 @@ fn a_script_that_keeps_failing_is_held_on_its_route_and_shown() {
         let routes: Value = serde_json::from_str(&admin(&gateway, "/api/v1/routes")).expect("JSON");
         let one = routes.as_array().and_then(|all| all.iter().find(|route| route["name"] == "one")).expect("the route");
         assert_eq!(one["quarantined"][0]["hook"], "on_request", "{one}");
+        let plugins: Value = serde_json::from_str(&admin(&gateway, "/api/v1/plugins")).expect("JSON");
+        let held = |of: &str| {
+            let entry =
+                plugins.as_array().and_then(|all| all.iter().find(|entry| entry["of"] == of)).expect("the entry");
+            (entry["quarantined"][0]["route"].clone(), entry["quarantined"][0]["hook"].clone())
+        };
+        assert_eq!(held("one"), ("one".into(), "on_request".into()), "{plugins}");
+        assert_eq!(held("two"), (Value::Null, Value::Null), "{plugins}");
         gateway.output.contains("quarantined");
         gateway.log_contains("is in quarantine");
         assert_eq!(gateway.log.lines().iter().filter(|line| line.contains("is in quarantine")).count(), 1);
@@ -147,4 +155,77 @@ fn it_can_be_switched_off() {
     let gateway = gateway(&yaml).url("s", &upstream).file("a.lua", LUA).start();
     fail(&gateway, "/one", 12);
     assert_eq!(gateway.get("/one").status, 200);
+}
+
+const ENTRIES: &str = "
+admin: 127.0.0.1:0
+workers: 1
+limits: {quarantine: {hold_for: HOLD}}
+services:
+  - name: s
+    url: '${s}'
+    routes:
+      - name: one
+        paths: [/one]
+        plugins: [{script: SCRIPT, on_error: WHAT}, {script: other.lua}]
+";
+/// It fails with the answer, after the upstream did its work.
+const LATE: [(&str, &str); 2] = [
+    (
+        "a.lua",
+        "return { on_request = function(req) req.headers['x-ran'] = '1' end,
+  on_response = function(res) if res.headers['x-bad'] then error('no') end end }",
+    ),
+    (
+        "a.rhai",
+        "fn on_request(req, ctx) { req.headers[\"x-ran\"] = \"1\"; }
+fn on_response(res, ctx) { if res.headers.has(\"x-bad\") { throw \"no\"; } }",
+    ),
+];
+const OTHER: &str = "return { on_request = function(req) req.headers['x-other'] = '1' end }";
+
+fn with_entries(hold: &str, what: &str, (script, text): (&str, &str)) -> (Gateway, Upstream) {
+    let upstream = Upstream::start(|request| match request.headers.get("x-fail") {
+        Some(_) => reply(200, "fine").header("x-bad", "1"),
+        None => reply(200, "fine"),
+    });
+    let yaml = ENTRIES.replace("HOLD", hold).replace("SCRIPT", script).replace("WHAT", what);
+    let gateway = gateway(&yaml).url("s", &upstream).file(script, text).file("other.lua", OTHER).start();
+    (gateway, upstream)
+}
+
+#[test]
+fn an_entry_that_fails_late_is_refused_before_the_upstream_works() {
+    for late in LATE {
+        let (gateway, upstream) = with_entries(LONG, "refuse", late);
+        fail(&gateway, "/one", 5);
+        assert_eq!(upstream.requests().len(), 5);
+        assert_eq!(gateway.get("/one").problem(503), DETAIL);
+        assert_eq!(upstream.requests().len(), 5, "{}: nothing is asked for an answer that nobody gets", late.0);
+        let (gateway, upstream) = with_entries(SHORT, "refuse", late);
+        fail(&gateway, "/one", 5);
+        gateway.log_contains("is in quarantine");
+        eventually("an exchange that tries it", || (gateway.get("/one").status == 200).then_some(()));
+        assert_eq!(upstream.requests().len(), 6, "{}: the one that tried it", late.0);
+        gateway.log.counts("left quarantine", 1);
+        assert_eq!(gateway.get("/one").status, 200);
+    }
+}
+
+#[test]
+fn an_entry_that_is_passed_over_is_so_whole_and_alone() {
+    for late in LATE {
+        let (gateway, upstream) = with_entries(LONG, "continue", late);
+        let seen = || {
+            assert_eq!(gateway.get("/one").status, 200);
+            let last = upstream.requests().pop().expect("the request");
+            ["x-ran", "x-other"].map(|name| last.headers.get(name).is_some())
+        };
+        assert_eq!(seen(), [true, true]);
+        for _ in 0..9 {
+            assert_eq!(gateway.send(Request::get("/one").header("x-fail", 1)).status, 200);
+        }
+        gateway.log_contains("is in quarantine");
+        assert_eq!(seen(), [false, true], "{}: the other entry goes on", late.0);
+    }
 }

@@ -140,6 +140,33 @@ fn what_a_script_adds_to_its_line_of_the_log_can_be_asserted() {
     assert_eq!(passed(&gatewright(files.folder(), &["test"])), 2);
 }
 
+/// Not only `time`: what the languages bring along for the time of day.
+#[test]
+fn the_languages_own_clocks_are_the_tests() {
+    let files = Files::new();
+    let lua = "return { handle = function()
+  local then_, day = os.time(), os.date('!%H:%M:%S')
+  time.sleep('2s')
+  return reply.json(200, { then_ == math.floor(time.now()) - 2, os.time() - then_, day ~= os.date('!%H:%M:%S'),
+    os.date('!%H', 3600), os.time({ year = 2020, month = 1, day = 1, hour = 0 }) })
+end }";
+    let rhai = "fn handle(req, ctx) {
+  let then = timestamp();
+  time::sleep(\"2s\");
+  reply::json(200, [then.elapsed, timestamp() - then, elapsed(then)])
+}";
+    files.write("a.lua", lua);
+    files.write("b.rhai", rhai);
+    let body = r#"[true,2,true,"01",1577836800]"#;
+    files.write(
+        "a_test.lua",
+        &format!("return {{ test_a = function() test.equal(json.encode(test.plugin('a.lua'):request().json), '{body}') end }}"),
+    );
+    let case = "fn test_b() { test::equal(test::plugin(\"b.rhai\").request().json, [2.0, 2.0, 2.0]); }";
+    files.write("b_test.rhai", case);
+    assert_eq!(passed(&gatewright(files.folder(), &["test"])), 2);
+}
+
 #[test]
 fn what_new_writes_passes_test_and_check_in_both_languages() {
     for lang in LANGUAGES {

@@ -184,7 +184,7 @@ pub const LIMITS: Section = Section {
         key("write_timeout", "duration", "60s", "without a byte that the client takes of an answer; above, the connection is closed (HTTP/1.1)"),
         key("script_cpu", "duration", "50ms", "processor time of one hook"),
         key("script_memory", "size", "64MiB", "memory of one script VM"),
-        key("quarantine", "quarantine of scripts, or `off`", "on", "a hook that keeps failing on a route is not run there for a while"),
+        key("quarantine", "quarantine of scripts, or `off`", "on", "a plugin that keeps failing on a route is left out there for a while"),
     ],
     kong: &[],
 };
@@ -193,7 +193,7 @@ pub const LIMITS: Section = Section {
 pub const QUARANTINE: Section = Section {
     name: "quarantine of scripts",
     at: "limits.quarantine",
-    doc: "A hook that keeps failing, or hitting limits, is not run on that route for a while: 503 with `Retry-After`, or passed over where the plugin says `on_error: continue`. Then one request tries it. A reload begins anew; `gatewright dev` leaves nothing out. A client that can make a script fail can have it held: scripts should answer bad requests with a reply, which is no failure.",
+    doc: "An entry of `plugins` with a hook that keeps failing, or hitting limits, is left out on that route for a while: 503 with `Retry-After`, or passed over where it says `on_error: continue`. Then one request tries it. Other entries, and the same one on other routes, go on. `on_error` and `on_log`, which decide nothing, are left out alone. What was given to `every` and fails `min_runs` times in a row, or hits a limit `limit_hits` times in a row, is put off in the same way. What is held stands in the log, the metrics (`gatewright_script_quarantined`), `/api/v1/routes` and `/api/v1/plugins`. A reload begins anew; `gatewright dev` leaves nothing out. A client that can make a script fail can have it held: scripts should answer bad requests with a reply, which is no failure.",
     keys: &[
         key("failure_rate", "percent", "50", "of the hook's runs in the window"),
         key("window", "duration", "10s", "from the first failure on"),

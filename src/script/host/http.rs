@@ -167,7 +167,7 @@ pub static RESULT: Kind = Kind {
         Property {
             name: "error",
             ty: Type::Maybe(&Type::String),
-            doc: "Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden`, `bad_url`; nothing when there was one.",
+            doc: "Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden` (the manifest does not name the host), `administration` (the gateway's own, which no permission opens), `bad_url`; nothing when there was one.",
             get: |args| {
                 Ok(match &**answer(args)? {
                     Answer::Response { .. } => Value::Nil,

@@ -10,13 +10,13 @@ use crate::script::error::Fault;
 pub const NAMES: &[(&str, &str)] = &[
     (
         "loadstring",
-        "there is no loadstring: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
+        "there is no loadstring: code can't be made while the gateway runs, since compiling can't be stopped when it takes long; use a library that interprets its templates or patterns, or put the code into a file for require",
     ),
     ("loadfile", "there is no loadfile: use require"),
     ("dofile", "there is no dofile: use require"),
     (
         "load",
-        "there is no load: code can't be made while the gateway runs; use a library that interprets its templates or patterns, or put the code into a file for require",
+        "there is no load: code can't be made while the gateway runs, since compiling can't be stopped when it takes long; use a library that interprets its templates or patterns, or put the code into a file for require",
     ),
     ("setfenv", "there is no setfenv: a function's globals are its file's; pass what it needs as arguments"),
     ("getfenv", "there is no getfenv: a function's globals are its file's; pass what it needs as arguments"),

@@ -265,6 +265,13 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         })?,
     )?;
     let at = shared.clone();
+    let now = move |_: &Lua, ()| {
+        let running = at.current.borrow();
+        let trial = running.as_ref().and_then(|running| running.scope.as_ref()?.services.trial.as_ref());
+        Ok(trial.map(|trial| trial.now().as_secs() as f64))
+    };
+    host.raw_set("now", lua.create_function(now)?)?;
+    let at = shared.clone();
     host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
     let at = shared.clone();
     host.raw_set(

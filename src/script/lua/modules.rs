@@ -5,23 +5,28 @@
 //! [`Shared::close`].
 
 use super::{
-    convert, fault,
+    convert, extended, fault,
     vm::{File, Shared},
 };
 use crate::script::{Language, Source};
 use mlua::{Function, Lua, Table, Value, chunk::ChunkMode};
 use std::rc::Rc;
 
-/// Compiles a file in an environment of its own.
-pub fn load_file(lua: &Lua, shared: &Shared, source: &Source) -> mlua::Result<Function> {
+/// Compiles a file in an environment of its own. `parent`: the file that requires it.
+pub fn load_file(lua: &Lua, shared: &Shared, source: &Source, parent: Option<&str>) -> mlua::Result<Function> {
     let name = source.path.display().to_string();
     let env = lua.create_table()?;
     let fallback = lua.create_table()?;
     fallback.raw_set("__index", &shared.globals)?;
     env.set_metatable(Some(fallback))?;
-    // The globals behind it are frozen, so the compiler may bind them early.
-    env.set_safeenv(true);
-    let file = File { path: source.path.clone(), text: source.text.clone(), env: env.clone() };
+    let above = parent.and_then(|parent| shared.files.borrow().get(parent).map(|file| file.extended.clone()));
+    let extended = extended::libraries(lua, shared, &source.text, &above.unwrap_or_default())?;
+    for (library, table) in &extended {
+        env.raw_set(*library, table)?;
+    }
+    // The globals behind it are frozen, so the compiler may bind them early; not so what the file adds to.
+    env.set_safeenv(extended.is_empty());
+    let file = File { path: source.path.clone(), text: source.text.clone(), env: env.clone(), extended };
     shared.files.borrow_mut().insert(name.clone(), file);
     lua.load(source.text.as_ref())
         .set_name(format!("@{name}"))
@@ -98,7 +103,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         let Some(source) = source else {
             return Ok((fault::mark_raised(&running, format!("require: `{path}` is gone")), HERE));
         };
-        match load_file(lua, &at, &source) {
+        match load_file(lua, &at, &source, loading.last().map(String::as_str)) {
             Ok(chunk) => {
                 loading.push(path);
                 Ok((Value::Function(chunk), HERE))

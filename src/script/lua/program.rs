@@ -46,7 +46,7 @@ impl LuaProgram {
     pub fn compile(vm: &Rc<Vm>, source: &Source, modules: &Rc<dyn Modules>) -> Result<LuaProgram, ScriptError> {
         vm.shared.modules.replace(Some(modules.clone()));
         let file = source.path.display().to_string();
-        let chunk = load_file(&vm.lua, &vm.shared, source)
+        let chunk = load_file(&vm.lua, &vm.shared, source, None)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&file, 1))))?;
         let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
         let running = running(vm, None, Natives::default(), &limits);

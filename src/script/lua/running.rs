@@ -301,13 +301,13 @@ impl Running {
     /// Looks at the clock and the memory.
     fn look(&self, lua: &Lua) -> mlua::Result<VmState> {
         self.alarm.set(memory::net_bytes_of_thread() + BULK);
-        if self.over_memory(lua) {
-            return Err(self.stop_here(lua, Limit::Memory));
-        }
         // A yield inside a script's own coroutine would go to its resumer, which would take it for a result.
         let own = self.is_own(lua);
+        if self.over_memory(lua) {
+            return self.leave_for_good(lua, Limit::Memory, own);
+        }
         match self.budget.check(own && !self.asked_in_vain()) {
-            Verdict::Stop(limit) => Err(self.stop_here(lua, limit)),
+            Verdict::Stop(limit) => self.leave_for_good(lua, limit, own),
             Verdict::Yield => {
                 if self.asked.get().is_none() {
                     self.asked.set(Some((self.steps.get(), Instant::now())));
@@ -317,6 +317,13 @@ impl Running {
             Verdict::Go if own && self.asked() => Ok(VmState::Yield),
             Verdict::Go => Ok(VmState::Continue),
         }
+    }
+
+    /// Ends the hook. Its own thread is left where it stands and dropped with all its frames: an error would have to pass each of
+    /// thousands of nested calls of `pcall`, at microseconds each. Where Luau ignores the yield the next step raises it after all.
+    fn leave_for_good(&self, lua: &Lua, limit: Limit, own: bool) -> mlua::Result<VmState> {
+        let stopped = self.stop_here(lua, limit);
+        if own { Ok(VmState::Yield) } else { Err(stopped) }
     }
 
     /// Notes where it was: what the script catches on its way out would hide it.

@@ -3,7 +3,9 @@
 //! [`Shared`] is what the host functions reach; it never holds the machine itself, which owns the functions.
 
 use super::{
-    bind, json,
+    bind,
+    extended::Extended,
+    json,
     program::freeze_module,
     raw,
     running::{Natives, Running},
@@ -121,6 +123,8 @@ pub struct File {
     pub text: Arc<str>,
     /// Its globals.
     pub env: Table,
+    /// Its own copies of standard libraries.
+    pub extended: Extended,
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use ::rhai::{
     Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
     Position,
 };
-use std::{cmp::Ordering, rc::Rc};
+use std::{cmp::Ordering, rc::Rc, time::Instant};
 
 type Done<T> = Result<T, Box<EvalAltResult>>;
 
@@ -19,6 +19,15 @@ pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
 
     add("sleep").set_into_module(&mut module, |_: i64| -> Done<()> { error("there is no sleep in a gateway") });
     add("sleep").set_into_module(&mut module, |_: f64| -> Done<()> { error("there is no sleep in a gateway") });
+
+    let asked = worker.clone();
+    add("timestamp").set_into_module(&mut module, move || asked.instant());
+    let asked = worker.clone();
+    add("elapsed").set_into_module(&mut module, move |since: Instant| elapsed(&asked, since));
+    let asked = worker.clone();
+    FuncRegistration::new_getter("elapsed")
+        .in_global_namespace()
+        .set_into_module(&mut module, move |since: &mut Instant| elapsed(&asked, *since));
 
     let asked = worker.clone();
     add("replace").set_into_module(
@@ -72,6 +81,11 @@ pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
 
     sorts(&mut module, worker);
     engine.register_global_module(module.into());
+}
+
+/// Seconds since a timestamp. A test may set its clock back, so that there is nothing of it yet.
+fn elapsed(worker: &Worker, since: Instant) -> f64 {
+    worker.instant().saturating_duration_since(since).as_secs_f64()
 }
 
 /// The ways to split a string, which differ in little.

@@ -49,6 +49,8 @@ pub struct Worker {
     /// Bytes that all running hooks hold together, and may hold.
     held: Cell<isize>,
     memory: isize,
+    /// What a test's clock is told by as an instant.
+    begun: Instant,
 }
 
 /// What `ctx.config` and `ctx.state` give.
@@ -90,11 +92,20 @@ impl Worker {
             run: RefCell::default(),
             held: Cell::default(),
             memory: memory as isize,
+            begun: Instant::now(),
         })
     }
 
     pub fn run(&self) -> Option<Rc<Run>> {
         self.run.borrow().clone()
+    }
+
+    /// What `timestamp` gives: in a test by its clock.
+    pub fn instant(&self) -> Instant {
+        let run = self.run.borrow();
+        let trial = run.as_ref().and_then(|run| run.scope.as_ref()?.services.trial.as_ref());
+        let of_trial = trial.and_then(|trial| self.begun.checked_add(trial.now()));
+        of_trial.unwrap_or_else(Instant::now)
     }
 
     /// Bytes of one value that a function of the host takes.

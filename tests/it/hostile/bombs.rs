@@ -2,6 +2,8 @@
 
 use super::{Attack, Hook, STOPPED};
 
+pub const CLOSURES: &str = "closures in closures, or coroutines";
+
 pub const BOMBS: &[Attack] = &[
     Attack {
         name: "catching that calls itself",
@@ -102,7 +104,7 @@ pub const BOMBS: &[Attack] = &[
         says: STOPPED,
     },
     Attack {
-        name: "closures in closures, or coroutines",
+        name: CLOSURES,
         hook: Hook::Handle,
         lua: "local t = {} while true do table.insert(t, coroutine.create(print)) end",
         rhai: "let f = || 1; loop { let g = f; f = || g.call() + 1; }",

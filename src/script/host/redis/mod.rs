@@ -69,7 +69,7 @@ macro_rules! commands {
 
 pub static MODULE: Module = Module {
     name: "redis",
-    doc: "Commands of Redis, when `redis:` is configured; each waits for its reply. An error when Redis is not there or refuses. More words than are named may follow: `redis.set(key, value, \"EX\", 60)`.",
+    doc: "Commands of Redis, when `redis:` is configured; each waits for its reply. An error when Redis is not there or refuses, and without `redis:`: the embedded store serves `kv` and `limit`, which work in either case, and does not pretend to be a Redis, whose commands and scripts each process would answer differently. More words than are named may follow: `redis.set(key, value, \"EX\", 60)`.",
     constants: &[],
     functions: commands! {
         get(KEY) -> SCALAR, "The string of a key, or nothing.",
@@ -222,7 +222,9 @@ pub fn ended(span: Option<SpanInProgress>, is_failed: bool) {
 }
 
 fn client(scope: &Scope) -> Result<RedisClient, Raise> {
-    let missing = || Raise::error("there is no Redis: set `redis:` in the gateway's configuration");
+    let missing = || {
+        Raise::error("there is no Redis: set `redis:` in the gateway's configuration, or use kv, which works without")
+    };
     scope.services.store.redis().cloned().ok_or_else(missing)
 }
 

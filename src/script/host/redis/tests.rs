@@ -139,7 +139,10 @@ fn the_span_of_a_limit_says_whether_redis_answered() {
 fn without_redis_the_error_says_what_to_set() {
     let scope = fixture::scope(Hook::OnRequest, None);
     let got = show(fixture::run(&scope, &MODULE, "get", ["k".into()]));
-    assert_eq!(got, "error: there is no Redis: set `redis:` in the gateway's configuration");
+    assert_eq!(
+        got,
+        "error: there is no Redis: set `redis:` in the gateway's configuration, or use kv, which works without"
+    );
 }
 
 #[test]

@@ -172,3 +172,29 @@ return setmetatable({ Object = Object }, { __call = function(_, name) return Obj
         assert_eq!(rig.request(body).await, "200 Point3");
     });
 }
+
+/// Many add what Lua 5.1 lacks: to copies of their own, which the files that they require share and nobody else.
+#[test]
+fn a_library_that_extends_string_is_heard_by_its_own_files_only() {
+    block_on(async {
+        let library = "local gmatch = string.gmatch
+function string.words(text)
+  local all = {}
+  for word in gmatch(text, '%S+') do all[#all + 1] = word end
+  return all
+end
+  table.size = function(list) return #list end
+return { part = require('lib.part') }";
+        let part = "local words, size = string.words, table.size
+return { count = function(text) return size(words(text)), string.upper('x') end,
+  late = function() string.more = 1 end }";
+        let rig = Rig::with([("lib/words", library), ("lib/part", part)]);
+        let body = "local words = require 'lib.words'
+local count, upper = words.part.count('a b c')
+local ok, why = pcall(words.part.late)
+return reply.json(200, { count, upper, string.words == nil, ('x').words == nil, table.size == nil, ok, why })";
+        let text = format!("return {{ on_request = function(req, ctx) {body} end }}");
+        let said = r#"200 [3,"X",true,true,true,false,"lib/part.lua:3: attempt to modify a readonly table"]"#;
+        assert_eq!(twice(&rig, &text).await, [said; 2]);
+    });
+}

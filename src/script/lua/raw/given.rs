@@ -2,7 +2,7 @@
 //!
 //! What takes mlua is shown as something that nothing accepts: then the general way converts all of it again, and says what is wrong.
 
-use super::{objects::object, text, write_here};
+use super::{objects::object, text, write::write_here};
 use crate::script::{
     Raise, Value,
     convert::Native,

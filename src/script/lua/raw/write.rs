@@ -1,0 +1,459 @@
+//! Values as JSON, walked where they lie. By the rules of the module above.
+
+use super::{LEVEL, push_text, text};
+use crate::script::{
+    json,
+    lua::{
+        convert::{describe, object, own_or},
+        json::{OBJECT, Step, Tables, Unwritten, here, not_a_key, not_a_sequence, within},
+        number::big,
+        running::Running,
+    },
+    object::Object,
+};
+use ahash::AHashSet;
+use bytes::Bytes;
+use mlua::{
+    Lua, Value,
+    ffi::{self, lua_State},
+};
+use std::ffi::c_int;
+
+/// Entries of an object that wait on the stack while they are put in order.
+const FEW: usize = 16;
+
+/// Writes a value as JSON. The outer error is the machine's.
+pub fn write(
+    lua: &Lua,
+    tables: &Tables,
+    running: Option<&Running>,
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> mlua::Result<Result<(), Unwritten>> {
+    let mut written = Ok(());
+    let mut writer = Writer { lua: Some(lua), tables, running, out, count: 0 };
+    // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
+    unsafe {
+        lua.exec_raw::<()>(value, |state| {
+            if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
+                written = writer.value(state, 0);
+            } else {
+                written = Err(Unwritten::Lua(mlua::Error::StackError));
+            }
+            ffi::lua_settop(state, 0);
+        })
+    }?;
+    Ok(written)
+}
+
+/// Writes the value at `place` as JSON, where it is; None when that takes mlua, or fails: [`write`] does it again, and says why.
+///
+/// # Safety
+/// As the module says; there is a value at `place`, counted from the bottom.
+pub unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_State, place: c_int) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(256);
+    let mut writer = Writer { lua: None, tables, running: Some(running), out: &mut out, count: 0 };
+    // SAFETY: slots are reserved; the stack is left as it was found. Should memory run out, `out` is freed with this frame.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
+            return None;
+        }
+        ffi::lua_pushvalue(state, place);
+        let written = writer.value(state, 0);
+        ffi::lua_settop(state, top);
+        written.ok()?;
+    }
+    Some(out.into())
+}
+
+struct Writer<'a> {
+    /// None where mlua knows nothing of the state: what needs it is given up.
+    lua: Option<&'a Lua>,
+    tables: &'a Tables,
+    running: Option<&'a Running>,
+    out: &'a mut Vec<u8>,
+    count: u32,
+}
+
+impl Writer<'_> {
+    /// Writes the value on top of the stack.
+    ///
+    /// # Safety
+    /// As the module says; slots for this level and those below it are free.
+    unsafe fn value(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+        // SAFETY: each value is read as the type it has; a string is not moved nor freed while it is on the stack.
+        unsafe {
+            match ffi::lua_type(state, -1) {
+                ffi::LUA_TNIL => self.out.extend_from_slice(b"null"),
+                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(state, -1) != 0 => self.out.extend_from_slice(b"true"),
+                ffi::LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
+                ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, -1)),
+                ffi::LUA_TSTRING => json::write_str(self.out, text(state, -1)),
+                ffi::LUA_TTABLE if ffi::lua_getreadonly(state, -1) != 0 => {
+                    match self.tables.kept_text(ffi::lua_topointer(state, -1).addr()) {
+                        Some(text) => self.out.extend_from_slice(&text),
+                        None => return self.table(state, depth + 1),
+                    }
+                }
+                ffi::LUA_TTABLE => return self.table(state, depth + 1),
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, -1).is_null() => {
+                    self.out.extend_from_slice(b"null");
+                }
+                _ => return self.other(state),
+            }
+        }
+        Ok(())
+    }
+
+    fn host_object(&self, value: &Value) -> Option<Object> {
+        self.running.map_or_else(|| object(value), |running| own_or(running, value))
+    }
+
+    /// What takes mlua to know: a large integer, an object that is a list of texts, or what can't be JSON.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn other(&mut self, state: *mut lua_State) -> Result<(), Unwritten> {
+        if self.lua.is_none() {
+            return Err(here(String::new()));
+        }
+        // SAFETY: as `value`.
+        let value = unsafe { self.copy(state, -1) };
+        match big(&value) {
+            Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
+            None => match self.host_object(&value).and_then(|object| object.texts()) {
+                Some(texts) => json::write_texts(self.out, &texts),
+                None => return Err(here(format!("{} can't be JSON", describe(&value)))),
+            },
+        }
+        Ok(())
+    }
+
+    /// A handle to a value on the stack.
+    ///
+    /// # Safety
+    /// There is a value at `place`, and a slot is free.
+    unsafe fn copy(&self, state: *mut lua_State, place: c_int) -> Value {
+        let Some(lua) = self.lua else { return Value::Nil };
+        // SAFETY: mlua pops from the state that it gave to `exec_raw`, which is this one.
+        unsafe {
+            ffi::lua_pushvalue(state, place);
+            lua.exec_raw_lua(|raw| raw.pop_value())
+        }
+    }
+
+    /// # Safety
+    /// As [`Writer::value`]; the value is a table.
+    unsafe fn table(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+        if depth > json::MAX_DEPTH {
+            return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
+        }
+        self.count += 1;
+        if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
+            running.tick()?;
+        }
+        // SAFETY: the value on top is a table, at `table` from now on.
+        unsafe {
+            let table = ffi::lua_gettop(state);
+            let metatable = ffi::lua_getmetatablepointer(state, table).addr();
+            let length = ffi::lua_objlen(state, table);
+            if length > 0 || self.tables.is_array(metatable) {
+                self.array(state, table, length, depth)
+            } else {
+                self.object(state, table, metatable, depth)
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Writer::value`]; there is a table at `table`, on top.
+    unsafe fn array(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        length: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        self.out.push(b'[');
+        let (mut at, mut written) = (0, 0);
+        // SAFETY: `lua_rawiter` pushes a key and its value, which are popped again; nothing changes the table meanwhile.
+        unsafe {
+            loop {
+                at = ffi::lua_rawiter(state, table, at);
+                if at < 0 {
+                    break;
+                }
+                if ffi::lua_type(state, -2) != ffi::LUA_TNUMBER || ffi::lua_tonumber(state, -2) != (written + 1) as f64
+                {
+                    let wrong = not_a_sequence(&self.copy(state, -2), length);
+                    ffi::lua_settop(state, table);
+                    return self.unordered(state, table, (written, length), wrong, depth);
+                }
+                self.item(state, written + 1, depth)?;
+                written += 1;
+                ffi::lua_settop(state, table);
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// The item on top of the stack.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn item(&mut self, state: *mut lua_State, index: usize, depth: usize) -> Result<(), Unwritten> {
+        if index > 1 {
+            self.out.push(b',');
+        }
+        // SAFETY: the caller's.
+        unsafe { self.value(state, depth) }.map_err(|unwritten| within(unwritten, || Step::Index(index)))
+    }
+
+    /// The rest of an array whose items do not lie in their order, as when they were set from the last to the first.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn unordered(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        (written, length): (usize, usize),
+        wrong: String,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        // SAFETY: as `array`; a place without an item gives nil.
+        unsafe {
+            if count(state, table) != length {
+                return Err(here(wrong));
+            }
+            for index in written + 1..=length {
+                let place = c_int::try_from(index).unwrap_or(0);
+                if ffi::lua_rawgeti_(state, table, place) == ffi::LUA_TNIL {
+                    return Err(here(wrong));
+                }
+                self.item(state, index, depth)?;
+                ffi::lua_settop(state, table);
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn object(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        metatable: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        self.out.push(b'{');
+        let first = self.out.len();
+        // SAFETY: as `array`.
+        unsafe {
+            if metatable == 0 {
+                self.unlisted(state, table, first, None, depth)?;
+                self.out.push(b'}');
+                return Ok(());
+            }
+            let mut listed = AHashSet::new();
+            let is_kept = self.tables.lists_keys(metatable);
+            let written = self.listed(state, table, first, is_kept, &mut listed, depth)?;
+            ffi::lua_settop(state, table);
+            if is_kept && written == count(state, table) {
+                self.out.push(b'}');
+                return Ok(());
+            }
+            if is_kept {
+                note_listed(state, table, &mut listed);
+            }
+            self.unlisted(state, table, first, Some(&listed), depth)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// The entries whose keys the metatable lists, in its order; gives their number. A metatable that is not kept may be one that a
+    /// script made up: its items need not be strings and may come twice.
+    ///
+    /// # Safety
+    /// As [`Writer::array`]; the table has a metatable.
+    unsafe fn listed(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        first: usize,
+        is_kept: bool,
+        listed: &mut AHashSet<usize>,
+        depth: usize,
+    ) -> Result<usize, Unwritten> {
+        let mut written = 0;
+        // SAFETY: the metatable lies above the table, above it a key and its value.
+        unsafe {
+            if ffi::lua_getmetatable(state, table) == 0 || !(is_kept || is_marked(state)) {
+                return Ok(0);
+            }
+            let list = table + 1;
+            let keys = c_int::try_from(ffi::lua_objlen(state, list)).unwrap_or(0);
+            for place in 1..=keys {
+                let is_text = ffi::lua_rawgeti_(state, list, place) == ffi::LUA_TSTRING;
+                let is_listed = is_kept || is_text && listed.insert(text(state, -1).as_ptr().addr());
+                if !is_listed {
+                    ffi::lua_settop(state, list);
+                    continue;
+                }
+                ffi::lua_pushvalue(state, -1);
+                if ffi::lua_rawget(state, table) != ffi::LUA_TNIL {
+                    self.entry(state, text(state, -2), first, depth)?;
+                    written += 1;
+                }
+                ffi::lua_settop(state, list);
+            }
+        }
+        Ok(written)
+    }
+
+    /// The other entries, in the order of their keys.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn unlisted(
+        &mut self,
+        state: *mut lua_State,
+        table: c_int,
+        first: usize,
+        listed: Option<&AHashSet<usize>>,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        let mut few: [(&[u8], c_int); FEW] = [(&[], 0); FEW];
+        let mut many: Vec<&[u8]> = Vec::new();
+        let (mut at, mut count) = (0, 0);
+        // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
+        // wait on the stack with their keys, for which slots are reserved; those below this level are reserved again.
+        unsafe {
+            if ffi::lua_checkstack(state, 2 * FEW as c_int + (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
+                return Err(Unwritten::Lua(mlua::Error::StackError));
+            }
+            loop {
+                at = ffi::lua_rawiter(state, table, at);
+                if at < 0 {
+                    break;
+                }
+                if ffi::lua_type(state, -2) != ffi::LUA_TSTRING {
+                    return Err(here(not_a_key(&self.copy(state, -2))));
+                }
+                let name = text(state, -2);
+                if listed.is_some_and(|listed| listed.contains(&name.as_ptr().addr())) {
+                    ffi::lua_settop(state, -3);
+                    continue;
+                }
+                match few.get_mut(count) {
+                    Some(kept) => *kept = (name, ffi::lua_gettop(state)),
+                    None => {
+                        many.push(name);
+                        ffi::lua_settop(state, -3);
+                    }
+                }
+                count += 1;
+            }
+            if many.is_empty() {
+                let few = few.get_mut(..count).unwrap_or_default();
+                few.sort_unstable();
+                for (name, place) in few {
+                    ffi::lua_pushvalue(state, *place);
+                    self.entry(state, name, first, depth)?;
+                    ffi::lua_settop(state, -2);
+                }
+                ffi::lua_settop(state, table);
+                return Ok(());
+            }
+            ffi::lua_settop(state, table);
+            many.extend(few.map(|(name, _)| name));
+            many.sort_unstable();
+            for name in many {
+                push_text(state, name);
+                ffi::lua_rawget(state, table);
+                self.entry(state, name, first, depth)?;
+                ffi::lua_settop(state, table);
+            }
+        }
+        Ok(())
+    }
+
+    /// A name, and the value on top of the stack. `first` is where the object's entries begin.
+    ///
+    /// # Safety
+    /// As [`Writer::value`].
+    unsafe fn entry(
+        &mut self,
+        state: *mut lua_State,
+        name: &[u8],
+        first: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
+        if self.out.len() > first {
+            self.out.push(b',');
+        }
+        json::write_str(self.out, name);
+        self.out.push(b':');
+        // SAFETY: the caller's.
+        let written = unsafe { self.value(state, depth) };
+        written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))
+    }
+}
+
+/// The number of entries.
+///
+/// # Safety
+/// There is a table at `table`, on top, and two slots are free.
+unsafe fn count(state: *mut lua_State, table: c_int) -> usize {
+    let (mut at, mut entries) = (0, 0);
+    // SAFETY: what each step pushes is popped.
+    unsafe {
+        loop {
+            at = ffi::lua_rawiter(state, table, at);
+            if at < 0 {
+                return entries;
+            }
+            entries += 1;
+            ffi::lua_settop(state, table);
+        }
+    }
+}
+
+/// Whether the metatable on top says that it lists keys.
+///
+/// # Safety
+/// There is a table on top, and a slot is free.
+unsafe fn is_marked(state: *mut lua_State) -> bool {
+    // SAFETY: what is pushed is popped.
+    unsafe {
+        let is_text = ffi::lua_rawgetfield(state, -1, c"__metatable".as_ptr()) == ffi::LUA_TSTRING;
+        let is_marked = is_text && text(state, -1) == OBJECT.as_bytes();
+        ffi::lua_settop(state, -2);
+        is_marked
+    }
+}
+
+/// Notes the strings that the metatable of a table lists.
+///
+/// # Safety
+/// There is a table with a metatable at `table`, on top, and two slots are free.
+unsafe fn note_listed(state: *mut lua_State, table: c_int, listed: &mut AHashSet<usize>) {
+    // SAFETY: what is pushed is popped.
+    unsafe {
+        if ffi::lua_getmetatable(state, table) != 0 {
+            let keys = c_int::try_from(ffi::lua_objlen(state, -1)).unwrap_or(0);
+            for place in 1..=keys {
+                if ffi::lua_rawgeti_(state, table + 1, place) == ffi::LUA_TSTRING {
+                    listed.insert(text(state, -1).as_ptr().addr());
+                }
+                ffi::lua_settop(state, table + 1);
+            }
+        }
+        ffi::lua_settop(state, table);
+    }
+}

@@ -49,8 +49,7 @@ end
 
 function M.on_request(req, ctx)
   -- Removed first: whatever happens below, a client's own copy never reaches the backend.
-  local headers = ctx.config.headers
-  local fields = req.headers
+  local headers, state, fields = ctx.config.headers, ctx.state, req.headers
   for _, header in headers do
     fields[header] = nil
   end
@@ -64,17 +63,19 @@ function M.on_request(req, ctx)
   if string.lower(string.sub(sent[1], 1, 7)) ~= "bearer " then
     return refuse("a bearer token is required", "Bearer")
   end
-  local got = ctx.state.verifier:verify((string.gsub(string.sub(sent[1], 8), "^ +", "")))
+  local token = string.sub(sent[1], string.match(sent[1], "^ *()", 8))
+  local got = state.verifier:verify(token)
   if not got.ok then
     return refuse("the token is not valid: " .. got.error, 'Bearer error="invalid_token", error_description="' .. got.error .. '"')
   end
   local claims = got.claims
-  for _, claim in ipairs(ctx.state.claims) do
+  for _, claim in state.claims do
     local value = claims[claim]
     if value ~= nil and value ~= json.null then
       value = text(value)
-      -- It could not stand in a header, and an identity that is cut is another one's.
-      if string.find(value, "[\r\n%z]") then
+      -- It could not stand in a header, and an identity that is cut is another one's. Most have no control character at all, which
+      -- is sooner seen than that they lack these.
+      if not string.match(value, "^%C*$") and string.match(value, "[\r\n%z]") then
         return refuse("the token is not valid: " .. claim, 'Bearer error="invalid_token"')
       end
       fields[headers[claim]] = value

@@ -68,7 +68,7 @@ pub fn write_texts(out: &mut Vec<u8>, entries: &[(String, Bytes)]) {
 
 /// A string with its quotes; bytes that are not UTF-8 become U+FFFD.
 pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
-    if plain(text) == text.len() && std::str::from_utf8(text).is_ok() {
+    if is_plain_ascii(text) || plain(text) == text.len() && std::str::from_utf8(text).is_ok() {
         out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text);
@@ -83,23 +83,43 @@ pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
 
 /// The length of what stands before a quote, a backslash or a control character.
 pub fn plain(text: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    // The usual test for a zero byte in a word, for three comparisons at once; a false alarm only above a true one.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let (words, _) = text.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH;
+        let found = special(*word);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    let rest = text[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    let rest = text[at..].iter().position(is_special);
     at + rest.unwrap_or(text.len() - at)
+}
+
+/// Whether a text is ASCII and [`plain`] as a whole; all that most are.
+fn is_plain_ascii(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let mut found = 0;
+    for word in words {
+        found |= special(*word) | u64::from_le_bytes(*word) & HIGH;
+    }
+    found == 0 && !rest.iter().any(|byte| is_special(byte) || !byte.is_ascii())
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGH: u64 = ONES << 7;
+
+/// The high bits of bytes that are special, of which the lowest is a true one.
+fn special(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    // The usual test for a zero byte in a word, for three comparisons at once; a false alarm only above a true one.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH
+}
+
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
 }
 
 #[cfg(test)]

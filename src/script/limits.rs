@@ -145,6 +145,12 @@ impl Budget {
         Verdict::Stop(limit)
     }
 
+    /// Whether there is nothing to say yet, wherever the script is: it may go on, and need not even give way.
+    pub fn is_early(&self, now: Instant) -> bool {
+        let slice = now.saturating_duration_since(self.slice_start.get());
+        slice < SLICE && now < self.deadline && self.hit.get().is_none() && !self.is_over(slice, false)
+    }
+
     /// Whether CPU time is used up: as a whole, or of a slice that can't give way.
     fn is_over(&self, slice: Duration, can_yield: bool) -> bool {
         let used = self.used.get() + slice;

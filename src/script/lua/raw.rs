@@ -31,13 +31,13 @@ use std::ffi::c_int;
 /// Slots for one level: a table, the table that lists its keys, a key, a value.
 const LEVEL: c_int = 4;
 
+/// Pushes an item, and gives its type.
+///
 /// # Safety
 /// The value at `table` is a table, and a slot is free.
-unsafe fn push_item(state: *mut lua_State, table: c_int, place: u32) {
+unsafe fn push_item(state: *mut lua_State, table: c_int, place: u32) -> c_int {
     // SAFETY: the caller's.
-    unsafe {
-        ffi::lua_rawgeti_(state, table, c_int::try_from(place).unwrap_or(0));
-    }
+    unsafe { ffi::lua_rawgeti_(state, table, c_int::try_from(place).unwrap_or(0)) }
 }
 
 /// # Safety

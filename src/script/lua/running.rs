@@ -26,6 +26,8 @@ use std::{
 
 /// The interrupt looks at the clock at every so many steps, a quarter of what looking costs.
 const STRIDE: u32 = 8;
+/// And at the memory too at every so many; sooner when much was allocated.
+const LONG_STRIDE: u32 = 64;
 /// A step that allocated this much was a long one: look at the clock at once.
 const BULK: isize = 256 << 10;
 /// Steps that a statement may spend in metamethods, as a row of `req.headers[…]` does, before it can give way.
@@ -360,13 +362,15 @@ impl Running {
         self.addresses.set(Default::default());
     }
 
-    /// A step between two looks at the clock, by a script that nothing was asked of: all that there is to most interrupts.
+    /// A step on which there is nothing to do, as on most: of a script that nothing was asked of, whose time is not over yet and that
+    /// allocated little since its memory was looked at.
     pub fn is_quick_step(&self) -> bool {
         let steps = self.steps.get().wrapping_add(1);
+        let is_timely = || !steps.is_multiple_of(LONG_STRIDE) && self.budget.is_early(Instant::now());
         let is_quick = !self.halted.get()
             && !self.asked()
-            && !steps.is_multiple_of(STRIDE)
-            && memory::net_bytes_of_thread() <= self.alarm.get();
+            && memory::net_bytes_of_thread() <= self.alarm.get()
+            && (!steps.is_multiple_of(STRIDE) || is_timely());
         if is_quick {
             self.steps.set(steps);
         }

@@ -15,12 +15,39 @@ pub struct KeyTree {
 #[derive(Default)]
 struct Node {
     key: Box<[u8]>,
+    /// The first eight bytes of the key and its closing quote, and which of their bits count.
+    head: u64,
+    mask: u64,
     children: u8,
     /// The child and the sibling that are tried first; 0 is none.
     child: u32,
     sibling: u32,
     /// The place of the shape that ends here; 0 is none.
     shape: u32,
+}
+
+/// Bytes that are compared at once.
+const HEAD: usize = 8;
+
+/// The first bytes of a text; zeros, which no key has, stand for those that it lacks.
+fn head(text: &[u8]) -> u64 {
+    match text.first_chunk::<HEAD>() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => text.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
+}
+
+impl Node {
+    fn new(key: &[u8]) -> Node {
+        let quoted = [key, b"\""].concat();
+        let spare = HEAD.saturating_sub(quoted.len());
+        Node { head: head(&quoted), mask: u64::MAX >> (8 * spare), key: key.into(), ..Node::default() }
+    }
+
+    /// Whether a text begins with the key and a quote.
+    fn is_all_of(&self, text: &[u8]) -> bool {
+        text.get(self.key.len()) == Some(&b'"') && text.starts_with(&self.key)
+    }
 }
 
 impl Default for KeyTree {
@@ -35,11 +62,11 @@ impl KeyTree {
     /// The node of the key that `text` begins with, up to its closing quote, and the key's length.
     pub fn step(&self, from: u32, text: &[u8]) -> Option<(u32, usize)> {
         let mut at = self.node(from)?.child;
+        let start = head(text);
         while at != 0 {
             let node = self.node(at)?;
-            let length = node.key.len();
-            if text.get(length) == Some(&b'"') && text.starts_with(&node.key) {
-                return Some((at, length));
+            if start & node.mask == node.head && (node.key.len() < HEAD || node.is_all_of(text)) {
+                return Some((at, node.key.len()));
             }
             at = node.sibling;
         }
@@ -72,7 +99,7 @@ impl KeyTree {
                     }
                     let sibling = std::mem::replace(&mut parent.child, new);
                     parent.children += 1;
-                    self.nodes.push(Node { key: key.into(), sibling, ..Node::default() });
+                    self.nodes.push(Node { sibling, ..Node::new(key) });
                     added.push((new, key));
                     new
                 }
@@ -99,6 +126,7 @@ mod tests {
         tree.add(path(&["id", "name"]), 1);
         tree.add(path(&["id", "namesake"]), 2);
         tree.add(path(&["id"]), 3);
+        tree.add(path(&["seven77", "eight888", "nine99999", ""]), 4);
         let follow = |keys: &[&str]| {
             let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|(at, _)| at);
             keys.iter().try_fold(KeyTree::ROOT, step).and_then(|at| tree.shape(at))
@@ -106,6 +134,12 @@ mod tests {
         assert_eq!(follow(&["id", "name"]), Some(1));
         assert_eq!(follow(&["id", "namesake"]), Some(2));
         assert_eq!(follow(&["id"]), Some(3));
+        assert_eq!(follow(&["seven77", "eight888", "nine99999", ""]), Some(4));
+        assert_eq!(follow(&["seven77", "eight888", "nine99998", ""]), None);
+        assert_eq!(follow(&["seven77", "eight889"]), None);
+        assert_eq!(follow(&["seven7"]), None);
+        assert_eq!(follow(&["seven777"]), None);
+        assert_eq!(tree.step(KeyTree::ROOT, b"id"), None);
         assert_eq!(follow(&["name"]), None);
         assert_eq!(follow(&["id", "id"]), None);
         assert_eq!(follow(&[]), None);

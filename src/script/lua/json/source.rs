@@ -64,6 +64,25 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Moves to the next byte that is no space, and gives it.
+    #[inline]
+    pub fn next(&mut self) -> Option<u8> {
+        loop {
+            match *self.text.get(self.at)? {
+                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
+    }
+
+    /// Moves over a byte and the space before it, when it is the next one.
+    #[inline]
+    pub fn take_next(&mut self, byte: u8) -> bool {
+        let is_next = self.next() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
     /// Moves over a byte, when it is the next one.
     pub fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
@@ -171,12 +190,17 @@ impl<'a> Source<'a> {
     /// Moves over digits, at least one. The number that they say goes on from `value`; it wraps, so what is more than 18 digits long
     /// says nothing.
     fn digits(&mut self, value: &mut u64) -> Option<usize> {
-        let start = self.at;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
+        let mut count = 0;
+        for byte in self.rest() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            count += 1;
         }
-        (self.at > start).then_some(self.at - start)
+        self.at += count;
+        (count > 0).then_some(count)
     }
 
     pub fn number(&mut self) -> Option<Number> {

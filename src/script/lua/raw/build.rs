@@ -88,7 +88,9 @@ impl Builder<'_> {
                 Op::Null => ffi::lua_pushlightuserdata(state, ptr::null_mut()),
                 Op::Bool(b) => ffi::lua_pushboolean(state, c_int::from(b)),
                 Op::Number(f) => ffi::lua_pushnumber(state, f),
-                Op::Big(place) => push_item(state, BIGS, place),
+                Op::Big(place) => {
+                    push_item(state, BIGS, place);
+                }
                 Op::Text(span) => push_text(state, span.of(self.text)),
                 Op::Unescaped(span) => push_text(state, span.of(&self.tape.unescaped)),
                 Op::Array(count) => return self.array(state, count),
@@ -172,8 +174,7 @@ unsafe fn copy_template(state: *mut lua_State, shape: ShapeId) {
     };
     // SAFETY: the place holds a table with a metatable. If it did not, the copy would read what is no table: hence the check.
     unsafe {
-        push_item(state, templates, place);
-        if ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
+        if push_item(state, templates, place) == ffi::LUA_TTABLE {
             ffi::lua_clonetable(state, -1);
         } else {
             ffi::lua_createtable(state, 0, 0);

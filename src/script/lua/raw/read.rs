@@ -104,10 +104,9 @@ impl Direct<'_> {
         if self.count.is_multiple_of(STRIDE) {
             self.running.map_or(Ok(()), Running::tick).ok()?;
         }
-        self.source.skip_space();
         // SAFETY: the caller's; containers reserve what they need.
         unsafe {
-            match self.source.peek()? {
+            match self.source.next()? {
                 b'"' => {
                     let text = self.source.string()?;
                     push_text(self.state, self.source.bytes(text));
@@ -138,13 +137,11 @@ impl Direct<'_> {
         Some(())
     }
 
-    /// Moves to the next item; None at the end of the container.
+    /// Moves to the next item, if there is one; None when what comes is neither that nor the end of the container.
     fn next(&mut self, end: u8) -> Option<bool> {
-        self.source.skip_space();
-        if self.source.take(b',') {
-            return Some(true);
-        }
-        self.source.take(end).then_some(false)
+        let byte = self.source.next()?;
+        self.source.at += 1;
+        (byte == b',' || byte == end).then_some(byte == b',')
     }
 
     /// Reserves slots, and one for what is made at last. Its place.
@@ -153,7 +150,6 @@ impl Direct<'_> {
     /// A slot is free.
     unsafe fn open(&mut self, depth: usize) -> Option<c_int> {
         self.source.at += 1;
-        self.source.skip_space();
         // SAFETY: the caller's.
         unsafe {
             if depth > MAX_DEPTH || ffi::lua_checkstack(self.state, ROOM) == 0 {
@@ -173,21 +169,19 @@ impl Direct<'_> {
         unsafe {
             let table = self.open(depth)?;
             let (mut at, mut count) = (KeyTree::ROOT, 0);
-            if self.source.take(b'}') {
+            if self.source.take_next(b'}') {
                 ffi::lua_createtable(state, 0, 0);
                 ffi::lua_replace(state, table);
                 return Some(());
             }
             loop {
-                self.source.skip_space();
-                if !self.source.take(b'"') {
+                if !self.source.take_next(b'"') {
                     return None;
                 }
                 let (node, length) = self.tree.step(at, self.source.rest())?;
                 at = node;
                 self.source.at += length + 1;
-                self.source.skip_space();
-                if !self.source.take(b':') {
+                if !self.source.take_next(b':') {
                     return None;
                 }
                 push_item(state, names, node);
@@ -200,8 +194,7 @@ impl Direct<'_> {
                     return None;
                 }
             }
-            push_item(state, templates, self.tree.shape(at)?);
-            if ffi::lua_type(state, -1) != ffi::LUA_TTABLE {
+            if push_item(state, templates, self.tree.shape(at)?) != ffi::LUA_TTABLE {
                 return None;
             }
             ffi::lua_clonetable(state, -1);
@@ -222,7 +215,7 @@ impl Direct<'_> {
         unsafe {
             let table = self.open(depth)?;
             let (mut stored, mut held) = (0, 0);
-            if !self.source.take(b']') {
+            if !self.source.take_next(b']') {
                 loop {
                     self.value(depth)?;
                     held += 1;

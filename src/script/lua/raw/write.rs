@@ -36,7 +36,7 @@ pub fn write(
     unsafe {
         lua.exec_raw::<()>(value, |state| {
             if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
-                written = writer.value(state, 0);
+                written = writer.value(state, 1, 0);
             } else {
                 written = Err(Unwritten::Lua(mlua::Error::StackError));
             }
@@ -59,8 +59,7 @@ pub unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_Sta
         if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
             return None;
         }
-        ffi::lua_pushvalue(state, place);
-        let written = writer.value(state, 0);
+        let written = writer.value(state, place, 0);
         ffi::lua_settop(state, top);
         written.ok()?;
     }
@@ -77,30 +76,30 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the value on top of the stack.
+    /// Writes the value at a place, and leaves the stack as it was.
     ///
     /// # Safety
-    /// As the module says; slots for this level and those below it are free.
-    unsafe fn value(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+    /// As the module says; there is a value at `place`, counted from the bottom, and slots for this level and those below it are free.
+    unsafe fn value(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         // SAFETY: each value is read as the type it has; a string is not moved nor freed while it is on the stack.
         unsafe {
-            match ffi::lua_type(state, -1) {
+            match ffi::lua_type(state, place) {
                 ffi::LUA_TNIL => self.out.extend_from_slice(b"null"),
-                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(state, -1) != 0 => self.out.extend_from_slice(b"true"),
+                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(state, place) != 0 => self.out.extend_from_slice(b"true"),
                 ffi::LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
-                ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, -1)),
-                ffi::LUA_TSTRING => json::write_str(self.out, text(state, -1)),
-                ffi::LUA_TTABLE if ffi::lua_getreadonly(state, -1) != 0 => {
-                    match self.tables.kept_text(ffi::lua_topointer(state, -1).addr()) {
+                ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, place)),
+                ffi::LUA_TSTRING => json::write_str(self.out, text(state, place)),
+                ffi::LUA_TTABLE if ffi::lua_getreadonly(state, place) != 0 => {
+                    match self.tables.kept_text(ffi::lua_topointer(state, place).addr()) {
                         Some(text) => self.out.extend_from_slice(&text),
-                        None => return self.table(state, depth + 1),
+                        None => return self.table(state, place, depth + 1),
                     }
                 }
-                ffi::LUA_TTABLE => return self.table(state, depth + 1),
-                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, -1).is_null() => {
+                ffi::LUA_TTABLE => return self.table(state, place, depth + 1),
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, place).is_null() => {
                     self.out.extend_from_slice(b"null");
                 }
-                _ => return self.other(state),
+                _ => return self.other(state, place),
             }
         }
         Ok(())
@@ -114,12 +113,12 @@ impl Writer<'_> {
     ///
     /// # Safety
     /// As [`Writer::value`].
-    unsafe fn other(&mut self, state: *mut lua_State) -> Result<(), Unwritten> {
+    unsafe fn other(&mut self, state: *mut lua_State, place: c_int) -> Result<(), Unwritten> {
         if self.lua.is_none() {
             return Err(here(String::new()));
         }
         // SAFETY: as `value`.
-        let value = unsafe { self.copy(state, -1) };
+        let value = unsafe { self.copy(state, place) };
         match big(&value) {
             Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
             None => match self.host_object(&value).and_then(|object| object.texts()) {
@@ -145,7 +144,7 @@ impl Writer<'_> {
 
     /// # Safety
     /// As [`Writer::value`]; the value is a table.
-    unsafe fn table(&mut self, state: *mut lua_State, depth: usize) -> Result<(), Unwritten> {
+    unsafe fn table(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         if depth > json::MAX_DEPTH {
             return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
         }
@@ -153,62 +152,64 @@ impl Writer<'_> {
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
             running.tick()?;
         }
-        // SAFETY: the value on top is a table, at `table` from now on.
+        // SAFETY: there is a table at the place.
         unsafe {
-            let table = ffi::lua_gettop(state);
-            let metatable = ffi::lua_getmetatablepointer(state, table).addr();
-            let length = ffi::lua_objlen(state, table);
+            let table = Walked { state, at: place, top: ffi::lua_gettop(state) };
+            let metatable = ffi::lua_getmetatablepointer(state, place).addr();
+            let length = ffi::lua_objlen(state, place);
             if length > 0 || self.tables.is_array(metatable) {
-                self.array(state, table, length, depth)
+                self.array(table, length, depth)
             } else {
-                self.object(state, table, metatable, depth)
+                self.object(table, metatable, depth)
             }
         }
     }
 
     /// # Safety
-    /// As [`Writer::value`]; there is a table at `table`, on top.
-    unsafe fn array(
-        &mut self,
-        state: *mut lua_State,
-        table: c_int,
-        length: usize,
-        depth: usize,
-    ) -> Result<(), Unwritten> {
+    /// As [`Writer::value`]; there is a table at its place.
+    unsafe fn array(&mut self, table: Walked, length: usize, depth: usize) -> Result<(), Unwritten> {
         self.out.push(b'[');
-        let (mut at, mut written) = (0, 0);
+        let (state, mut at, mut written) = (table.state, 0, 0);
         // SAFETY: `lua_rawiter` pushes a key and its value, which are popped again; nothing changes the table meanwhile.
         unsafe {
             loop {
-                at = ffi::lua_rawiter(state, table, at);
+                at = ffi::lua_rawiter(state, table.at, at);
                 if at < 0 {
                     break;
                 }
-                if ffi::lua_type(state, -2) != ffi::LUA_TNUMBER || ffi::lua_tonumber(state, -2) != (written + 1) as f64
+                let key = table.top + 1;
+                if ffi::lua_type(state, key) != ffi::LUA_TNUMBER
+                    || ffi::lua_tonumber(state, key) != (written + 1) as f64
                 {
-                    let wrong = not_a_sequence(&self.copy(state, -2), length);
-                    ffi::lua_settop(state, table);
-                    return self.unordered(state, table, (written, length), wrong, depth);
+                    let wrong = not_a_sequence(&self.copy(state, key), length);
+                    table.pop();
+                    return self.unordered(table, (written, length), wrong, depth);
                 }
-                self.item(state, written + 1, depth)?;
+                self.item(state, key + 1, written + 1, depth)?;
                 written += 1;
-                ffi::lua_settop(state, table);
+                table.pop();
             }
         }
         self.out.push(b']');
         Ok(())
     }
 
-    /// The item on top of the stack.
+    /// The item at a place.
     ///
     /// # Safety
     /// As [`Writer::value`].
-    unsafe fn item(&mut self, state: *mut lua_State, index: usize, depth: usize) -> Result<(), Unwritten> {
+    unsafe fn item(
+        &mut self,
+        state: *mut lua_State,
+        place: c_int,
+        index: usize,
+        depth: usize,
+    ) -> Result<(), Unwritten> {
         if index > 1 {
             self.out.push(b',');
         }
         // SAFETY: the caller's.
-        unsafe { self.value(state, depth) }.map_err(|unwritten| within(unwritten, || Step::Index(index)))
+        unsafe { self.value(state, place, depth) }.map_err(|unwritten| within(unwritten, || Step::Index(index)))
     }
 
     /// The rest of an array whose items do not lie in their order, as when they were set from the last to the first.
@@ -217,24 +218,23 @@ impl Writer<'_> {
     /// As [`Writer::array`].
     unsafe fn unordered(
         &mut self,
-        state: *mut lua_State,
-        table: c_int,
+        table: Walked,
         (written, length): (usize, usize),
         wrong: String,
         depth: usize,
     ) -> Result<(), Unwritten> {
         // SAFETY: as `array`; a place without an item gives nil.
         unsafe {
-            if count(state, table) != length {
+            if table.count() != length {
                 return Err(here(wrong));
             }
             for index in written + 1..=length {
                 let place = c_int::try_from(index).unwrap_or(0);
-                if ffi::lua_rawgeti_(state, table, place) == ffi::LUA_TNIL {
+                if ffi::lua_rawgeti_(table.state, table.at, place) == ffi::LUA_TNIL {
                     return Err(here(wrong));
                 }
-                self.item(state, index, depth)?;
-                ffi::lua_settop(state, table);
+                self.item(table.state, table.top + 1, index, depth)?;
+                table.pop();
             }
         }
         self.out.push(b']');
@@ -243,34 +243,28 @@ impl Writer<'_> {
 
     /// # Safety
     /// As [`Writer::array`].
-    unsafe fn object(
-        &mut self,
-        state: *mut lua_State,
-        table: c_int,
-        metatable: usize,
-        depth: usize,
-    ) -> Result<(), Unwritten> {
+    unsafe fn object(&mut self, table: Walked, metatable: usize, depth: usize) -> Result<(), Unwritten> {
         self.out.push(b'{');
         let first = self.out.len();
         // SAFETY: as `array`.
         unsafe {
             if metatable == 0 {
-                self.unlisted(state, table, first, None, depth)?;
+                self.unlisted(table, first, None, depth)?;
                 self.out.push(b'}');
                 return Ok(());
             }
             let mut listed = AHashSet::new();
             let is_kept = self.tables.lists_keys(metatable);
-            let written = self.listed(state, table, first, is_kept, &mut listed, depth)?;
-            ffi::lua_settop(state, table);
-            if is_kept && written == count(state, table) {
+            let written = self.listed(table, first, is_kept, &mut listed, depth)?;
+            table.pop();
+            if is_kept && written == table.count() {
                 self.out.push(b'}');
                 return Ok(());
             }
             if is_kept {
-                note_listed(state, table, &mut listed);
+                table.note_listed(&mut listed);
             }
-            self.unlisted(state, table, first, Some(&listed), depth)?;
+            self.unlisted(table, first, Some(&listed), depth)?;
         }
         self.out.push(b'}');
         Ok(())
@@ -283,31 +277,31 @@ impl Writer<'_> {
     /// As [`Writer::array`]; the table has a metatable.
     unsafe fn listed(
         &mut self,
-        state: *mut lua_State,
-        table: c_int,
+        table: Walked,
         first: usize,
         is_kept: bool,
         listed: &mut AHashSet<usize>,
         depth: usize,
     ) -> Result<usize, Unwritten> {
-        let mut written = 0;
-        // SAFETY: the metatable lies above the table, above it a key and its value.
+        let (state, mut written) = (table.state, 0);
+        // SAFETY: the metatable lies above all else, above it a key and its value.
         unsafe {
-            if ffi::lua_getmetatable(state, table) == 0 || !(is_kept || is_marked(state)) {
+            if ffi::lua_getmetatable(state, table.at) == 0 || !(is_kept || is_marked(state)) {
                 return Ok(0);
             }
-            let list = table + 1;
+            let list = table.top + 1;
+            let (key, value) = (list + 1, list + 2);
             let keys = c_int::try_from(ffi::lua_objlen(state, list)).unwrap_or(0);
             for place in 1..=keys {
                 let is_text = ffi::lua_rawgeti_(state, list, place) == ffi::LUA_TSTRING;
-                let is_listed = is_kept || is_text && listed.insert(text(state, -1).as_ptr().addr());
+                let is_listed = is_kept || is_text && listed.insert(text(state, key).as_ptr().addr());
                 if !is_listed {
                     ffi::lua_settop(state, list);
                     continue;
                 }
-                ffi::lua_pushvalue(state, -1);
-                if ffi::lua_rawget(state, table) != ffi::LUA_TNIL {
-                    self.entry(state, text(state, -2), first, depth)?;
+                ffi::lua_pushvalue(state, key);
+                if ffi::lua_rawget(state, table.at) != ffi::LUA_TNIL {
+                    self.entry(state, text(state, key), value, first, depth)?;
                     written += 1;
                 }
                 ffi::lua_settop(state, list);
@@ -322,15 +316,14 @@ impl Writer<'_> {
     /// As [`Writer::array`].
     unsafe fn unlisted(
         &mut self,
-        state: *mut lua_State,
-        table: c_int,
+        table: Walked,
         first: usize,
         listed: Option<&AHashSet<usize>>,
         depth: usize,
     ) -> Result<(), Unwritten> {
         let mut few: [(&[u8], c_int); FEW] = [(&[], 0); FEW];
         let mut many: Vec<&[u8]> = Vec::new();
-        let (mut at, mut count) = (0, 0);
+        let (state, mut at, mut count, mut key) = (table.state, 0, 0, table.top + 1);
         // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
         // wait on the stack with their keys, for which slots are reserved; those below this level are reserved again.
         unsafe {
@@ -338,23 +331,26 @@ impl Writer<'_> {
                 return Err(Unwritten::Lua(mlua::Error::StackError));
             }
             loop {
-                at = ffi::lua_rawiter(state, table, at);
+                at = ffi::lua_rawiter(state, table.at, at);
                 if at < 0 {
                     break;
                 }
-                if ffi::lua_type(state, -2) != ffi::LUA_TSTRING {
-                    return Err(here(not_a_key(&self.copy(state, -2))));
+                if ffi::lua_type(state, key) != ffi::LUA_TSTRING {
+                    return Err(here(not_a_key(&self.copy(state, key))));
                 }
-                let name = text(state, -2);
+                let name = text(state, key);
                 if listed.is_some_and(|listed| listed.contains(&name.as_ptr().addr())) {
-                    ffi::lua_settop(state, -3);
+                    ffi::lua_settop(state, key - 1);
                     continue;
                 }
                 match few.get_mut(count) {
-                    Some(kept) => *kept = (name, ffi::lua_gettop(state)),
+                    Some(kept) => {
+                        *kept = (name, key + 1);
+                        key += 2;
+                    }
                     None => {
                         many.push(name);
-                        ffi::lua_settop(state, -3);
+                        ffi::lua_settop(state, key - 1);
                     }
                 }
                 count += 1;
@@ -363,27 +359,25 @@ impl Writer<'_> {
                 let few = few.get_mut(..count).unwrap_or_default();
                 few.sort_unstable();
                 for (name, place) in few {
-                    ffi::lua_pushvalue(state, *place);
-                    self.entry(state, name, first, depth)?;
-                    ffi::lua_settop(state, -2);
+                    self.entry(state, name, *place, first, depth)?;
                 }
-                ffi::lua_settop(state, table);
+                table.pop();
                 return Ok(());
             }
-            ffi::lua_settop(state, table);
+            table.pop();
             many.extend(few.map(|(name, _)| name));
             many.sort_unstable();
             for name in many {
                 push_text(state, name);
-                ffi::lua_rawget(state, table);
-                self.entry(state, name, first, depth)?;
-                ffi::lua_settop(state, table);
+                ffi::lua_rawget(state, table.at);
+                self.entry(state, name, table.top + 1, first, depth)?;
+                table.pop();
             }
         }
         Ok(())
     }
 
-    /// A name, and the value on top of the stack. `first` is where the object's entries begin.
+    /// A name, and the value at a place. `first` is where the object's entries begin.
     ///
     /// # Safety
     /// As [`Writer::value`].
@@ -391,6 +385,7 @@ impl Writer<'_> {
         &mut self,
         state: *mut lua_State,
         name: &[u8],
+        place: c_int,
         first: usize,
         depth: usize,
     ) -> Result<(), Unwritten> {
@@ -400,26 +395,66 @@ impl Writer<'_> {
         json::write_str(self.out, name);
         self.out.push(b':');
         // SAFETY: the caller's.
-        let written = unsafe { self.value(state, depth) };
+        let written = unsafe { self.value(state, place, depth) };
         written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))
     }
 }
 
-/// The number of entries.
-///
-/// # Safety
-/// There is a table at `table`, on top, and two slots are free.
-unsafe fn count(state: *mut lua_State, table: c_int) -> usize {
-    let (mut at, mut entries) = (0, 0);
-    // SAFETY: what each step pushes is popped.
-    unsafe {
-        loop {
-            at = ffi::lua_rawiter(state, table, at);
-            if at < 0 {
-                return entries;
+/// A table at a place, and the top of the stack when the walk over it began.
+#[derive(Clone, Copy)]
+struct Walked {
+    state: *mut lua_State,
+    at: c_int,
+    top: c_int,
+}
+
+impl Walked {
+    /// Drops what the walk pushed.
+    ///
+    /// # Safety
+    /// Nothing was popped that it did not push.
+    unsafe fn pop(self) {
+        // SAFETY: the caller's.
+        unsafe { ffi::lua_settop(self.state, self.top) }
+    }
+
+    /// The number of entries.
+    ///
+    /// # Safety
+    /// Two slots are free.
+    unsafe fn count(self) -> usize {
+        let (mut at, mut entries) = (0, 0);
+        // SAFETY: what each step pushes is popped.
+        unsafe {
+            loop {
+                at = ffi::lua_rawiter(self.state, self.at, at);
+                if at < 0 {
+                    return entries;
+                }
+                entries += 1;
+                self.pop();
             }
-            entries += 1;
-            ffi::lua_settop(state, table);
+        }
+    }
+
+    /// Notes the strings that the metatable lists.
+    ///
+    /// # Safety
+    /// Two slots are free.
+    unsafe fn note_listed(self, listed: &mut AHashSet<usize>) {
+        // SAFETY: what is pushed is popped.
+        unsafe {
+            if ffi::lua_getmetatable(self.state, self.at) != 0 {
+                let list = self.top + 1;
+                let keys = c_int::try_from(ffi::lua_objlen(self.state, list)).unwrap_or(0);
+                for place in 1..=keys {
+                    if ffi::lua_rawgeti_(self.state, list, place) == ffi::LUA_TSTRING {
+                        listed.insert(text(self.state, -1).as_ptr().addr());
+                    }
+                    ffi::lua_settop(self.state, list);
+                }
+            }
+            self.pop();
         }
     }
 }
@@ -435,25 +470,5 @@ unsafe fn is_marked(state: *mut lua_State) -> bool {
         let is_marked = is_text && text(state, -1) == OBJECT.as_bytes();
         ffi::lua_settop(state, -2);
         is_marked
-    }
-}
-
-/// Notes the strings that the metatable of a table lists.
-///
-/// # Safety
-/// There is a table with a metatable at `table`, on top, and two slots are free.
-unsafe fn note_listed(state: *mut lua_State, table: c_int, listed: &mut AHashSet<usize>) {
-    // SAFETY: what is pushed is popped.
-    unsafe {
-        if ffi::lua_getmetatable(state, table) != 0 {
-            let keys = c_int::try_from(ffi::lua_objlen(state, -1)).unwrap_or(0);
-            for place in 1..=keys {
-                if ffi::lua_rawgeti_(state, table + 1, place) == ffi::LUA_TSTRING {
-                    listed.insert(text(state, -1).as_ptr().addr());
-                }
-                ffi::lua_settop(state, table + 1);
-            }
-        }
-        ffi::lua_settop(state, table);
     }
 }

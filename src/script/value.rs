@@ -26,6 +26,9 @@ pub enum Value {
     Object(Object),
 }
 
+/// A text of more bytes takes as long as many steps of a script: the clock is looked at after it.
+pub const LONG: usize = 16 << 10;
+
 impl Value {
     pub fn text(text: impl Into<String>) -> Value {
         Value::Str(Bytes::from(text.into()))
@@ -34,6 +37,10 @@ impl Value {
     /// `None` becomes nil or `()`.
     pub fn maybe(value: Option<impl Into<Value>>) -> Value {
         value.map_or(Value::Nil, Into::into)
+    }
+
+    pub fn is_long(&self) -> bool {
+        matches!(self, Value::Str(text) | Value::Json(text) if text.len() > LONG)
     }
 
     pub fn is_nil(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::script::{
     convert::{args, named},
     host,
     list::{Constant, ConstantValue, Kind, Outcome, Param, Property, Type},
-    value::Args,
+    value::{Args, LONG},
 };
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -33,8 +33,6 @@ pub enum Member {
     Method(Function),
 }
 
-/// Searching a longer text takes as long as many steps.
-const LONG: usize = 16 << 10;
 /// So much of what is wanted is looked for, and in so much text at once.
 const HEAD: usize = 1 << 10;
 const WINDOW: usize = 256 << 10;

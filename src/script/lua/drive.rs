@@ -123,13 +123,15 @@ fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Resul
         if running.over_memory(&vm.lua) {
             running.halt(Limit::Memory);
         }
-        // Garbage that is mostly its own is collected at its expense.
-        if running.grown(&vm.lua) > (vm.memory / 8) as isize {
+        // Garbage that is mostly its own is collected at its expense; that of a hook that was stopped, when others had their turn.
+        if running.budget.hit().is_none() && running.grown(&vm.lua) > (vm.memory / 8) as isize {
             vm.collect_if_full();
         }
         resumed
     });
-    vm.collect_if_full();
+    if running.budget.hit().is_none() {
+        vm.collect_if_full();
+    }
     let (mark, ended_well, value) = match resumed {
         Err(panic) => {
             running.panicked.replace(Some(fault::panic_text(&*panic)));

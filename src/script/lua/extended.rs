@@ -38,7 +38,8 @@ fn copy(lua: &Lua, library: &Table) -> mlua::Result<Table> {
 fn extends(text: &str, library: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start();
-        let function = line.strip_prefix("function").map(str::trim_start).filter(|rest| rest.len() < line.len());
+        let function = line.strip_prefix("function").filter(|rest| rest.starts_with(char::is_whitespace));
+        let function = function.map(str::trim_start);
         let Some(rest) = function.unwrap_or(line).strip_prefix(library) else { return false };
         let Some(rest) = rest.strip_prefix(if function.is_some() { &['.', ':'][..] } else { &['.'][..] }) else {
             return false;

@@ -51,7 +51,7 @@ impl LuaProgram {
         let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
         let running = running(vm, None, Natives::default(), &limits);
         let returned = drive::run_now(vm, &running, &chunk).map_err(|failure| {
-            let error = failed(vm, &running, None, failure);
+            let (error, _) = failed(vm, &running, None, failure);
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
             if is_syntax { ScriptError { fault: Fault::Syntax, ..error } } else { error }
         });
@@ -150,7 +150,12 @@ impl LuaProgram {
                 Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
             }
             Err(failure) => {
-                let error = failed(&self.vm, running, hook, failure);
+                let (error, left) = failed(&self.vm, running, hook, failure);
+                if left.is_some() {
+                    // It may have kept the others waiting for as long as it may, and this takes milliseconds again.
+                    tokio::task::yield_now().await;
+                }
+                drop(left);
                 if !error.file.as_os_str().is_empty() {
                     return Err(error);
                 }
@@ -210,7 +215,7 @@ impl LuaProgram {
                 Some(place) => Value::Number(place as f64),
                 None => {
                     let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
-                    let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)))?;
+                    let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)).0)?;
                     Value::UserData(handle)
                 }
             });
@@ -372,14 +377,19 @@ impl Drop for Release<'_> {
     }
 }
 
-/// The error of a hook. A hook that was stopped leaves nothing behind for others to pay.
-fn failed(vm: &Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> ScriptError {
-    let is_limit = failure.is_limit(running);
-    let error = failure.into_error(vm, running, hook);
-    if is_limit {
-        vm.collect();
+/// The error of a hook, and what is left of one that was stopped.
+fn failed<'a>(vm: &'a Vm, running: &Running, hook: Option<Hook>, failure: Failure) -> (ScriptError, Option<Left<'a>>) {
+    let left = failure.is_limit(running).then_some(Left(vm));
+    (failure.into_error(vm, running, hook), left)
+}
+
+/// What a hook that was stopped left behind: dropping it collects it, so that it is not others who pay.
+struct Left<'a>(&'a Vm);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.collect();
     }
-    error
 }
 
 /// Makes a table and the plain tables in it read only. Those with a metatable of the script's own are its own affair.

@@ -19,8 +19,6 @@ use std::{any::TypeId, collections::BTreeMap, mem, ops::Deref, rc::Rc};
 type Failed = Box<EvalAltResult>;
 type Native = dyn Fn(Option<NativeCallContext>, &mut [&mut Dynamic]) -> Result<Dynamic, Failed>;
 
-/// Working on more bytes takes as long as many steps.
-const LONG: usize = 16 << 10;
 /// Arguments that may follow the declared ones of a variadic function.
 const VARIADIC: usize = 8;
 
@@ -213,8 +211,7 @@ fn call<'a>(
     let mut args = Vec::with_capacity(1 + function.params.len());
     args.extend(this.map(Value::Object));
     convert::args(function.params, function.variadic, given, &mut args).map_err(|raise| convert::named(name, raise))?;
-    let is_long = |arg: &Value| matches!(arg, Value::Str(bytes) | Value::Json(bytes) if bytes.len() > LONG);
-    if args.iter().any(is_long) {
+    if args.iter().any(Value::is_long) {
         worker.look_soon();
     }
     let outcome = (function.run)(scope, Args(args));

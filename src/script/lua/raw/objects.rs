@@ -109,9 +109,13 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
             running.guard(|| (index.get)(&Args(vec![object.into(), key])))
         }
     };
+    let got = got.ok()?.ok()?;
+    if got.is_long() {
+        running.look_soon();
+    }
     // SAFETY: a C function has slots to spare.
     unsafe {
-        match got.ok()?.ok()? {
+        match got {
             Value::Json(text) => push_document(shared, &running, state, &text).then_some(()),
             value => push_result(shared, &running, state, value).is_none().then_some(()),
         }
@@ -140,6 +144,9 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
         return None;
     }
     let value = assigned(ty, &Given { state, place: 3, shared, running: &running }).ok()?;
+    if value.is_long() {
+        running.look_soon();
+    }
     let set = || match (member, &kind.index) {
         (Some(Member::Property(property)), _) => property.set?(scope, Args(vec![object.into(), value])).ok(),
         (None, Some(index)) => {

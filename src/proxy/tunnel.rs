@@ -131,6 +131,10 @@ impl<'t> Direction<'t> {
             };
             self.moved.set(Instant::now());
             if count == 0 {
+                // The other direction may know of the drain already, and this end be what came of its close frame.
+                if self.close.is_some() && *self.drain.borrow() {
+                    break;
+                }
                 return to.shutdown().await;
             }
             self.pass(to, &buffer[..count]).await?;

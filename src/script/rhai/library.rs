@@ -79,6 +79,9 @@ pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
         decoder.decode(text.as_bytes()).map_err(|raise| super::bind::failed(raise, Position::NONE))
     });
 
+    // Rhai's own would look for `to_string` and call it.
+    add("+").set_into_module(&mut module, |text: &str, number: i64| format!("{text}{number}"));
+
     sorts(&mut module, worker);
     engine.register_global_module(module.into());
 }

@@ -42,6 +42,7 @@ impl RhaiEngine {
         interpreter.register_global_module(StandardPackage::new().as_shared_module());
         library::replace(&mut interpreter, &worker);
         bind::bind(&mut interpreter, &worker);
+        name_types(&mut interpreter);
         restrict(&mut interpreter, &worker, memory);
         Ok(RhaiEngine { interpreter: Rc::new(interpreter), worker })
     }
@@ -50,6 +51,15 @@ impl RhaiEngine {
 impl Engine for RhaiEngine {
     fn compile(&self, source: &Source, modules: &Rc<dyn Modules>) -> Result<Rc<dyn Program>, ScriptError> {
         Ok(Rc::new(compile::compile(&self.interpreter, &self.worker, source, modules)?))
+    }
+}
+
+/// Gives Rhai's own types the names that they have anyway, in the module that is searched first. At each call of a method Rhai asks
+/// what the object's type is called, and for a type without a name would look through all modules. Only types that are often
+/// asked for: each name makes finding the others dearer.
+fn name_types(interpreter: &mut Interpreter) {
+    for name in ["array", "i64", "map", "string"] {
+        interpreter.register_type_with_name_raw(name, name);
     }
 }
 

@@ -22,14 +22,16 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Modules by the name that scripts import them with.
 pub type Imports = HashMap<String, Shared<Module>>;
 
-/// The clock is read once in so many steps at most: a step costs 50 to 100 ns, reading the clock 25.
-const STRIDE: u32 = 16;
+/// The clock is read once in so many steps at most: a step costs 50 to 100 ns, reading the clock 25, and weighing it as much again.
+const STRIDE: u32 = 32;
+/// After a stretch that took this long each step looks: a slice is twice as long.
+const SLOW: Duration = Duration::from_micros(500);
 /// A step that allocated this much was a long one: look at the clock at once.
 const BULK: isize = 64 << 10;
 /// A script stops when less than this is left of its stack.
@@ -285,7 +287,7 @@ impl Run {
         let now = Instant::now();
         let verdict = self.budget.check_at(now, true);
         // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
-        let slow = now.duration_since(self.looked.replace(now)).as_micros() > 50;
+        let slow = now.duration_since(self.looked.replace(now)) > SLOW;
         self.stride.set(if slow { 1 } else { (self.stride.get() * 2).min(STRIDE) });
         verdict
     }

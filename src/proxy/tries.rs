@@ -117,9 +117,10 @@ pub async fn send<'t>(
                     _budget = backend.begin_retry(&tried, index, wait, outgoing.deadline).await;
                 }
                 if _budget.is_none() {
+                    let round = permit.round();
                     permit.ended(failed, at);
                     return Ok(Answered {
-                        response: attempt.follow(response, own_end),
+                        response: attempt.follow(response, own_end, round),
                         passed: direct.and_then(|direct| direct.passed.take()),
                         at,
                     });

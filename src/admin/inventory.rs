@@ -60,8 +60,7 @@ impl Inventory {
 
     fn targets(&self, service: &Service) -> Vec<Value> {
         let state = self.registry.known(&service.name.value);
-        let breakers = service.targets.len() > 1
-            && service.circuit_breaker.as_ref().is_some_and(|breaker| breaker.targets.is_some());
+        let breakers = have_breakers(service);
         let describe = |target: &crate::config::Target| {
             let address = target.address();
             let known = state.as_ref().and_then(|state| Some((state.clock, state.known(&address)?)));
@@ -97,10 +96,12 @@ impl Inventory {
     pub fn standings<'g>(&self, generation: &'g Generation) -> Vec<ServiceStanding<'g>> {
         let standing = |service: &'g Service| {
             let state = self.registry.known(&service.name.value);
+            let breakers = have_breakers(service);
             let target = |target: &crate::config::Target| {
                 let address = target.address();
                 let known = state.as_ref().and_then(|state| state.known(&address));
                 let standing = known.as_ref().map_or(Standing::Down, |known| known.standing());
+                let breaker = known.as_ref().filter(|_| breakers).map(|known| known.breaker.state().name());
                 let known = known.unwrap_or_default();
                 TargetStanding {
                     address,
@@ -110,6 +111,7 @@ impl Inventory {
                     tries: known.tries(),
                     failures: known.failures(),
                     ejections: known.ejections(),
+                    breaker,
                     checks: known.checks(),
                 }
             };
@@ -238,12 +240,17 @@ fn plugins(generation: &Generation) -> Vec<Value> {
     global.chain(services).chain(routes).collect()
 }
 
+/// Whether the targets of a service have breakers of their own: an only one has its service's.
+fn have_breakers(service: &Service) -> bool {
+    service.targets.len() > 1 && service.circuit_breaker.as_ref().is_some_and(|breaker| breaker.targets.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{balance::breaker::State, observe::metrics::BREAKER};
 
     #[test]
     fn metrics_know_every_state_of_a_breaker() {
-        assert_eq!(BREAKER, [State::Closed, State::Open, State::HalfOpen].map(State::name));
+        assert_eq!(BREAKER, [State::Closed, State::Open, State::HalfOpen, State::Recovering].map(State::name));
     }
 }

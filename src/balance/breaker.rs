@@ -2,16 +2,17 @@
 //!
 //! The window is ten buckets; one is a word with its epoch and its count, so that a good answer costs one addition. Only a
 //! failure looks at the rate. Open: all is refused until its time is over. Half-open: as many real requests as must succeed are let
-//! through, and one failure opens it again. Requests that began before it opened change nothing any more. Recovering, by option: a share of the
-//! requests that grows evenly is let through, and the rate counts again (Traefik's `recoveryDuration`; the share is kept by
-//! counting, as in oxy's `RatioController`).
+//! through, and one failure opens it again. Requests that began before it opened change nothing any more, nor do their bodies: each
+//! carries the round in which it began, and a round ends when it opens. Recovering, by option: a share of the requests that grows
+//! evenly is let through, and the rate counts again (Traefik's `recoveryDuration`; the share is kept by counting, as in oxy's
+//! `RatioController`).
 
 use super::Clock;
 use crate::config::CircuitBreaker;
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -21,16 +22,19 @@ const BUCKETS: usize = 10;
 const COUNT: u64 = (1 << 40) - 1;
 /// Failures below, slow answers above.
 const SLOW: u64 = 1 << 32;
-const CLOSED: u8 = 0;
-const OPEN: u8 = 1;
-const RECOVERING: u8 = 2;
+/// The lowest two bits of the standing.
+const TRIPPED: u32 = 3;
+const CLOSED: u32 = 0;
+const OPEN: u32 = 1;
+const RECOVERING: u32 = 2;
 /// In percent, of a recovery that has just begun: with none it would never find out anything.
 const LEAST_SHARE: u64 = 10;
 
 #[derive(Default)]
 pub struct Breaker {
-    /// Not `CLOSED` is the rare case, looked at behind the lock.
-    tripped: AtomicU8,
+    /// How it stands, and above that the round: one word, so that who is let through knows both as of one moment. Not `CLOSED`
+    /// is the rare case, looked at behind the lock; written behind it only.
+    standing: AtomicU32,
     buckets: [Bucket; BUCKETS],
     trip: Mutex<Trip>,
 }
@@ -74,6 +78,10 @@ impl State {
     }
 }
 
+/// How often a breaker had opened when a request began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round(u32);
+
 /// How long until another try makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -86,6 +94,7 @@ pub struct Permit<'b> {
     clock: Clock,
     started: Instant,
     probe: bool,
+    round: Round,
 }
 
 impl Breaker {
@@ -97,11 +106,18 @@ impl Breaker {
         clock: Clock,
         started: Instant,
     ) -> Result<Permit<'b>, Refused> {
-        let mut permit = Permit { breaker: policy.map(|policy| (self, policy)), clock, started, probe: false };
+        let standing = self.standing.load(Relaxed);
+        let mut permit = Permit {
+            breaker: policy.map(|policy| (self, policy)),
+            clock,
+            started,
+            probe: false,
+            round: round(standing),
+        };
         if let Some(policy) = policy
-            && self.tripped.load(Relaxed) != CLOSED
+            && standing & TRIPPED != CLOSED
         {
-            permit.probe = self.admit_probe(policy, clock.now())?;
+            (permit.probe, permit.round) = self.admit_probe(policy, clock.now())?;
         }
         Ok(permit)
     }
@@ -113,7 +129,7 @@ impl Breaker {
     /// Whether a request would be let through, without asking for it: what balancing looks at. One that recovers is full enough for
     /// it: how much a target gets that comes back is `slow_start`'s.
     pub fn lets(&self, policy: &CircuitBreaker, now: impl FnOnce() -> u64) -> bool {
-        self.tripped.load(Relaxed) == CLOSED || self.lets_now(policy, now())
+        self.tripped() == CLOSED || self.lets_now(policy, now())
     }
 
     #[cold]
@@ -132,56 +148,73 @@ impl Breaker {
         (trip.state == State::Open).then_some(trip.until)
     }
 
-    /// The body of an answer broke whose head was counted as good.
-    pub fn broke(&self, policy: &CircuitBreaker, now: u64) {
+    /// The body of an answer broke whose head was counted as good; `began`: the round of its permit.
+    pub fn broke(&self, policy: &CircuitBreaker, began: Round, now: u64) {
+        if began != self.round() {
+            return;
+        }
         match self.state() {
-            State::Closed | State::Recovering => self.count(policy, 0, 1, now),
-            State::HalfOpen => self.open(policy, now),
+            State::Closed | State::Recovering => self.count(policy, began, 0, 1, now),
+            State::HalfOpen => self.open(policy, began, now),
             State::Open => {}
         }
     }
 
+    fn tripped(&self) -> u32 {
+        self.standing.load(Relaxed) & TRIPPED
+    }
+
+    fn round(&self) -> Round {
+        round(self.standing.load(Relaxed))
+    }
+
+    /// Stays in its round; `trip` shows that the lock is held.
+    fn stand(&self, _trip: &mut Trip, tripped: u32) {
+        self.standing.store(self.standing.load(Relaxed) & !TRIPPED | tripped, Relaxed);
+    }
+
     #[cold]
-    fn admit_probe(&self, policy: &CircuitBreaker, now: u64) -> Result<bool, Refused> {
+    fn admit_probe(&self, policy: &CircuitBreaker, now: u64) -> Result<(bool, Round), Refused> {
         let mut trip = self.lock();
+        let round = self.round();
         match trip.state {
-            State::Closed => return Ok(false),
+            State::Closed => return Ok((false, round)),
             State::Open if now < trip.until => {
                 return Err(Refused { after: Duration::from_millis(trip.until - now) });
             }
             State::Open => *trip = Trip { state: State::HalfOpen, ..Trip::default() },
             State::HalfOpen => {}
-            State::Recovering => return self.admit_share(&mut trip, now),
+            State::Recovering => return self.admit_share(&mut trip, now).map(|()| (false, round)),
         }
         if trip.probes + trip.succeeded >= policy.half_open_requests {
             return Err(Refused { after: Duration::from_secs(1) });
         }
         trip.probes += 1;
-        Ok(true)
+        Ok((true, round))
     }
 
-    fn admit_share(&self, trip: &mut Trip, now: u64) -> Result<bool, Refused> {
+    fn admit_share(&self, trip: &mut Trip, now: u64) -> Result<(), Refused> {
         let length = trip.until.saturating_sub(trip.since).max(1);
         let share = now.saturating_sub(trip.since) * 100 / length;
         if share >= 100 {
             *trip = Trip::default();
-            self.tripped.store(CLOSED, Relaxed);
-            return Ok(false);
+            self.stand(trip, CLOSED);
+            return Ok(());
         }
         trip.asked += 1;
         if (trip.passed + 1) * 100 > trip.asked * share.max(LEAST_SHARE) && trip.passed > 0 {
             return Err(Refused { after: Duration::from_secs(1) });
         }
         trip.passed += 1;
-        Ok(false)
+        Ok(())
     }
 
-    fn record(&self, policy: &CircuitBreaker, failed: bool, slow: bool, now: u64) {
-        self.count(policy, 1, u64::from(failed) + if slow { SLOW } else { 0 }, now);
+    fn record(&self, policy: &CircuitBreaker, began: Round, failed: bool, slow: bool, now: u64) {
+        self.count(policy, began, 1, u64::from(failed) + if slow { SLOW } else { 0 }, now);
     }
 
     /// Counts that many requests, and bad ones.
-    fn count(&self, policy: &CircuitBreaker, requests: u64, bad: u64, now: u64) {
+    fn count(&self, policy: &CircuitBreaker, began: Round, requests: u64, bad: u64, now: u64) {
         let length = (millis(policy.window) / BUCKETS as u64).max(1);
         let epoch = now / length;
         let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
@@ -213,15 +246,23 @@ impl Breaker {
         let reached = |bad: u64, rate: u32| bad * 100 >= total * u64::from(rate);
         let too_slow = policy.slow_call.is_some() && reached(slows, policy.slow_rate);
         if total >= u64::from(policy.min_requests) && (reached(failures, policy.failure_rate) || too_slow) {
-            self.open(policy, now);
+            self.open(policy, began, now);
         }
     }
 
+    /// Opens for what began in that round, unless another worker has meanwhile.
     #[cold]
-    fn open(&self, policy: &CircuitBreaker, now: u64) {
+    fn open(&self, policy: &CircuitBreaker, began: Round, now: u64) {
+        let mut trip = self.lock();
+        if began == self.round() {
+            self.open_now(&mut trip, policy, now);
+        }
+    }
+
+    fn open_now(&self, trip: &mut Trip, policy: &CircuitBreaker, now: u64) {
         let until = now.saturating_add(millis(policy.open_for));
-        *self.lock() = Trip { state: State::Open, until, ..Trip::default() };
-        self.tripped.store(OPEN, Relaxed);
+        *trip = Trip { state: State::Open, until, ..Trip::default() };
+        self.standing.store((self.standing.load(Relaxed) & !TRIPPED).wrapping_add(TRIPPED + 1) | OPEN, Relaxed);
     }
 
     /// At once, or by and by.
@@ -234,13 +275,13 @@ impl Breaker {
             bucket.total.store(0, Relaxed);
             bucket.bad.store(0, Relaxed);
         }
-        self.tripped.store(if policy.recover_over.is_some() { RECOVERING } else { CLOSED }, Relaxed);
+        self.stand(trip, if policy.recover_over.is_some() { RECOVERING } else { CLOSED });
     }
 
     /// True when it is closed by that.
-    fn probed(&self, policy: &CircuitBreaker, good: Option<bool>, now: u64) -> bool {
+    fn probed(&self, policy: &CircuitBreaker, began: Round, good: Option<bool>, now: u64) -> bool {
         let mut trip = self.lock();
-        if trip.state != State::HalfOpen {
+        if trip.state != State::HalfOpen || began != self.round() {
             return false;
         }
         trip.probes = trip.probes.saturating_sub(1);
@@ -253,10 +294,7 @@ impl Breaker {
                     return true;
                 }
             }
-            Some(false) => {
-                drop(trip);
-                self.open(policy, now);
-            }
+            Some(false) => self.open_now(&mut trip, policy, now),
         }
         false
     }
@@ -267,16 +305,21 @@ impl Breaker {
 }
 
 impl Permit<'_> {
+    /// For what comes after its outcome, as a body that breaks.
+    pub fn round(&self) -> Round {
+        self.round
+    }
+
     /// What came of it, at that moment. True when the breaker was closed by it.
     pub fn ended(mut self, failed: bool, at: Instant) -> bool {
         let Some((breaker, policy)) = self.breaker.take() else { return false };
         let slow = policy.slow_call.is_some_and(|limit| at.saturating_duration_since(self.started) > limit);
         let now = self.clock.at(at);
         if self.probe {
-            return breaker.probed(policy, Some(!failed && !slow), now);
+            return breaker.probed(policy, self.round, Some(!failed && !slow), now);
         }
-        if breaker.tripped.load(Relaxed) != OPEN {
-            breaker.record(policy, failed, slow, now);
+        if breaker.round() == self.round {
+            breaker.record(policy, self.round, failed, slow, now);
         }
         false
     }
@@ -287,9 +330,13 @@ impl Drop for Permit<'_> {
         if let Some((breaker, policy)) = self.breaker
             && self.probe
         {
-            breaker.probed(policy, None, 0);
+            breaker.probed(policy, self.round, None, 0);
         }
     }
+}
+
+fn round(standing: u32) -> Round {
+    Round(standing & !TRIPPED)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -308,21 +355,21 @@ mod tests {
         for (at, answers) in steps {
             let now = started + Duration::from_millis(*at);
             for answer in answers.chars() {
-                if breaker.tripped.load(Relaxed) == OPEN {
+                if breaker.tripped() == OPEN {
                     match breaker.admit_probe(policy, *at) {
-                        Ok(_) => {
-                            breaker.probed(policy, Some(answer == '.'), *at);
+                        Ok((_, round)) => {
+                            breaker.probed(policy, round, Some(answer == '.'), *at);
                         }
                         Err(_) => seen.push('-'),
                     }
-                } else if breaker.tripped.load(Relaxed) == RECOVERING {
+                } else if breaker.tripped() == RECOVERING {
                     match breaker.admit_probe(policy, *at) {
-                        Ok(_) => breaker.record(policy, answer == 'x', false, *at),
+                        Ok((_, round)) => breaker.record(policy, round, answer == 'x', false, *at),
                         Err(_) => seen.push('-'),
                     }
                 } else if answer == 'b' {
-                    breaker.record(policy, false, false, *at);
-                    breaker.broke(policy, *at);
+                    breaker.record(policy, breaker.round(), false, false, *at);
+                    breaker.broke(policy, breaker.round(), *at);
                 } else {
                     let began = if answer == 's' { now - Duration::from_secs(2) } else { now };
                     if let Ok(permit) = breaker.admit(Some(policy), clock, began) {
@@ -390,10 +437,39 @@ mod tests {
     fn a_probe_without_an_outcome_makes_room_for_the_next() {
         let policy = CircuitBreaker { min_requests: 1, half_open_requests: 1, ..CircuitBreaker::default() };
         let (breaker, clock) = (Breaker::default(), Clock::start());
-        breaker.open(&CircuitBreaker { open_for: Duration::ZERO, ..policy.clone() }, 0);
+        breaker.open(&CircuitBreaker { open_for: Duration::ZERO, ..policy.clone() }, breaker.round(), 0);
         let first = breaker.admit(Some(&policy), clock, Instant::now());
         assert!(breaker.admit(Some(&policy), clock, Instant::now()).is_err());
         drop(first);
         assert!(breaker.admit(Some(&policy), clock, Instant::now()).is_ok_and(|permit| permit.probe));
+    }
+
+    #[test]
+    fn what_began_before_it_opened_is_no_result_of_a_probe() {
+        let policy = CircuitBreaker {
+            min_requests: 1,
+            half_open_requests: 1,
+            open_for: Duration::ZERO,
+            ..CircuitBreaker::default()
+        };
+        let (breaker, clock, now) = (Breaker::default(), Clock::start(), Instant::now());
+        let admit = || breaker.admit(Some(&policy), clock, now).unwrap_or_else(|refused| panic!("{refused:?}"));
+        let (early, good, bad) = (breaker.round(), admit(), admit());
+        breaker.open(&policy, early, 0);
+        let probe = admit();
+        assert!(probe.probe);
+        breaker.broke(&policy, early, 0);
+        bad.ended(true, now);
+        assert!(!good.ended(false, now));
+        assert_eq!(breaker.state(), State::HalfOpen);
+        // It opens again under a probe: that one's outcome is none of the next's.
+        let second = probe.round();
+        breaker.broke(&policy, second, 0);
+        let next = admit();
+        assert!(next.probe && !probe.ended(false, now));
+        assert_eq!(breaker.state(), State::HalfOpen);
+        assert!(next.ended(false, now));
+        breaker.broke(&policy, second, 0);
+        assert_eq!(breaker.state(), State::Closed);
     }
 }

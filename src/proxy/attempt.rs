@@ -5,7 +5,7 @@
 
 use super::backend::{Backend, is_unreached};
 use crate::{
-    balance::{Cause, Clock, Permit, ServiceState, TargetState},
+    balance::{Cause, Clock, Permit, ServiceState, TargetState, breaker::Round},
     config::{CircuitBreaker, PassiveCheck},
     http::{Body, BodyError, Fault},
     upstream::{Kind, UpstreamError},
@@ -37,6 +37,8 @@ pub struct Attempt<'b> {
     pub(super) trial: bool,
     /// Of the target's own breaker.
     pub(super) permit: Option<Permit<'b>>,
+    /// In which its target's breaker was when it began.
+    pub(super) round: Round,
     pub(super) connection: Option<OwnedSemaphorePermit>,
 }
 
@@ -83,16 +85,16 @@ impl Attempt<'_> {
     }
 
     /// The body of the answer keeps the target busy until it has ended. `own_end`: the client's own deadline, which says nothing
-    /// about the target.
-    pub fn follow(mut self, body: &mut Body, own_end: Option<Instant>) {
+    /// about the target. `round`: that of the service's breaker when the request began.
+    pub fn follow(mut self, body: &mut Body, own_end: Option<Instant>, round: Round) {
         *body = match std::mem::take(body) {
             Body::Streamed(inner) => {
                 let connection = self.connection.take();
                 let busy = Busy { target: self.target.clone(), _connection: connection };
-                let watch = self.backend.watch.clone();
+                let (watch, rounds) = (self.backend.watch.clone(), [round, self.round]);
                 // It ends with the body, and not here. Its head was judged already, so that nothing else is left in it.
                 std::mem::forget(self);
-                Body::Streamed(Box::new(Followed { inner, busy, watch, own_end }))
+                Body::Streamed(Box::new(Followed { inner, busy, watch, rounds, own_end }))
             }
             body => body,
         };
@@ -129,6 +131,8 @@ struct Followed {
     inner: crate::http::body::Streamed,
     busy: Busy,
     watch: Rc<Watch>,
+    /// Of the service's breaker and the target's.
+    rounds: [Round; 2],
     own_end: Option<Instant>,
 }
 
@@ -144,9 +148,10 @@ impl Followed {
         self.busy.target.failed(Cause::Broken, false, None, 0, || false);
         let Watch { service, breaker, of_targets } = &*self.watch;
         let now = service.clock.now();
-        for (breaker, policy) in [(&service.breaker, breaker), (&self.busy.target.breaker, of_targets)] {
+        let both = [(&service.breaker, breaker), (&self.busy.target.breaker, of_targets)];
+        for ((breaker, policy), round) in both.into_iter().zip(self.rounds) {
             if let Some(policy) = policy {
-                breaker.broke(policy, now);
+                breaker.broke(policy, round, now);
             }
         }
     }

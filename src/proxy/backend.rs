@@ -230,7 +230,9 @@ impl Backend {
         let target = &self.picker.members()[index].state;
         // Another worker may have taken the last place of a probe meanwhile: one request more does no harm.
         let admitted = self.picker.breaker().map(|policy| target.breaker.admit(Some(policy), self.state.clock, begun));
-        Attempt { backend: self, target, trial: target.begin(), permit: admitted.and_then(Result::ok), connection }
+        let permit = admitted.and_then(Result::ok);
+        let round = permit.as_ref().map(Permit::round).unwrap_or_default();
+        Attempt { backend: self, target, trial: target.begin(), permit, round, connection }
     }
 
     /// Whether a try that failed is repeated; `retries` ones have been. A target that could not be connected to is passed over in

@@ -118,8 +118,9 @@ pub async fn send<'t>(
                     _budget = backend.begin_retry(&tried, index, wait, outgoing.deadline).await;
                 }
                 if _budget.is_none() {
+                    let round = permit.round();
                     permit.ended(failed, at);
-                    attempt.follow(response.body_mut(), own_end);
+                    attempt.follow(response.body_mut(), own_end, round);
                     return Ok(Answered { response, passed: direct.and_then(|direct| direct.passed.take()), at });
                 }
             }

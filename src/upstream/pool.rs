@@ -15,7 +15,7 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Io};
-use super::dial::dial;
+use super::dial::{dial, fair};
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2::Multiplexer;
 use super::ways::Ways;
@@ -236,11 +236,13 @@ impl Pool {
         });
         loop {
             let unreached = |address| self.ways(origin, |ways| ways.failed(address, started));
-            let (stream, address) =
-                dial(&addresses, limit, unreached).await.map_err(|kind| failed(Phase::Connect, kind))?;
+            let (stream, address) = dial(&addresses, limit, fair(timeouts.connect), unreached)
+                .await
+                .map_err(|kind| failed(Phase::Connect, kind))?;
             // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
             // say so makes a connection slow, not wrong.
             let _ = stream.set_nodelay(true);
+            let begun = Instant::now();
             let kind = match origin.tls() {
                 None => {
                     self.ways(origin, |ways| ways.succeeded(address));
@@ -253,7 +255,9 @@ impl Pool {
                     }
                     Ok(Err(error)) => Kind::Tls(error),
                     Err(_) => {
-                        unreached(address);
+                        if begun.elapsed() >= fair(timeouts.connect) {
+                            unreached(address);
+                        }
                         // There is no time left for another one.
                         return Err(failed(Phase::Connect, Kind::Timeout));
                     }

@@ -122,6 +122,15 @@ fn a_target_that_fails_is_left_out_probed_by_real_requests_and_comes_back() {
     of_a.store(500, Ordering::Relaxed);
     let failed = (0..12).filter(|_| gateway.get("/").status == 500).count();
     assert_eq!((failed, breakers(&gateway)), (4, vec!["open".to_owned(), "closed".to_owned()]));
+    let page = Client::connect(gateway.address_of("admin")).send(&Request::get("/metrics")).ok().text();
+    let told = |target: &Upstream, state: &str| {
+        let name = "gatewright_target_breaker_state";
+        let series = format!("{name}{{service=\"s\",target=\"{}\",state=\"{state}\"}} ", target.address());
+        page.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned))
+    };
+    let one_and_none = [Some("1".to_owned()), Some("0".to_owned())];
+    assert_eq!([told(&a, "open"), told(&a, "closed")], one_and_none);
+    assert_eq!([told(&b, "closed"), told(&b, "open")], one_and_none);
     let reloaded = Client::connect(gateway.address_of("admin")).send(&Request::post("/api/v1/reload", ""));
     assert_eq!((reloaded.status, breakers(&gateway)[0].as_str()), (200, "open"));
     of_a.store(200, Ordering::Relaxed);

@@ -22,6 +22,8 @@ pub struct TargetStanding {
     pub tries: u64,
     pub failures: u64,
     pub ejections: u64,
+    /// Of [`BREAKER`]; absent where it has none of its own.
+    pub breaker: Option<&'static str>,
     /// Active checks, by [`CHECKS`].
     pub checks: [u64; CHECKS.len()],
 }
@@ -29,7 +31,7 @@ pub struct TargetStanding {
 /// What active checks find.
 pub const CHECKS: [&str; 3] = ["good", "bad", "neither"];
 /// What a breaker can be.
-pub const BREAKER: [&str; 3] = ["closed", "open", "half_open"];
+pub const BREAKER: [&str; 4] = ["closed", "open", "half_open", "recovering"];
 
 pub fn write(text: &mut Text, services: &[ServiceStanding<'_>]) {
     let mut each = |begin: fn(&mut Text, &str, &str), name, help, value: fn(&TargetStanding) -> u64| {
@@ -71,13 +73,27 @@ pub fn write(text: &mut Text, services: &[ServiceStanding<'_>]) {
     breakers(text, services);
 }
 
-/// Breakers are of services so far; one of a target would have series of its own beside these.
+/// Those of services, and those that targets have of their own beside them.
 fn breakers(text: &mut Text, services: &[ServiceStanding<'_>]) {
     text.gauge("gatewright_breaker_state", "1 for the state that a service's circuit breaker is in.");
     for service in services {
         let Some(current) = service.breaker else { continue };
         for state in BREAKER {
             text.sample(&[("service", service.name), ("state", state)], u8::from(state == current));
+        }
+    }
+    let own = |service: &ServiceStanding<'_>| service.targets.iter().any(|target| target.breaker.is_some());
+    if !services.iter().any(own) {
+        return;
+    }
+    text.gauge("gatewright_target_breaker_state", "1 for the state that a target's own circuit breaker is in.");
+    for service in services {
+        for target in &service.targets {
+            let Some(current) = target.breaker else { continue };
+            for state in BREAKER {
+                let labels = [("service", service.name), ("target", &*target.address), ("state", state)];
+                text.sample(&labels, u8::from(state == current));
+            }
         }
     }
 }

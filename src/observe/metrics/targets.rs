@@ -82,10 +82,6 @@ fn breakers(text: &mut Text, services: &[ServiceStanding<'_>]) {
             text.sample(&[("service", service.name), ("state", state)], u8::from(state == current));
         }
     }
-    let own = |service: &ServiceStanding<'_>| service.targets.iter().any(|target| target.breaker.is_some());
-    if !services.iter().any(own) {
-        return;
-    }
     text.gauge("gatewright_target_breaker_state", "1 for the state that a target's own circuit breaker is in.");
     for service in services {
         for target in &service.targets {

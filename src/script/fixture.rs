@@ -168,6 +168,10 @@ fn shown(value: &Value) -> String {
             let entries: Vec<_> = entries.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
             format!("{{{}}}", entries.join(", "))
         }
+        Value::Record(fields, values) => {
+            let entries = fields.iter().zip(values).map(|(field, value)| format!("{}: {}", field.name, shown(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
         Value::Object(object) => object.kind().name.into(),
     }
 }

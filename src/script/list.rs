@@ -5,7 +5,7 @@
 //! what the list says, and the reference and the editor stubs are printed from it; nothing is bound by
 //! hand in only one language. The entries themselves stand in `host/`, one file a topic.
 
-use super::{Raise, Scope, value::Args, value::Value};
+use super::{Raise, Scope, object::Object, value::Args, value::Value};
 use futures_util::future::LocalBoxFuture;
 
 /// A type as the list declares it; it guides the conversion of values and is printed in the stubs.
@@ -120,25 +120,22 @@ pub enum ConstantValue {
     Int(i64),
 }
 
-/// Writes a value: the object, for an index the name, and what is assigned.
-pub type Setter = fn(&Scope, Args) -> Result<(), Raise>;
-
 pub struct Property {
     pub name: &'static str,
     pub ty: Type,
     pub doc: &'static str,
-    pub get: fn(&Args) -> Result<Value, Raise>,
+    pub get: fn(&Object) -> Result<Value, Raise>,
     /// `None`: read only.
-    pub set: Option<Setter>,
+    pub set: Option<fn(&Scope, &Object, Value) -> Result<(), Raise>>,
 }
 
 /// Reading and writing by a name that is not in the list, as `headers["x-key"]` does.
 pub struct Index {
     pub ty: Type,
-    pub get: fn(&Args) -> Result<Value, Raise>,
-    pub set: Option<Setter>,
+    pub get: fn(&Object, &str) -> Result<Value, Raise>,
+    pub set: Option<fn(&Scope, &Object, &str, Value) -> Result<(), Raise>>,
     /// All names, for iteration.
-    pub names: fn(&Args) -> Result<Vec<String>, Raise>,
+    pub names: fn(&Object) -> Result<Vec<String>, Raise>,
 }
 
 /// A kind of object: what `req`, `res`, `ctx`, `headers` and the others can do.

@@ -10,7 +10,7 @@ use super::{
     list::{Kind, Type},
     outbound::{Answer, SharedAnswer},
     trial::Tried,
-    value::{Args, Value},
+    value::Value,
 };
 use crate::crypto::jwt::Verifier;
 use bytes::Bytes;
@@ -60,13 +60,10 @@ impl Object {
         if !matches!(index.ty, Type::Maybe(Type::String)) {
             return None;
         }
-        let names = (index.names)(&Args(vec![self.clone().into()])).ok()?;
-        let value = |name: &str| {
-            let key = Value::Str(Bytes::copy_from_slice(name.as_bytes()));
-            match (index.get)(&Args(vec![self.clone().into(), key])) {
-                Ok(Value::Str(text)) => Some(text),
-                _ => None,
-            }
+        let names = (index.names)(self).ok()?;
+        let value = |name: &str| match (index.get)(self, name) {
+            Ok(Value::Str(text)) => Some(text),
+            _ => None,
         };
         let entries = names.into_iter().filter_map(|name| {
             let text = value(&name)?;

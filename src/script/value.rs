@@ -5,7 +5,7 @@
 //! ([`Value::Json`]), so that a document is converted once, by the engine, straight from or to its
 //! native tables. Engine-native values (functions, states) never become a `Value`.
 
-use super::{Raise, object::Object};
+use super::{Raise, list::Param, object::Object};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub enum Value {
     List(Vec<Value>),
     /// Named values in the order of their names.
     Map(Vec<(String, Value)>),
+    /// What a function returns that declares [`Options`](super::list::Type): the values of its fields, in their order.
+    Record(&'static [Param], Vec<Value>),
     Object(Object),
 }
 
@@ -56,7 +58,7 @@ impl Value {
             Value::Str(_) => "a string",
             Value::Json(_) => "a JSON value",
             Value::List(_) => "a list",
-            Value::Map(_) => "a map",
+            Value::Map(_) | Value::Record(..) => "a map",
             Value::Object(object) => object.kind().name,
         }
     }
@@ -72,6 +74,26 @@ impl Value {
         self.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
+    /// What was assigned as text or JSON; its kind was checked when it was.
+    pub fn bytes(&self) -> Result<Bytes, Raise> {
+        match self {
+            Value::Str(bytes) | Value::Json(bytes) => Ok(bytes.clone()),
+            other => Err(Raise::error(format!("expected a string, got {}", other.type_name()))),
+        }
+    }
+
+    pub fn str(&self) -> Result<&str, Raise> {
+        self.as_str().ok_or_else(|| Raise::error(format!("expected a string of UTF-8, got {}", self.type_name())))
+    }
+
+    pub fn int(&self) -> Result<i64, Raise> {
+        match self {
+            Value::Int(i) => Ok(*i),
+            Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.0e15 => Ok(*f as i64),
+            other => Err(Raise::error(format!("expected an integer, got {}", other.type_name()))),
+        }
+    }
+
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Int(i) => Some(*i as f64),
@@ -84,6 +106,7 @@ impl Value {
     pub fn get(&self, name: &str) -> Option<&Value> {
         match self {
             Value::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            Value::Record(fields, values) => values.get(fields.iter().position(|field| field.name == name)?),
             _ => None,
         }
     }
@@ -146,10 +169,7 @@ impl Args {
     }
 
     pub fn bytes(&self, index: usize) -> Result<Bytes, Raise> {
-        match self.get(index) {
-            Value::Str(bytes) | Value::Json(bytes) => Ok(bytes.clone()),
-            other => Err(Raise::argument(index, "a string", other)),
-        }
+        self.get(index).bytes().map_err(|_| Raise::argument(index, "a string", self.get(index)))
     }
 
     pub fn str(&self, index: usize) -> Result<&str, Raise> {
@@ -157,11 +177,7 @@ impl Args {
     }
 
     pub fn int(&self, index: usize) -> Result<i64, Raise> {
-        match self.get(index) {
-            Value::Int(i) => Ok(*i),
-            Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.0e15 => Ok(*f as i64),
-            other => Err(Raise::argument(index, "an integer", other)),
-        }
+        self.get(index).int().map_err(|_| Raise::argument(index, "an integer", self.get(index)))
     }
 
     pub fn int_or(&self, index: usize, default: i64) -> Result<i64, Raise> {

@@ -18,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
 
 pub use jsonwebtoken::Algorithm;
 pub use keys::{KeyError, SigningKey, VerifyKey, algorithm};
@@ -34,6 +35,8 @@ pub struct Claims {
     /// are the same in memory, by which others know them.
     pub text: Bytes,
     pub values: Map<String, Value>,
+    /// What scripts are told of whom the token is of, made when it is first asked for and the same bytes ever after.
+    pub identity: OnceCell<Bytes>,
 }
 
 /// Why a token was not accepted. Always the client's fault and the same when tried again, but for the two about time.
@@ -104,5 +107,5 @@ fn part(encoded: &str) -> Result<Claims, JwtError> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtError::Malformed("a part is not base64url"))?;
     let text = String::from_utf8(bytes).map_err(|_| JwtError::Malformed("a part is not UTF-8"))?;
     let values = json::object(&text)?;
-    Ok(Claims { text: text.into(), values })
+    Ok(Claims { text: text.into(), values, identity: OnceCell::new() })
 }

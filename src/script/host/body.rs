@@ -2,7 +2,7 @@
 
 use super::exchange;
 use crate::script::{
-    Raise, Reply, Value,
+    Raise, Reply, Scope, Value,
     exchange::Side,
     json,
     list::{Function, Outcome, Param, Type},
@@ -75,8 +75,13 @@ pub const SET_BODY: Function = Function {
     run: |_, args| replace(&args, |_| ()).into(),
 };
 
-pub fn side(args: &Args) -> Result<Side, Raise> {
-    match args.object()? {
+/// `body = …` is `set_body(…)`.
+pub fn assign_body(_: &Scope, object: &Object, value: Value) -> Result<(), Raise> {
+    exchange(object)?.set_body(side(object)?, value.bytes()?)
+}
+
+pub fn side(object: &Object) -> Result<Side, Raise> {
+    match object {
         Object::Request(_) => Ok(Side::Request),
         Object::Response(_) => Ok(Side::Response),
         other => Err(Raise::error(format!("expected a request or a response, got {}", other.kind().name))),
@@ -84,9 +89,9 @@ pub fn side(args: &Args) -> Result<Side, Raise> {
 }
 
 fn read(args: &Args, finish: fn(Side, Bytes) -> Result<Value, Raise>) -> Outcome {
-    let (exchange, side) = match (exchange(args), side(args)) {
-        (Ok(exchange), Ok(side)) => (exchange.clone(), side),
-        (Err(raise), _) | (_, Err(raise)) => return Outcome::Done(Err(raise)),
+    let (exchange, side) = match args.object().and_then(|object| Ok((exchange(object)?, side(object)?))) {
+        Ok((exchange, side)) => (exchange.clone(), side),
+        Err(raise) => return Outcome::Done(Err(raise)),
     };
     match exchange.body_ready(side) {
         Some(bytes) => Outcome::Done(finish(side, bytes)),
@@ -107,7 +112,8 @@ fn document(side: Side, text: Bytes) -> Result<Value, Raise> {
 }
 
 fn replace(args: &Args, with_headers: impl FnOnce(&mut http::HeaderMap)) -> Result<Value, Raise> {
-    let (exchange, side) = (exchange(args)?, side(args)?);
+    let object = args.object()?;
+    let (exchange, side) = (exchange(object)?, side(object)?);
     exchange.set_body(side, args.bytes(1)?)?;
     match side {
         Side::Request => with_headers(&mut exchange.request.borrow_mut().headers),
@@ -121,9 +127,9 @@ fn replace(args: &Args, with_headers: impl FnOnce(&mut http::HeaderMap)) -> Resu
 }
 
 /// `body`: what was read already; a property can't wait.
-pub fn get_body(args: &Args) -> Result<Value, Raise> {
-    exchange(args)?
-        .body_ready(side(args)?)
+pub fn get_body(object: &Object) -> Result<Value, Raise> {
+    exchange(object)?
+        .body_ready(side(object)?)
         .map(Value::Str)
         .ok_or_else(|| Raise::error("the body was not read yet: `text()`, `bytes()` or `json()` wait for it"))
 }

@@ -1,11 +1,10 @@
 //! `ctx`: what is known about the exchange beside its messages, and what hooks share.
 
-use super::{exchange, key};
+use super::exchange;
 use crate::script::{
     Raise, Scope, Value, json,
     list::{Index, Kind, Property, Type},
     object::{Failed, Object},
-    value::Args,
 };
 use std::rc::Rc;
 
@@ -17,35 +16,35 @@ pub static KIND: Kind = Kind {
             name: "id",
             ty: Type::String,
             doc: "The request id, as in `x-request-id` and the logs.",
-            get: |args| Ok(exchange(args)?.id.as_str().into()),
+            get: |object| Ok(exchange(object)?.id.as_str().into()),
             set: None,
         },
         Property {
             name: "trace_id",
             ty: Type::String,
             doc: "The trace that the exchange belongs to, as in `traceparent` and the logs: 32 hexadecimal digits.",
-            get: |args| Ok(String::from_utf8_lossy(&exchange(args)?.account.trace.get().id()).into_owned().into()),
+            get: |object| Ok(String::from_utf8_lossy(&exchange(object)?.account.trace.get().id()).into_owned().into()),
             set: None,
         },
         Property {
             name: "route",
             ty: Type::String,
             doc: "The route's name.",
-            get: |args| Ok(exchange(args)?.route.borrow().to_string().into()),
+            get: |object| Ok(exchange(object)?.route.borrow().to_string().into()),
             set: None,
         },
         Property {
             name: "plugin",
             ty: Type::String,
             doc: "The name of the plugin that runs, or the script's path.",
-            get: |args| Ok(scope(args)?.instance.plugin.to_string().into()),
+            get: |object| Ok(scope(object)?.instance.plugin.to_string().into()),
             set: None,
         },
         Property {
             name: "place",
             ty: Type::String,
             doc: "Where the plugin is used: `global/NAME`, `service:users/NAME` or `route:users/NAME`; the same on every gateway with this configuration.",
-            get: |args| Ok(scope(args)?.instance.place.to_string().into()),
+            get: |object| Ok(scope(object)?.instance.place.to_string().into()),
             set: None,
         },
         Property {
@@ -66,13 +65,10 @@ pub static KIND: Kind = Kind {
             name: "identity",
             ty: Type::Json,
             doc: "Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.",
-            get: |args| Ok(exchange(args)?.identity.borrow().clone().map_or(Value::Nil, Value::Json)),
-            set: Some(|_, args| {
-                let identity = match args.get(1) {
-                    Value::Nil => None,
-                    _ => Some(args.bytes(1)?),
-                };
-                *exchange(&args)?.identity.borrow_mut() = identity;
+            get: |object| Ok(exchange(object)?.identity.borrow().clone().map_or(Value::Nil, Value::Json)),
+            set: Some(|_, object, value| {
+                let identity = if value.is_nil() { None } else { Some(value.bytes()?) };
+                *exchange(object)?.identity.borrow_mut() = identity;
                 Ok(())
             }),
         },
@@ -80,22 +76,22 @@ pub static KIND: Kind = Kind {
             name: "vars",
             ty: Type::Object("vars"),
             doc: "Values shared by all hooks of this exchange, in both languages.",
-            get: |args| super::part(args, Object::Vars),
+            get: |object| super::part(object, Object::Vars),
             set: None,
         },
         Property {
             name: "client",
             ty: Type::Object("client"),
             doc: "Who sent the request: `ip`, `port`, `tls`, `subject`.",
-            get: |args| super::part(args, Object::Client),
+            get: |object| super::part(object, Object::Client),
             set: None,
         },
         Property {
             name: "deadline_ms",
             ty: Type::Maybe(&Type::Number),
             doc: "Milliseconds left until the exchange's deadline: the service's `timeout`, or less when the client said so by `X-Request-Timeout` or `grpc-timeout`. Nothing where the service has `timeout: off`.",
-            get: |args| {
-                let exchange = exchange(args)?;
+            get: |object| {
+                let exchange = exchange(object)?;
                 let left = || (exchange.remaining().as_secs_f64() * 1000.0).floor().into();
                 Ok(if exchange.is_endless() { Value::Nil } else { left() })
             },
@@ -114,29 +110,29 @@ pub static CLIENT: Kind = Kind {
             name: "ip",
             ty: Type::String,
             doc: "The client's address, found behind trusted proxies.",
-            get: |args| Ok(exchange(args)?.client.ip.to_string().into()),
+            get: |object| Ok(exchange(object)?.client.ip.to_string().into()),
             set: None,
         },
         Property {
             name: "port",
             ty: Type::Int,
             doc: "The port of the connection.",
-            get: |args| Ok(i64::from(exchange(args)?.client.port).into()),
+            get: |object| Ok(i64::from(exchange(object)?.client.port).into()),
             set: None,
         },
         Property {
             name: "tls",
             ty: Type::Bool,
             doc: "Whether the connection is encrypted.",
-            get: |args| Ok(exchange(args)?.client.tls.into()),
+            get: |object| Ok(exchange(object)?.client.tls.into()),
             set: None,
         },
         Property {
             name: "subject",
             ty: Type::Maybe(&Type::String),
             doc: "The subject of the client's certificate (RFC 4514), such as `CN=till-1,O=Shop`; nothing without one.",
-            get: |args| {
-                let subject = &exchange(args)?.client.subject;
+            get: |object| {
+                let subject = &exchange(object)?.client.subject;
                 Ok(subject.as_ref().map_or(Value::Nil, |subject| subject.to_string().into()))
             },
             set: None,
@@ -153,22 +149,19 @@ pub static VARS: Kind = Kind {
     methods: &[],
     index: Some(Index {
         ty: Type::Json,
-        get: |args| {
-            let key = key(args)?;
-            let vars = exchange(args)?.vars.borrow();
+        get: |object, key| {
+            let vars = exchange(object)?.vars.borrow();
             Ok(vars.iter().find(|(name, _)| name == key).map_or(Value::Nil, |(_, value)| value.clone()))
         },
-        set: Some(|_, mut args| {
-            let value = args.take(2);
-            let key = key(&args)?;
-            let mut vars = exchange(&args)?.vars.borrow_mut();
+        set: Some(|_, object, key, value| {
+            let mut vars = exchange(object)?.vars.borrow_mut();
             vars.retain(|(name, _)| name != key);
             if !value.is_nil() {
                 vars.push((key.to_owned(), value));
             }
             Ok(())
         }),
-        names: |args| Ok(exchange(args)?.vars.borrow().iter().map(|(name, _)| name.clone()).collect()),
+        names: |object| Ok(exchange(object)?.vars.borrow().iter().map(|(name, _)| name.clone()).collect()),
     }),
 };
 
@@ -180,21 +173,21 @@ pub static ERROR: Kind = Kind {
             name: "kind",
             ty: Type::String,
             doc: "A word: `no_target`, `connect`, `timeout`, `reset`, `bad_response`, `breaker`, `script`, …",
-            get: |args| Ok(failed(args)?.kind.into()),
+            get: |object| Ok(failed(object)?.kind.into()),
             set: None,
         },
         Property {
             name: "status",
             ty: Type::Int,
             doc: "The status that the client gets if no hook replies.",
-            get: |args| Ok(i64::from(failed(args)?.status).into()),
+            get: |object| Ok(i64::from(failed(object)?.status).into()),
             set: None,
         },
         Property {
             name: "message",
             ty: Type::String,
             doc: "One line for people.",
-            get: |args| Ok(failed(args)?.message.as_str().into()),
+            get: |object| Ok(failed(object)?.message.as_str().into()),
             set: None,
         },
     ],
@@ -202,21 +195,21 @@ pub static ERROR: Kind = Kind {
     index: None,
 };
 
-fn scope(args: &Args) -> Result<&Rc<Scope>, Raise> {
-    match args.object()? {
+fn scope(object: &Object) -> Result<&Rc<Scope>, Raise> {
+    match object {
         Object::Context(scope) => Ok(scope),
         other => Err(Raise::error(format!("expected ctx, got {}", other.kind().name))),
     }
 }
 
-fn failed(args: &Args) -> Result<&Rc<Failed>, Raise> {
-    match args.object()? {
+fn failed(object: &Object) -> Result<&Rc<Failed>, Raise> {
+    match object {
         Object::Error(failed) => Ok(failed),
         other => Err(Raise::error(format!("expected err, got {}", other.kind().name))),
     }
 }
 
 /// The engines keep these themselves and never come here.
-fn native(_: &Args) -> Result<Value, Raise> {
+fn native(_: &Object) -> Result<Value, Raise> {
     Ok(Value::Json(json::null()))
 }

@@ -2,7 +2,7 @@
 //!
 //! Names are checked as RFC 9110 tokens and values refuse CR, LF and NUL, so a script can't split a message.
 
-use super::{exchange, key};
+use super::exchange;
 use crate::{
     http::identity,
     script::{
@@ -10,7 +10,6 @@ use crate::{
         exchange::Side,
         list::{Function, Index, Kind, Param, Type},
         object::Object,
-        value::Args,
     },
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -29,11 +28,11 @@ pub static KIND: Kind = Kind {
             lua: r#"local tokens = req.headers:all("x-token")"#,
             rhai: r#"let tokens = req.headers.all("x-token");"#,
             run: |_, args| {
-                read(&args, |headers| {
+                let all = |headers: &HeaderMap| {
                     let name = name(args.str(1)?)?;
                     Ok(Value::List(headers.get_all(name).iter().map(text).collect()))
-                })
-                .into()
+                };
+                args.object().and_then(|object| read(object, all)).into()
             },
         },
         Function {
@@ -48,14 +47,36 @@ pub static KIND: Kind = Kind {
             lua: r#"res.headers:add("vary", "origin")"#,
             rhai: r#"res.headers.add("vary", "origin");"#,
             run: |scope, args| {
-                write(&args, |headers| {
+                let add = |headers: &mut HeaderMap| {
                     let name = name(args.str(1)?)?;
                     permit(scope, &name)?;
                     headers.append(name, value(args.get(2))?);
                     Ok(())
-                })
-                .map(|()| Value::Nil)
-                .into()
+                };
+                args.object().and_then(|object| write(object, add)).map(|()| Value::Nil).into()
+            },
+        },
+        Function {
+            name: "set",
+            params: &[
+                Param::required("name", Type::String, "the header's name"),
+                Param::optional("value", Type::Scalar, "its only value; nothing removes it"),
+            ],
+            variadic: false,
+            returns: Type::Bool,
+            doc: "As assigning, but whether it could be done is told: a value with a control character can't stand in a header, and then nothing is changed.",
+            lua: r#"if not req.headers:set("x-user-id", claims.sub) then return reply.error(401) end"#,
+            rhai: r#"if !req.headers.set("x-user-id", claims.sub) { return reply::error(401); }"#,
+            run: |scope, args| {
+                let value = match args.get(2) {
+                    Value::Nil => None,
+                    new => match value(new) {
+                        Ok(value) => Some(value),
+                        Err(_) => return false.into(),
+                    },
+                };
+                let set = args.object().and_then(|object| assign(scope, object, args.str(1)?, value));
+                set.map(|()| true).into()
             },
         },
         NAMES,
@@ -67,30 +88,27 @@ pub static KIND: Kind = Kind {
             doc: "Whether the header is there.",
             lua: r#"if req.headers:has("authorization") then return end"#,
             rhai: r#"if req.headers.has("authorization") { return; }"#,
-            run: |_, args| read(&args, |headers| Ok(Value::Bool(headers.contains_key(name(args.str(1)?)?)))).into(),
+            run: |_, args| {
+                let has = |headers: &HeaderMap| Ok(Value::Bool(headers.contains_key(name(args.str(1)?)?)));
+                args.object().and_then(|object| read(object, has)).into()
+            },
         },
     ],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
-        get: |args| read(args, |headers| Ok(headers.get(name(key(args)?)?).map_or(Value::Nil, text))),
-        set: Some(|scope, args| {
-            write(&args, |headers| {
-                let name = name(key(&args)?)?;
-                permit(scope, &name)?;
-                // SECURITY: what a script found out is told to the backend under one name, which a client can't spell otherwise.
-                if let Side::Request = side(&args)? {
-                    identity::strip_other_spellings(headers, &name);
-                }
-                match args.get(2) {
-                    Value::Nil => headers.remove(name),
-                    new => headers.insert(name, value(new)?),
-                };
-                Ok(())
+        get: |object, key| {
+            read(object, |headers| match headers.get(key) {
+                Some(value) => Ok(text(value)),
+                None => name(key).map(|_| Value::Nil),
             })
+        },
+        set: Some(|scope, object, key, new| {
+            let new = if new.is_nil() { None } else { Some(value(&new)?) };
+            assign(scope, object, key, new)
         }),
-        names: |args| {
+        names: |object| {
             let mut names = Vec::new();
-            read(args, |headers| {
+            read(object, |headers| {
                 names.extend(headers.keys().map(|name| name.as_str().to_owned()));
                 Ok(Value::Nil)
             })?;
@@ -110,12 +128,29 @@ pub const NAMES: Function = Function {
     rhai: r#"for name in req.headers.names() { log::info(name, #{ value: req.headers[name] }); }"#,
     run: |_, args| {
         let names = args.object().and_then(|object| match &object.kind().index {
-            Some(index) => (index.names)(&args),
+            Some(index) => (index.names)(object),
             None => Err(Raise::error("has no names")),
         });
         names.map(|names| Value::List(names.into_iter().map(Value::from).collect())).into()
     },
 };
+
+/// Makes `value` the only one of a header, or removes it.
+fn assign(scope: &Scope, object: &Object, key: &str, value: Option<HeaderValue>) -> Result<(), Raise> {
+    let name = name(key)?;
+    permit(scope, &name)?;
+    write(object, |headers| {
+        // SECURITY: what a script found out is told to the backend under one name, which a client can't spell otherwise.
+        if let Object::Headers(_, Side::Request) = object {
+            identity::strip_other_spellings(headers, &name);
+        }
+        match value {
+            None => headers.remove(name),
+            Some(value) => headers.insert(name, value),
+        };
+        Ok(())
+    })
+}
 
 /// SECURITY: a plugin whose manifest names the headers that it writes keeps to them.
 pub fn permit(scope: &Scope, name: &HeaderName) -> Result<(), Raise> {
@@ -158,8 +193,8 @@ pub fn text(value: &HeaderValue) -> Value {
     Value::Str(bytes::Bytes::copy_from_slice(value.as_bytes()))
 }
 
-fn side(args: &Args) -> Result<Side, Raise> {
-    match args.object()? {
+fn side(object: &Object) -> Result<Side, Raise> {
+    match object {
         Object::Headers(_, side) => Ok(*side),
         other => Err(Raise::error(format!("expected headers, got {}", other.kind().name))),
     }
@@ -167,9 +202,9 @@ fn side(args: &Args) -> Result<Side, Raise> {
 
 const NO_RESPONSE: &str = "there is no response yet";
 
-fn read(args: &Args, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> Result<Value, Raise> {
-    let exchange = exchange(args)?;
-    match side(args)? {
+pub fn read(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> Result<Value, Raise> {
+    let exchange = exchange(object)?;
+    match side(object)? {
         Side::Request => with(&exchange.request.borrow().headers),
         Side::Response => match exchange.response.borrow().as_ref() {
             Some(response) => with(&response.headers),
@@ -178,9 +213,9 @@ fn read(args: &Args, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> R
     }
 }
 
-fn write(args: &Args, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
-    let exchange = exchange(args)?;
-    match side(args)? {
+fn write(object: &Object, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
+    let exchange = exchange(object)?;
+    match side(object)? {
         Side::Request => with(&mut exchange.request.borrow_mut().headers),
         Side::Response => match exchange.response.borrow_mut().as_mut() {
             Some(response) => with(&mut response.headers),

@@ -142,15 +142,15 @@ pub static RESULT: Kind = Kind {
             name: "ok",
             ty: Type::Bool,
             doc: "Whether there was an answer below 400.",
-            get: |args| Ok(answer(args)?.ok().into()),
+            get: |object| Ok(answer(object)?.ok().into()),
             set: None,
         },
         Property {
             name: "status",
             ty: Type::Int,
             doc: "The answer's status; 0 when there was none.",
-            get: |args| {
-                Ok(match &**answer(args)? {
+            get: |object| {
+                Ok(match &**answer(object)? {
                     Answer::Response { status, .. } => i64::from(*status).into(),
                     Answer::Failed(_) => 0.into(),
                 })
@@ -161,15 +161,15 @@ pub static RESULT: Kind = Kind {
             name: "headers",
             ty: Type::Object("result headers"),
             doc: "The answer's headers, read only.",
-            get: |args| Ok(Object::ResultHeaders(answer(args)?.clone()).into()),
+            get: |object| Ok(Object::ResultHeaders(answer(object)?.clone()).into()),
             set: None,
         },
         Property {
             name: "error",
             ty: Type::Maybe(&Type::String),
             doc: "Why there was no answer: `timeout`, `connect`, `protocol`, `too_large`, `no_service`, `forbidden` (the manifest does not name the host), `administration` (the gateway's own, which no permission opens), `bad_url`; nothing when there was one.",
-            get: |args| {
-                Ok(match &**answer(args)? {
+            get: |object| {
+                Ok(match &**answer(object)? {
                     Answer::Response { .. } => Value::Nil,
                     Answer::Failed(failure) => failure.name().into(),
                 })
@@ -219,17 +219,15 @@ pub static RESULT_HEADERS: Kind = Kind {
     methods: &[headers::NAMES],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
-        get: |args| {
-            Ok(match &**answer(args)? {
-                Answer::Response { headers, .. } => {
-                    headers.get(headers::name(super::key(args)?)?).map_or(Value::Nil, headers::text)
-                }
+        get: |object, key| {
+            Ok(match &**answer(object)? {
+                Answer::Response { headers, .. } => headers.get(headers::name(key)?).map_or(Value::Nil, headers::text),
                 Answer::Failed(_) => Value::Nil,
             })
         },
         set: None,
-        names: |args| {
-            Ok(match &**answer(args)? {
+        names: |object| {
+            Ok(match &**answer(object)? {
                 Answer::Response { headers, .. } => headers.keys().map(|name| name.as_str().to_owned()).collect(),
                 Answer::Failed(_) => Vec::new(),
             })
@@ -237,12 +235,12 @@ pub static RESULT_HEADERS: Kind = Kind {
     }),
 };
 
-fn answer(args: &Args) -> Result<&Rc<Answer>, Raise> {
-    args.object()?.answer().ok_or_else(|| Raise::error("expected the result of a call"))
+fn answer(object: &Object) -> Result<&Rc<Answer>, Raise> {
+    object.answer().ok_or_else(|| Raise::error("expected the result of a call"))
 }
 
 fn answer_body(args: &Args) -> Result<Bytes, Raise> {
-    Ok(match &**answer(args)? {
+    Ok(match &**answer(args.object()?)? {
         Answer::Response { body, .. } => body.clone(),
         Answer::Failed(_) => Bytes::new(),
     })

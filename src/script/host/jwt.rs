@@ -3,7 +3,7 @@
 //! What was decided about a token is a value, `{ok, claims, error}`: a client's bad token is no error of the script. Wrong keys and options
 //! are, and `jwt.verifier` in `on_load` finds them when the configuration is loaded. All rules are those of [`crate::crypto::jwt`].
 
-use super::option;
+use super::{headers, option};
 use crate::{
     crypto::jwt::{self, JwtError, KeyError, Signer, SigningKey, Verifier, VerifyKey, VerifyOptions},
     script::{
@@ -13,6 +13,8 @@ use crate::{
         value::{Args, duration},
     },
 };
+use bytes::Bytes;
+use http::header;
 use std::rc::Rc;
 
 const TOKEN: Param = Param::optional("token", Type::String, "in the compact form, without `Bearer`");
@@ -45,6 +47,18 @@ static VERIFIED: &[Param] = &[
     ),
     Param::optional("message", Type::String, "the same in one line for the log"),
     Param::required("ok", Type::Bool, "whether the token is good"),
+];
+static BEARER: &[Param] = &[
+    Param::required("ok", Type::Bool, "whether the request has a good token"),
+    Param::optional("claims", Type::Json, "what the token says, when it is good"),
+    Param::optional(
+        "identity",
+        Type::Json,
+        "what `ctx.identity` is set to: `id` is the claim `sub`, `email` that claim, `claims` all of them",
+    ),
+    Param::optional("error", Type::String, "`missing`, `repeated`, or as `verify` says it"),
+    Param::optional("detail", Type::String, "the same for the client"),
+    Param::optional("challenge", Type::String, "what `WWW-Authenticate` says of a refusal (RFC 6750 §3)"),
 ];
 static DECODED: &[Param] = &[
     Param::required("claims", Type::Json, "what the token says"),
@@ -106,16 +120,28 @@ pub static VERIFIER: Kind = Kind {
     name: "verifier",
     doc: "Keys and rules, ready to verify tokens with. Made by `jwt.verifier`.",
     properties: &[],
-    methods: &[Function {
-        name: "verify",
-        params: &[TOKEN],
-        variadic: false,
-        returns: Type::Options(VERIFIED),
-        doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.",
-        lua: r#"local got = ctx.state.verifier:verify(token)"#,
-        rhai: r#"let got = ctx.state.verifier.verify(token);"#,
-        run: |scope, args| verify_by(scope, &args).into(),
-    }],
+    methods: &[
+        Function {
+            name: "bearer",
+            params: &[Param::required("headers", Type::Object("headers"), "those of the request")],
+            variadic: false,
+            returns: Type::Options(BEARER),
+            doc: "The bearer token of a request (RFC 6750 §2.1), verified: of the one `Authorization` that it must have, with the scheme `Bearer`. In Lua `claims` and `identity` are read only.",
+            lua: r#"local got = ctx.state.verifier:bearer(req.headers)"#,
+            rhai: r#"let got = ctx.state.verifier.bearer(req.headers);"#,
+            run: |scope, args| bearer(scope, &args).into(),
+        },
+        Function {
+            name: "verify",
+            params: &[TOKEN],
+            variadic: false,
+            returns: Type::Options(VERIFIED),
+            doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.",
+            lua: r#"local got = ctx.state.verifier:verify(token)"#,
+            rhai: r#"let got = ctx.state.verifier.verify(token);"#,
+            run: |scope, args| verify_by(scope, &args).into(),
+        },
+    ],
     index: None,
 };
 
@@ -148,8 +174,12 @@ fn verify_with(scope: &Scope, args: &Args) -> Result<Value, Raise> {
 }
 
 fn verify_by(scope: &Scope, args: &Args) -> Result<Value, Raise> {
+    by(args).map(|verifier| told(scope, verifier, args.get(1)))
+}
+
+fn by(args: &Args) -> Result<&Verifier, Raise> {
     match args.object()? {
-        Object::Verifier(verifier) => Ok(told(scope, verifier, args.get(1))),
+        Object::Verifier(verifier) => Ok(verifier),
         other => Err(Raise::error(format!("expected a verifier, got {}", other.kind().name))),
     }
 }
@@ -157,8 +187,7 @@ fn verify_by(scope: &Scope, args: &Args) -> Result<Value, Raise> {
 fn told(scope: &Scope, verifier: &Verifier, token: &Value) -> Value {
     let now = scope.services.since_1970().as_secs();
     let record = |ok: bool, claims: Value, error: Value, message: Value| {
-        let entries = [("claims", claims), ("error", error), ("message", message), ("ok", ok.into())];
-        Value::Map(entries.map(|(name, value)| (name.to_owned(), value)).into())
+        Value::Record(VERIFIED, vec![claims, error, message, ok.into()])
     };
     let refused = |error: &'static str, message: String| record(false, Value::Nil, error.into(), message.into());
     if token.is_nil() {
@@ -171,6 +200,62 @@ fn told(scope: &Scope, verifier: &Verifier, token: &Value) -> Value {
         Ok(claims) => record(true, Value::Json(claims.text.clone()), Value::Nil, Value::Nil),
         Err(error) => refused(word(&error), error.to_string()),
     }
+}
+
+fn bearer(scope: &Scope, args: &Args) -> Result<Value, Raise> {
+    let refused = |error: &'static str, detail: &str, challenge: &str| {
+        let values = [false.into(), Value::Nil, Value::Nil, error.into(), detail.into(), challenge.into()];
+        Ok(Value::Record(BEARER, values.into()))
+    };
+    // RFC 6750 §3: the challenge says what was wrong with a token, and nothing when there was none.
+    let missing = || refused("missing", "a bearer token is required", "Bearer");
+    let Value::Object(sent) = args.get(1) else { return missing() };
+    headers::read(sent, |headers| {
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(first), None) = (sent.next(), sent.next()) else {
+            let several = headers.contains_key(header::AUTHORIZATION);
+            let repeated = || {
+                let detail = "there is more than one Authorization header";
+                refused("repeated", detail, r#"Bearer error="invalid_request""#)
+            };
+            return if several { repeated() } else { missing() };
+        };
+        let Some((scheme, token)) = first.as_bytes().split_first_chunk::<7>() else { return missing() };
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return missing();
+        }
+        let verified = match std::str::from_utf8(token) {
+            Ok(token) => by(args)?.verify(token.trim_start_matches(' '), scope.services.since_1970().as_secs()),
+            Err(_) => Err(JwtError::Malformed("it is not UTF-8")),
+        };
+        match verified {
+            Ok(claims) => {
+                let identity = claims.identity.get_or_init(|| identity(&claims)).clone();
+                let json = [Value::Json(claims.text.clone()), Value::Json(identity)];
+                let [claims, identity] = json;
+                Ok(Value::Record(BEARER, vec![true.into(), claims, identity, Value::Nil, Value::Nil, Value::Nil]))
+            }
+            Err(error) => {
+                let word = word(&error);
+                let challenge = format!(r#"Bearer error="invalid_token", error_description="{word}""#);
+                refused(word, &format!("the token is not valid: {word}"), &challenge)
+            }
+        }
+    })
+}
+
+/// Who a token is of, as `ctx.identity` has it.
+fn identity(claims: &jwt::Claims) -> Bytes {
+    let mut text = b"{".to_vec();
+    for (name, claim) in [("id", "sub"), ("email", "email")] {
+        if let Some(value) = claims.values.get(claim) {
+            text.extend_from_slice(format!("\"{name}\":{value},").as_bytes());
+        }
+    }
+    text.extend_from_slice(b"\"claims\":");
+    text.extend_from_slice(&claims.text);
+    text.push(b'}');
+    text.into()
 }
 
 fn word(error: &JwtError) -> &'static str {
@@ -190,9 +275,7 @@ fn word(error: &JwtError) -> &'static str {
 fn decode(args: &Args) -> Result<Value, Raise> {
     let decoded = args.get(0).as_str().and_then(|token| jwt::decode(token).ok());
     let json = |part: jwt::Claims| Value::Json(part.text);
-    Ok(decoded.map_or(Value::Nil, |(header, claims)| {
-        Value::Map(vec![("claims".into(), json(claims)), ("header".into(), json(header))])
-    }))
+    Ok(decoded.map_or(Value::Nil, |(header, claims)| Value::Record(DECODED, vec![json(claims), json(header)])))
 }
 
 fn sign(scope: &Scope, args: &Args) -> Result<String, Raise> {
@@ -296,7 +379,7 @@ mod tests {
         assert_eq!(decoded, format!(r#"{{claims: {claims}, header: {{"typ":"JWT","alg":"HS256"}}}}"#));
 
         let verifier = run(&scope, &MODULE, "verifier", [options(&[])]).expect("a verifier");
-        let method = &VERIFIER.methods[0];
+        let method = VERIFIER.method("verify").expect("a method");
         let Outcome::Done(result) = (method.run)(&scope, Args(vec![verifier, token])) else { panic!("it waits") };
         assert_eq!(show(result.map_err(|raise| raise.to_string())), good);
     }

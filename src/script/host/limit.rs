@@ -12,6 +12,7 @@ use crate::{
     },
     store::{Answer, AnsweredBy, Check, LimitRequest, OnStoreError, Rule, RuleError, StoreError},
 };
+use bytes::Bytes;
 use std::time::Duration;
 
 const KEY: Param = Param::required("key", Type::String, "who is counted, within the plugin's own namespace");
@@ -170,16 +171,16 @@ fn told(rule: Rule, result: Result<Check, StoreError>) -> Value {
         Err(_) => (0, 1, 1, "none"),
     };
     let int = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
-    let entries = [
-        ("allowed", allowed.into()),
-        ("error", error),
-        ("limit", int(rule.limit())),
-        ("remaining", int(remaining)),
-        ("reset", int(reset)),
-        ("retry_after", int(retry_after)),
-        ("store", store.into()),
+    let values = [
+        allowed.into(),
+        error,
+        int(rule.limit()),
+        int(remaining),
+        int(reset),
+        int(retry_after),
+        Value::Str(Bytes::from_static(store.as_bytes())),
     ];
-    Value::Map(entries.map(|(name, value)| (name.to_owned(), value)).into())
+    Value::Record(RESULT, values.into())
 }
 
 fn seconds(duration: Duration) -> u64 {

@@ -35,7 +35,7 @@ use super::{
     Exchange, Raise,
     list::{Function, Kind, Module},
     object::Object,
-    value::{Args, Value},
+    value::Value,
 };
 use std::rc::Rc;
 
@@ -94,14 +94,9 @@ pub static OPAQUE: Kind = Kind {
     index: None,
 };
 
-/// The exchange behind an object's first argument.
-fn exchange(args: &Args) -> Result<&Rc<Exchange>, Raise> {
-    args.object()?.exchange().ok_or_else(|| Raise::error("there is no exchange here"))
-}
-
-/// The name argument that an [`Index`](super::list::Index) is asked for.
-fn key(args: &Args) -> Result<&str, Raise> {
-    args.str(1)
+/// The exchange behind an object.
+fn exchange(object: &Object) -> Result<&Rc<Exchange>, Raise> {
+    object.exchange().ok_or_else(|| Raise::error("there is no exchange here"))
 }
 
 /// An entry of an options argument; nil when it was left out. Names and types were checked when the call was made.
@@ -110,6 +105,6 @@ fn option<'a>(options: &'a Value, name: &str) -> &'a Value {
 }
 
 /// Another kind's handle to the exchange of the object at hand.
-fn part(args: &Args, make: impl FnOnce(Rc<Exchange>) -> Object) -> Result<crate::script::Value, Raise> {
-    exchange(args).map(|exchange| make(exchange.clone()).into())
+fn part(object: &Object, make: impl FnOnce(Rc<Exchange>) -> Object) -> Result<crate::script::Value, Raise> {
+    exchange(object).map(|exchange| make(exchange.clone()).into())
 }

@@ -1,11 +1,12 @@
 //! `req.query`: the parameters of the query string, decoded; order and repeated names are kept.
 
-use super::{exchange, key};
+use super::exchange;
 use crate::{
     http::query::{self, Query},
     script::{
         Raise, Value,
         list::{Function, Index, Kind, Param, Property, Type},
+        object::Object,
         value::Args,
     },
 };
@@ -17,7 +18,7 @@ pub static KIND: Kind = Kind {
         name: "raw",
         ty: Type::String,
         doc: "The query string as it is, without the question mark.",
-        get: |args| Ok(exchange(args)?.request.borrow().query().into()),
+        get: |object| Ok(exchange(object)?.request.borrow().query().into()),
         set: None,
     }],
     methods: &[
@@ -42,7 +43,10 @@ pub static KIND: Kind = Kind {
             doc: "Adds a value beside those that are there.",
             lua: r#"req.query:add("tag", "new")"#,
             rhai: r#"req.query.add("tag", "new");"#,
-            run: |_, args| change(&args, Query::add).map(|()| Value::Nil).into(),
+            run: |_, args| {
+                let added = args.object().and_then(|object| change(object, args.str(1)?, args.get(2), Query::add));
+                added.map(|()| Value::Nil).into()
+            },
         },
         Function {
             name: "has",
@@ -52,16 +56,19 @@ pub static KIND: Kind = Kind {
             doc: "Whether the parameter is there.",
             lua: r#"local debug_wanted = req.query:has("debug")"#,
             rhai: r#"let debug_wanted = req.query.has("debug");"#,
-            run: |_, args| first(&args).map(|value| !value.is_nil()).into(),
+            run: |_, args| {
+                let first = args.object().and_then(|object| first(object, args.str(1)?));
+                first.map(|value| !value.is_nil()).into()
+            },
         },
     ],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: first,
-        set: Some(|_, args| change(&args, Query::set)),
-        names: |args| {
+        set: Some(|_, object, key, value| change(object, key, &value, Query::set)),
+        names: |object| {
             let mut names: Vec<String> = Vec::new();
-            for (name, _) in query::pairs(exchange(args)?.request.borrow().query()) {
+            for (name, _) in query::pairs(exchange(object)?.request.borrow().query()) {
                 if !names.iter().any(|known| *known == name) {
                     names.push(name.into_owned());
                 }
@@ -71,25 +78,23 @@ pub static KIND: Kind = Kind {
     }),
 };
 
-fn first(args: &Args) -> Result<Value, Raise> {
-    let key = key(args)?;
-    let request = exchange(args)?.request.borrow();
+fn first(object: &Object, key: &str) -> Result<Value, Raise> {
+    let request = exchange(object)?.request.borrow();
     let found = query::pairs(request.query()).find(|(name, _)| name == key);
     Ok(Value::maybe(found.map(|(_, value)| value.into_owned())))
 }
 
 fn all(args: &Args) -> Result<Value, Raise> {
-    let key = key(args)?;
-    let request = exchange(args)?.request.borrow();
+    let key = args.str(1)?;
+    let request = exchange(args.object()?)?.request.borrow();
     let pairs = query::pairs(request.query()).filter(|(name, _)| name == key);
     Ok(Value::List(pairs.map(|(_, value)| value.into_owned().into()).collect()))
 }
 
-fn change(args: &Args, change: fn(&mut Query, &str, &str)) -> Result<(), Raise> {
-    let key = key(args)?;
-    let mut request = exchange(args)?.request.borrow_mut();
+fn change(object: &Object, key: &str, value: &Value, change: fn(&mut Query, &str, &str)) -> Result<(), Raise> {
+    let mut request = exchange(object)?.request.borrow_mut();
     let mut query = Query::parse(request.query());
-    match scalar_text(args.get(2))? {
+    match scalar_text(value)? {
         Some(value) => change(&mut query, key, &value),
         None => query.remove(key),
     }

@@ -107,7 +107,7 @@ pub static KIND: Kind = Kind {
         name: "status",
         ty: Type::Int,
         doc: "Its status.",
-        get: |args| match args.object()? {
+        get: |object| match object {
             Object::Reply(reply) => Ok(i64::from(reply.status.as_u16()).into()),
             other => Err(Raise::error(format!("expected a reply, got {}", other.kind().name))),
         },

@@ -1,6 +1,6 @@
 //! `req`: the request on its way to the backend, and its parts.
 
-use super::{body, exchange, key, part};
+use super::{body, exchange, part};
 use crate::{
     http::{NormalPath, cookies},
     script::{
@@ -20,13 +20,13 @@ pub static KIND: Kind = Kind {
             name: "method",
             ty: Type::String,
             doc: "`GET`, `POST`, …; can be set.",
-            get: |args| Ok(exchange(args)?.request.borrow().method.as_str().into()),
-            set: Some(|_, args| {
-                let method = Method::from_bytes(args.bytes(1)?.as_ref())
+            get: |object| Ok(exchange(object)?.request.borrow().method.as_str().into()),
+            set: Some(|_, object, value| {
+                let method = Method::from_bytes(&value.bytes()?)
                     .ok()
                     .filter(|method| *method != Method::CONNECT)
                     .ok_or_else(|| Raise::error("not a method that can be forwarded"))?;
-                exchange(&args)?.request.borrow_mut().method = method;
+                exchange(object)?.request.borrow_mut().method = method;
                 Ok(())
             }),
         },
@@ -34,14 +34,14 @@ pub static KIND: Kind = Kind {
             name: "path",
             ty: Type::String,
             doc: "The path, normalised and percent-encoded; what is set here is what is forwarded.",
-            get: |args| Ok(exchange(args)?.request.borrow().path().into()),
-            set: Some(|_, args| {
-                let new = args.str(1)?;
+            get: |object| Ok(exchange(object)?.request.borrow().path().into()),
+            set: Some(|_, object, value| {
+                let new = value.str()?;
                 if new.contains('?') {
                     return Err(Raise::error("req.path has no `?`: set `req.query`"));
                 }
                 let new = NormalPath::parse_str(new).map_err(|e| Raise::error(format!("req.path: {e}")))?;
-                exchange(&args)?.request.borrow_mut().path_set = Some(Box::new(new));
+                exchange(object)?.request.borrow_mut().path_set = Some(Box::new(new));
                 Ok(())
             }),
         },
@@ -49,42 +49,42 @@ pub static KIND: Kind = Kind {
             name: "query",
             ty: Type::Object("query"),
             doc: "The query string's parameters.",
-            get: |args| part(args, Object::Query),
+            get: |object| part(object, Object::Query),
             set: None,
         },
         Property {
             name: "params",
             ty: Type::Object("params"),
             doc: "Path parameters: `{id}` of `/users/{id}`, or the named groups of a regex path.",
-            get: |args| part(args, Object::Params),
+            get: |object| part(object, Object::Params),
             set: None,
         },
         Property {
             name: "host",
             ty: Type::String,
             doc: "The host that the client asked for, with its port if it named one.",
-            get: |args| Ok(exchange(args)?.request.borrow().host().into()),
+            get: |object| Ok(exchange(object)?.request.borrow().host().into()),
             set: None,
         },
         Property {
             name: "scheme",
             ty: Type::String,
             doc: "`http` or `https`, as the client sees it.",
-            get: |args| Ok(exchange(args)?.request.borrow().scheme.into()),
+            get: |object| Ok(exchange(object)?.request.borrow().scheme.into()),
             set: None,
         },
         Property {
             name: "headers",
             ty: Type::Object("headers"),
             doc: "The request's headers.",
-            get: |args| part(args, |exchange| Object::Headers(exchange, Side::Request)),
+            get: |object| part(object, |exchange| Object::Headers(exchange, Side::Request)),
             set: None,
         },
         Property {
             name: "cookies",
             ty: Type::Object("cookies"),
             doc: "The request's cookies, read only.",
-            get: |args| part(args, Object::Cookies),
+            get: |object| part(object, Object::Cookies),
             set: None,
         },
         Property {
@@ -92,19 +92,16 @@ pub static KIND: Kind = Kind {
             ty: Type::String,
             doc: "The body, when it was read already; setting it is `set_body`.",
             get: body::get_body,
-            set: Some(|scope, args| match (body::SET_BODY.run)(scope, args) {
-                crate::script::list::Outcome::Done(done) => done.map(|_| ()),
-                crate::script::list::Outcome::Wait(_) => Ok(()),
-            }),
+            set: Some(body::assign_body),
         },
         Property {
             name: "upstream",
             ty: Type::Maybe(&Type::String),
             doc: "Set it to another service's name to send the request there.",
-            get: |args| Ok(Value::maybe(exchange(args)?.upstream.borrow().as_deref())),
-            set: Some(|_, args| {
-                let name = if args.get(1).is_nil() { None } else { Some(args.str(1)?.into()) };
-                *exchange(&args)?.upstream.borrow_mut() = name;
+            get: |object| Ok(Value::maybe(exchange(object)?.upstream.borrow().as_deref())),
+            set: Some(|_, object, value| {
+                let name = if value.is_nil() { None } else { Some(value.str()?.into()) };
+                *exchange(object)?.upstream.borrow_mut() = name;
                 Ok(())
             }),
         },
@@ -120,13 +117,14 @@ pub static PARAMS: Kind = Kind {
     methods: &[],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
-        get: |args| {
-            let request = exchange(args)?.request.borrow();
-            let key = key(args)?;
+        get: |object, key| {
+            let request = exchange(object)?.request.borrow();
             Ok(Value::maybe(request.params.iter().find(|(name, _)| **name == *key).map(|(_, value)| value.as_str())))
         },
         set: None,
-        names: |args| Ok(exchange(args)?.request.borrow().params.iter().map(|(name, _)| name.to_string()).collect()),
+        names: |object| {
+            Ok(exchange(object)?.request.borrow().params.iter().map(|(name, _)| name.to_string()).collect())
+        },
     }),
 };
 
@@ -137,13 +135,13 @@ pub static COOKIES: Kind = Kind {
     methods: &[],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
-        get: |args| {
-            let request = exchange(args)?.request.borrow();
-            Ok(Value::maybe(cookies::cookie(&request.headers, key(args)?)))
+        get: |object, key| {
+            let request = exchange(object)?.request.borrow();
+            Ok(Value::maybe(cookies::cookie(&request.headers, key)))
         },
         set: None,
-        names: |args| {
-            let request = exchange(args)?.request.borrow();
+        names: |object| {
+            let request = exchange(object)?.request.borrow();
             Ok(cookies::cookies(&request.headers).map(|(name, _)| name.to_owned()).collect())
         },
     }),

@@ -4,9 +4,8 @@ use super::{body, exchange, part};
 use crate::script::{
     Raise, Value,
     exchange::{Response, Side},
-    list::{Kind, Outcome, Property, Type},
+    list::{Kind, Property, Type},
     object::Object,
-    value::Args,
 };
 use http::StatusCode;
 
@@ -18,10 +17,10 @@ pub static KIND: Kind = Kind {
             name: "status",
             ty: Type::Int,
             doc: "The status code, 200 to 599; can be set.",
-            get: |args| response(args, |response| i64::from(response.status.as_u16()).into()),
-            set: Some(|_, args| {
-                let status = status(args.int(1)?)?;
-                if let Some(response) = exchange(&args)?.response.borrow_mut().as_mut() {
+            get: |object| response(object, |response| i64::from(response.status.as_u16()).into()),
+            set: Some(|_, object, value| {
+                let status = status(value.int()?)?;
+                if let Some(response) = exchange(object)?.response.borrow_mut().as_mut() {
                     response.status = status;
                 }
                 Ok(())
@@ -31,21 +30,21 @@ pub static KIND: Kind = Kind {
             name: "headers",
             ty: Type::Object("headers"),
             doc: "The response's headers.",
-            get: |args| part(args, |exchange| Object::Headers(exchange, Side::Response)),
+            get: |object| part(object, |exchange| Object::Headers(exchange, Side::Response)),
             set: None,
         },
         Property {
             name: "from",
             ty: Type::String,
             doc: "`upstream`, `reply` (a script made it) or `error` (the gateway made it).",
-            get: |args| response(args, |response| response.from.name().into()),
+            get: |object| response(object, |response| response.from.name().into()),
             set: None,
         },
         Property {
             name: "latency_ms",
             ty: Type::Number,
             doc: "Milliseconds from the request's arrival to the response's head.",
-            get: |args| response(args, |response| (response.latency.as_secs_f64() * 1000.0).into()),
+            get: |object| response(object, |response| (response.latency.as_secs_f64() * 1000.0).into()),
             set: None,
         },
         Property {
@@ -53,10 +52,7 @@ pub static KIND: Kind = Kind {
             ty: Type::String,
             doc: "The body, when it was read already; setting it is `set_body`.",
             get: body::get_body,
-            set: Some(|scope, args| match (body::SET_BODY.run)(scope, args) {
-                Outcome::Done(done) => done.map(|_| ()),
-                Outcome::Wait(_) => Ok(()),
-            }),
+            set: Some(body::assign_body),
         },
     ],
     methods: &[body::JSON, body::TEXT, body::BYTES, body::SET_JSON, body::SET_BODY],
@@ -72,8 +68,8 @@ pub fn status(code: i64) -> Result<StatusCode, Raise> {
         .ok_or_else(|| Raise::error(format!("{code} is not a status between 200 and 599")))
 }
 
-fn response(args: &Args, with: impl FnOnce(&Response) -> Value) -> Result<Value, Raise> {
-    match exchange(args)?.response.borrow().as_ref() {
+fn response(object: &Object, with: impl FnOnce(&Response) -> Value) -> Result<Value, Raise> {
+    match exchange(object)?.response.borrow().as_ref() {
         Some(response) => Ok(with(response)),
         None => Err(Raise::error("there is no response yet")),
     }

@@ -169,14 +169,14 @@ pub static GATEWAY: Kind = Kind {
             name: "received",
             ty: Type::Json,
             doc: "What upstreams received, first to last: `method`, `url` (`svc://backend/x?y`), `path`, `headers`, `body`, and `json` when it is.",
-            get: |args| Ok(gateway(args)?.received()),
+            get: |object| Ok(gateway(object)?.received()),
             set: None,
         },
         Property {
             name: "logs",
             ty: Type::Json,
             doc: "The lines of the log, first to last: `level`, `message`, `fields`, `error` of a script that failed.",
-            get: |args| Ok(gateway(args)?.logs()),
+            get: |object| Ok(gateway(object)?.logs()),
             set: None,
         },
     ],
@@ -189,7 +189,7 @@ pub static GATEWAY: Kind = Kind {
             doc: "Sends a request and waits until its `on_log` is over. Gives `status`, `headers`, `body`, and `json` when it is.",
             lua: r#"local res = gw:request({ path = "/users", headers = { ["x-api-key"] = "abc" } })"#,
             rhai: r#"let res = gw.request(#{ path: "/users", headers: #{ "x-api-key": "abc" } });"#,
-            run: |_, args| match gateway(&args).cloned() {
+            run: |_, args| match args.object().and_then(gateway).cloned() {
                 Ok(gateway) => Outcome::Wait(gateway.request(args.get(1).clone())),
                 Err(raise) => Outcome::Done(Err(raise)),
             },
@@ -211,7 +211,7 @@ pub static GATEWAY: Kind = Kind {
             lua: r#"gw:answer("GET", "svc://users/users/7", { json = { name = "Ada" } })"#,
             rhai: r#"gw.answer("GET", "svc://users/users/7", #{ json: #{ name: "Ada" } });"#,
             run: |_, args| {
-                let said = gateway(&args).and_then(|gateway| {
+                let said = args.object().and_then(gateway).and_then(|gateway| {
                     gateway.answer(args.str(1)?, args.str(2)?, args.get(3))?;
                     Ok(Value::Nil)
                 });
@@ -230,7 +230,7 @@ pub static GATEWAY: Kind = Kind {
             lua: r#"gw:redis("GET greeting", "hello")"#,
             rhai: r#"gw.redis("GET greeting", "hello");"#,
             run: |_, args| {
-                let said = gateway(&args).and_then(|gateway| {
+                let said = args.object().and_then(gateway).and_then(|gateway| {
                     gateway.redis(args.str(1)?, args.get(2))?;
                     Ok(Value::Nil)
                 });
@@ -249,7 +249,8 @@ pub static GATEWAY: Kind = Kind {
             lua: r#"test.equal(gw:metric("orders", { country = "de" }), 2)"#,
             rhai: r#"test::equal(gw.metric("orders", #{ country: "de" }), 2);"#,
             run: |_, args| {
-                let found = gateway(&args).and_then(|gateway| gateway.metric(args.str(1)?, args.get(2)));
+                let found =
+                    args.object().and_then(gateway).and_then(|gateway| gateway.metric(args.str(1)?, args.get(2)));
                 Outcome::Done(found)
             },
         },
@@ -261,7 +262,7 @@ pub static GATEWAY: Kind = Kind {
             doc: "What a check finds wrong with the configuration or in `on_load`, as text; empty when nothing is.",
             lua: r#"test.contains(gw:problems(), "exclude each other")"#,
             rhai: r#"test::contains(gw.problems(), "exclude each other");"#,
-            run: |_, args| match gateway(&args).cloned() {
+            run: |_, args| match args.object().and_then(gateway).cloned() {
                 Ok(gateway) => Outcome::Wait(gateway.problems()),
                 Err(raise) => Outcome::Done(Err(raise)),
             },
@@ -275,8 +276,8 @@ fn trial(scope: &Scope) -> Result<&Rc<dyn Trial>, Raise> {
     scope.services.trial.as_ref().ok_or_else(missing)
 }
 
-fn gateway(args: &Args) -> Result<&Rc<dyn Tried>, Raise> {
-    match args.object()? {
+fn gateway(object: &Object) -> Result<&Rc<dyn Tried>, Raise> {
+    match object {
         Object::Gateway(gateway) => Ok(gateway),
         other => Err(Raise::error(format!("expected a gateway, got {}", other.kind().name))),
     }

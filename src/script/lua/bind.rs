@@ -20,17 +20,25 @@ use crate::script::{
 };
 use ahash::AHashMap;
 use bytes::Bytes;
-use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as Lv, chunk::ChunkMode};
 use std::{cell::RefCell, rc::Rc};
 
-/// What the machine knows of the list: members by kind.
+/// What the machine knows of the list: members by kind. Luau remembers the number of a name with the string, so a member is found
+/// without looking at its name again.
 pub struct Bound {
-    kinds: AHashMap<usize, AHashMap<&'static str, Member>>,
+    /// The number of each name that a member has.
+    names: AHashMap<&'static str, i16>,
+    /// By the kinds' addresses; there by the names' numbers.
+    kinds: AHashMap<usize, Box<[Option<Member>]>>,
 }
 
 pub enum Member {
     Property(&'static Property),
-    Method(Function),
+    /// `place`: in the table of methods.
+    Method {
+        function: Function,
+        place: i32,
+    },
 }
 
 /// So much of what is wanted is looked for, and in so much text at once.
@@ -48,16 +56,13 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
         Lv::from(Mark::Raised),
         Lv::from(Mark::Done),
     ))?;
-    let (bind, answer): (Function, Function) = (prelude.get("bind")?, host.raw_get("answer")?);
+    let answer: Function = host.raw_get("answer")?;
     let globals = lua.globals();
     for module in host::MODULES {
         let table = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(
-                function.name,
-                bind.call::<Function>(host_function(lua, shared, name, function, None, &answer)?)?,
-            )?;
+            table.raw_set(function.name, host_function(lua, shared, name, function, None, &answer)?)?;
         }
         for Constant { name, value, .. } in module.constants {
             table.raw_set(
@@ -74,33 +79,56 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     }
     for function in host::GLOBALS {
         let run = host_function(lua, shared, function.name.to_owned(), function, None, &answer)?;
-        globals.raw_set(function.name, bind.call::<Function>(run)?)?;
+        globals.raw_set(function.name, run)?;
     }
-    let mut kinds = AHashMap::new();
-    let all_methods = lua.create_table()?;
+    let (bound, methods) = members(lua, shared, &answer)?;
+    let _ = shared.bound.set(bound);
+    super::objects::register(lua, shared, &host, &prelude, &methods)?;
+    Ok(prelude)
+}
+
+/// The members of all kinds, and the table of the methods among them.
+fn members(lua: &Lua, shared: &Rc<Shared>, answer: &Function) -> mlua::Result<(Bound, Table)> {
+    let mut names = AHashMap::new();
     for kind in host::KINDS {
-        let mut members = AHashMap::new();
-        members.extend(kind.properties.iter().map(|property| (property.name, Member::Property(property))));
-        let methods = lua.create_table()?;
+        let of_kind = kind.properties.iter().map(|property| property.name);
+        for name in of_kind.chain(kind.methods.iter().map(|method| method.name)) {
+            let next = names.len() as i16;
+            names.entry(name).or_insert(next);
+        }
+    }
+    let (mut kinds, methods) = (AHashMap::new(), lua.create_table()?);
+    for kind in host::KINDS {
+        let mut members: Box<[Option<Member>]> = names.iter().map(|_| None).collect();
+        for property in kind.properties {
+            members[names[property.name] as usize] = Some(Member::Property(property));
+        }
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
-            let run = host_function(lua, shared, name, method, Some(kind), &answer)?;
-            let function: Function = bind.call(run)?;
-            methods.raw_set(method.name, &function)?;
-            members.insert(method.name, Member::Method(function));
+            let function = host_function(lua, shared, name, method, Some(kind), answer)?;
+            methods.raw_push(&function)?;
+            let place = methods.raw_len() as i32;
+            members[names[method.name] as usize] = Some(Member::Method { function, place });
         }
-        let kind_at = std::ptr::from_ref::<Kind>(kind).cast_mut().cast();
-        all_methods.raw_set(LightUserData(kind_at), methods)?;
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
-    let _ = shared.bound.set(Bound { kinds });
-    super::objects::register(lua, shared, &host, &prelude, &all_methods)?;
-    Ok(prelude)
+    Ok((Bound { names, kinds }, methods))
 }
 
 impl Shared {
     pub fn member(&self, kind: &'static Kind, name: &str) -> Option<&Member> {
-        self.bound.get()?.kinds.get(&std::ptr::from_ref(kind).addr())?.get(name)
+        self.numbered(kind, self.number(name.as_bytes())?)
+    }
+
+    /// The number of a name that some kind has a member of.
+    pub fn number(&self, name: &[u8]) -> Option<i16> {
+        self.bound.get()?.names.get(std::str::from_utf8(name).ok()?).copied()
+    }
+
+    /// The member whose name has this number.
+    pub fn numbered(&self, kind: &'static Kind, number: i16) -> Option<&Member> {
+        let members = self.bound.get()?.kinds.get(&std::ptr::from_ref(kind).addr())?;
+        members.get(usize::try_from(number).ok()?)?.as_ref()
     }
 
     /// Leaves what a host function raised for the prelude, or ends the hook.
@@ -225,24 +253,29 @@ impl Shared {
         }
     }
 
-    /// Keeps the claims of a token that will be seen again: a table that nobody can change, and the same as JSON.
-    fn keep_claims(&self, lua: &Lua, text: &Bytes, verified: &Lv) -> mlua::Result<()> {
-        let claims = verified.as_table().map(|table| table.raw_get::<Lv>("claims")).transpose()?;
-        let Some(claims @ Lv::Table(_)) = claims else { return Ok(()) };
-        freeze(self, &claims)?;
-        if let (Ok(json), Lv::Table(table)) = (super::json::encode(lua, &self.json, None, &claims)?, claims) {
-            self.json.keep(text, table, json)?;
+    /// Keeps a document of a token that will be seen again: a table that nobody can change, and the same as JSON.
+    fn keep_document(&self, lua: &Lua, (name, text): (&str, Bytes), verified: &Lv) -> mlua::Result<()> {
+        let document = verified.as_table().map(|table| table.raw_get::<Lv>(name)).transpose()?;
+        let Some(document @ Lv::Table(_)) = document else { return Ok(()) };
+        freeze(self, &document)?;
+        if let (Ok(json), Lv::Table(table)) = (super::json::encode(lua, &self.json, None, &document)?, document) {
+            self.json.keep(&text, table, json)?;
         }
         Ok(())
     }
 }
 
-/// The text of the claims of a verified token. The verifier gives the same bytes each time.
-fn claims(function: &str, result: &Result<Value, Raise>) -> Option<Bytes> {
-    match result.as_ref().ok()?.get("claims")? {
-        Value::Json(text) if function == "verifier:verify" => Some(text.clone()),
-        _ => None,
+/// The texts of what a verified token says, by their names in the result. The verifier gives the same bytes each time.
+fn documents(function: &str, result: &Result<Value, Raise>) -> Vec<(&'static str, Bytes)> {
+    let Ok(Value::Record(fields, values)) = result else { return Vec::new() };
+    if !function.starts_with("verifier:") {
+        return Vec::new();
     }
+    let texts = fields.iter().zip(values).filter_map(|(field, value)| match value {
+        Value::Json(text) => Some((field.name, text.clone())),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// What the prelude calls.
@@ -315,24 +348,20 @@ fn waiting(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
         let running = at.running()?;
         match running.answer.take() {
             Some(Answer { result, function }) => {
-                let claims = claims(&function, &result);
+                let documents = documents(&function, &result);
                 let given = at.give(lua, &running, Some(&function), result)?;
-                if let Some(text) = claims {
-                    at.keep_claims(lua, &text, &given)?;
+                for document in documents {
+                    at.keep_document(lua, document, &given)?;
                 }
                 Ok(given)
             }
             None => at.raise(&running, Raise::error("the call was given up")),
         }
     })?;
-    host.raw_set("answer", raw::functions::answer_function(lua, shared, &answer)?)?;
+    host.raw_set("answer", answer)?;
     let at = shared.clone();
     let forget = lua.create_function(move |_, ()| {
-        let running = at.running()?;
-        if let Some(pending) = running.pending.take() {
-            let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
-            running.answer.replace(Some(Answer { result: Err(Raise::error(why)), function: pending.function }));
-        }
+        at.running()?.give_up_waiting();
         Ok(())
     })?;
     host.raw_set("forget", forget)?;

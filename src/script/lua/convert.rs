@@ -211,6 +211,10 @@ pub fn to_lua(
             }
             mlua::Value::Table(raw::results::record(lua, &made)?)
         }
+        Value::Record(fields, values) => {
+            let entries = fields.iter().zip(values).map(|(field, value)| (field.name.to_owned(), value));
+            return to_lua(lua, shared, running, Value::Map(entries.collect()));
+        }
         Value::Object(object) => mlua::Value::UserData(handle(lua, shared, running, object)?),
     }))
 }

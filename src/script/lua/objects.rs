@@ -10,11 +10,10 @@ use super::{
     vm::{OVER, Shared},
 };
 use crate::script::{
-    Raise, Value,
+    Raise,
     convert::{assigned, named, read_only, unknown_member},
-    list::{Property, Type},
+    list::{Kind, Property, Type},
     object::Object,
-    value::Args,
 };
 use mlua::{
     AnyUserData, Function, Lua, LuaString, MetaMethod, Table, UserDataFields, UserDataMethods, UserDataRegistry,
@@ -22,7 +21,7 @@ use mlua::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-/// `methods`: functions by name, by the addresses of their kinds.
+/// `methods`: their functions, by their places.
 pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, methods: &Table) -> mlua::Result<()> {
     let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
     let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
@@ -58,8 +57,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
             let object = at.object(&object);
             match &object.kind().index {
                 Some(index) => {
-                    let key = Value::Str(bytes::Bytes::copy_from_slice(&key.as_bytes()));
-                    let got = (index.get)(&Args(vec![object.clone().into(), key]));
+                    let key = key.as_bytes();
+                    let got = utf8(object.kind(), &key).and_then(|key| (index.get)(&object, key));
                     at.give(lua, &running, None, got)
                 }
                 None => Ok(Lv::Nil),
@@ -80,7 +79,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
                 let why = format!("a {} has no items to go through", kind.name);
                 return at.raise(&running, Raise::error(why));
             };
-            match (index.names)(&Args(vec![object.into()])) {
+            match (index.names)(&object) {
                 Ok(names) => Ok(Lv::Table(lua.create_sequence_from(names)?)),
                 Err(raise) => at.raise(&running, raise),
             }
@@ -108,27 +107,33 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
             return shared.raise(&running, Raise::error(why));
         }
     };
-    let name = name.as_bytes();
-    let text = std::str::from_utf8(&name).unwrap_or_default();
-    match shared.member(kind, text) {
-        Some(Member::Method(function)) => return Ok(Lv::Function(function.clone())),
+    let bytes = name.as_bytes();
+    let name = match utf8(kind, &bytes) {
+        Ok(name) => name,
+        Err(raise) => return shared.raise(&running, raise),
+    };
+    match shared.member(kind, name) {
+        Some(Member::Method { function, .. }) => return Ok(Lv::Function(function.clone())),
         Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
         Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
         Some(Member::Property(property)) => {
-            let got = running.guard(|| (property.get)(&Args(vec![object.into()])))?;
+            let got = running.guard(|| (property.get)(&object))?;
             return shared.give(lua, &running, None, got);
         }
         None => {}
     }
     match &kind.index {
         Some(index) => {
-            let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
-            let got = running.guard(|| (index.get)(&Args(vec![object.into(), key])))?;
+            let got = running.guard(|| (index.get)(&object, name))?;
             shared.give(lua, &running, None, got)
         }
         None if is_over(&object) => shared.raise(&running, Raise::error(REQUEST_IS_OVER)),
-        None => shared.raise(&running, unknown_member(kind, &String::from_utf8_lossy(&name))),
+        None => shared.raise(&running, unknown_member(kind, name)),
     }
+}
+
+fn utf8<'a>(kind: &Kind, bytes: &'a [u8]) -> Result<&'a str, Raise> {
+    std::str::from_utf8(bytes).map_err(|_| Raise::error(format!("a name of {} is UTF-8", kind.name)))
 }
 
 const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
@@ -142,41 +147,43 @@ fn set_member(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv, value:
     let object = shared.object(object);
     let running = shared.running()?;
     let kind = object.kind();
-    let name = match key {
+    let bytes = match key {
         Lv::String(name) => name.as_bytes(),
         other => {
             let why = format!("a {} is set by a name, not {}", kind.name, describe(other));
             return shared.raise(&running, Raise::error(why));
         }
     };
-    let shown = String::from_utf8_lossy(&name);
+    let name = match utf8(kind, &bytes) {
+        Ok(name) => name,
+        Err(raise) => return shared.raise(&running, raise),
+    };
     let Some(scope) = &running.scope else {
         return shared.raise(&running, Raise::error("nothing can be set while a file is loaded"));
     };
     let failed = RefCell::new(None);
     let context = Context { lua, shared, running: &running, failed: &failed };
     let value = LuaValue { value, context };
-    let set = || match (shared.member(kind, &shown), &kind.index) {
+    let set = || match (shared.member(kind, name), &kind.index) {
         (Some(Member::Property(property)), _) => match property.set {
             Some(set) => assigned(&property.ty, &value)
-                .and_then(|value| set(scope, Args(vec![object.into(), value])))
+                .and_then(|value| set(scope, &object, value))
                 .map_err(|raise| named(&format!("{}.{}", kind.name, property.name), raise)),
-            None => Err(read_only(kind, &shown)),
+            None => Err(read_only(kind, name)),
         },
-        (Some(Member::Method(_)), _) => Err(read_only(kind, &shown)),
+        (Some(Member::Method { .. }), _) => Err(read_only(kind, name)),
         (None, Some(index)) => match index.set {
             Some(set) => {
-                let key = Value::Str(bytes::Bytes::copy_from_slice(&name));
                 // What is read as text may be written as a number or a boolean too.
                 let ty = if matches!(index.ty, Type::Maybe(Type::String)) { &Type::Scalar } else { &index.ty };
                 assigned(ty, &value)
-                    .and_then(|value| set(scope, Args(vec![object.into(), key, value])))
-                    .map_err(|raise| named(&format!("{}[\"{shown}\"]", kind.name), raise))
+                    .and_then(|value| set(scope, &object, name, value))
+                    .map_err(|raise| named(&format!("{}[\"{name}\"]", kind.name), raise))
             }
-            None => Err(read_only(kind, &shown)),
+            None => Err(read_only(kind, name)),
         },
         (None, None) if is_over(&object) => Err(Raise::error(REQUEST_IS_OVER)),
-        (None, None) => Err(unknown_member(kind, &shown)),
+        (None, None) => Err(unknown_member(kind, name)),
     };
     match (running.guard(set)?, failed.take()) {
         (Ok(()), _) => Ok(Lv::Nil),

@@ -221,6 +221,14 @@ impl Running {
         })
     }
 
+    /// A call that would wait where nothing can has an error for its answer.
+    pub fn give_up_waiting(&self) {
+        if let Some(pending) = self.pending.take() {
+            let why = "can't wait here: inside a metamethod, or a function that sort or gsub calls";
+            self.answer.replace(Some(Answer { result: Err(Raise::error(why)), function: pending.function }));
+        }
+    }
+
     pub fn end_with(&self, reply: Reply) {
         self.ended.borrow_mut().get_or_insert(reply);
         self.halted.set(true);
@@ -384,10 +392,20 @@ impl Running {
 
     /// The object behind a handle of this hook's own exchange, by its address: the reverse of [`Running::handle`].
     pub fn object(&self, address: usize) -> Option<Object> {
-        let Some(place) = self.addresses.get().iter().position(|known| *known == address && address != 0) else {
-            let answers = self.answers.borrow();
-            return answers.iter().rev().find(|(known, ..)| *known == address).map(|(.., object)| object.clone());
-        };
+        let is_it = |known: &usize| *known == address && address != 0;
+        self.object_named(address, self.addresses.get().iter().position(is_it).unwrap_or(RESULT))
+    }
+
+    /// The same, by the place that the handle names too.
+    pub fn object_named(&self, address: usize, place: usize) -> Option<Object> {
+        match self.addresses.get().get(place) {
+            Some(known) if *known == address => {}
+            Some(_) => return None,
+            None => {
+                let answers = self.answers.borrow();
+                return answers.iter().rev().find(|(known, ..)| *known == address).map(|(.., object)| object.clone());
+            }
+        }
         let scope = self.scope.as_ref()?;
         let exchange = scope.exchange.as_ref()?.clone();
         Some(match place {

@@ -91,6 +91,9 @@ pub struct Shared {
     /// What `ctx.config` and `ctx.state` of each place are. They live as long as the machine.
     pub natives: Table,
     natives_made: Cell<i32>,
+    /// Tables with the names of records, by the addresses of the fields that declare them.
+    pub records: Table,
+    record_places: RefCell<AHashMap<usize, i32>>,
     pub bound: OnceCell<bind::Bound>,
     /// What the functions of the list carry.
     pub listed: RefCell<Vec<Rc<raw::functions::Listed>>>,
@@ -158,6 +161,13 @@ impl Shared {
         }
     }
 
+    /// Where `records` has the table of a record, and behind it the list of its names.
+    pub fn record_place(&self, fields: &'static [crate::script::list::Param]) -> i32 {
+        let mut places = self.record_places.borrow_mut();
+        let next = places.len() as i32 * 2 + 1;
+        *places.entry(fields.as_ptr().addr()).or_insert(next)
+    }
+
     /// A place for a handle to the answer of a call.
     pub fn take_held(&self) -> i32 {
         self.free_held.borrow_mut().pop().unwrap_or_else(|| {
@@ -220,6 +230,8 @@ impl Vm {
             interrupt: Cell::new(None),
             natives: lua.create_table()?,
             natives_made: Cell::new(0),
+            records: lua.create_table()?,
+            record_places: RefCell::default(),
             bound: OnceCell::new(),
             listed: RefCell::default(),
             json: json::Tables::new(&lua)?,
@@ -239,6 +251,7 @@ impl Vm {
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
         raw::interrupt::quicken_interrupt(&lua, &shared);
+        raw::objects::number_names(&lua);
         lua.set_memory_limit(memory)?;
         shared.json.memory.set(memory);
         lua.gc_collect()?;

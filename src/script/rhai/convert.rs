@@ -126,6 +126,11 @@ pub fn to_script(ty: &Type, value: Value, worker: &Worker) -> Result<Dynamic, Ra
                 .collect();
             Dynamic::from_map(entries?)
         }
+        Value::Record(fields, values) => {
+            let entries = fields.iter().zip(values);
+            let entries = entries.map(|(field, value)| Ok((field.name.into(), to_script(&field.ty, value, worker)?)));
+            Dynamic::from_map(entries.collect::<Result<Map, Raise>>()?)
+        }
         Value::Object(object) => Dynamic::from(object),
     })
 }

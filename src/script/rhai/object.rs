@@ -9,10 +9,9 @@ use super::{
     run::Worker,
 };
 use crate::script::{
-    Raise, Value, convert,
+    Raise, Scope, convert,
     list::{Kind, Property, Type},
     object::Object,
-    value::Args,
 };
 use ::rhai::{Dynamic, ImmutableString};
 use std::rc::Rc;
@@ -38,7 +37,7 @@ fn read(worker: &Worker, object: &Object, property: &Property) -> Result<Dynamic
     if let Type::Native = property.ty {
         return Ok(native(worker, property.name));
     }
-    to_script(&property.ty, (property.get)(&Args(vec![object.clone().into()]))?, worker)
+    to_script(&property.ty, (property.get)(object)?, worker)
 }
 
 /// A copy, so that no exchange changes another's: 0.1 µs for each entry of a map, nothing to speak of for strings and functions.
@@ -61,7 +60,7 @@ pub fn set(worker: &Worker, object: &Object, name: &str, value: Dynamic) -> Resu
     let seen = Seen::new(worker, value);
     let place = |raise| convert::named(&format!("{}.{name}", kind.name), raise);
     let value = convert::assigned(&property.ty, &seen).map_err(place)?;
-    assign(worker, set, vec![object.clone().into(), value]).map_err(place)
+    assign(worker, |scope| set(scope, object, value)).map_err(place)
 }
 
 pub fn get_index(worker: &Worker, object: &Object, name: &str) -> Result<Dynamic, Raise> {
@@ -72,7 +71,7 @@ pub fn get_index(worker: &Worker, object: &Object, name: &str) -> Result<Dynamic
             None => Err(convert::unknown_member(kind, name)),
         };
     };
-    let got = (index.get)(&indexed(object, name)).and_then(|value| to_script(&index.ty, value, worker));
+    let got = (index.get)(object, name).and_then(|value| to_script(&index.ty, value, worker));
     let value = got.map_err(|raise| convert::named(&item(kind, name), raise))?;
     remember(worker, object, name, &value);
     Ok(value)
@@ -91,9 +90,7 @@ pub fn set_index(worker: &Worker, object: &Object, name: &str, value: Dynamic) -
                 // What is read as text may be written as a number or a boolean too.
                 let ty = if matches!(index.ty, Type::Maybe(Type::String)) { &Type::Scalar } else { &index.ty };
                 let value = convert::assigned(ty, &seen).map_err(place)?;
-                let mut args = indexed(object, name).0;
-                args.push(value);
-                assign(worker, set, args).map_err(place)
+                assign(worker, |scope| set(scope, object, name, value)).map_err(place)
             }
             None => unchanged(kind, name, &value, || get_index(worker, object, name)),
         },
@@ -105,7 +102,7 @@ pub fn set_index(worker: &Worker, object: &Object, name: &str, value: Dynamic) -
 /// All names, for iteration.
 pub fn names(object: Object) -> Result<Vec<String>, Raise> {
     match &object.kind().index {
-        Some(index) => (index.names)(&Args(vec![object.into()])),
+        Some(index) => (index.names)(&object),
         None => Err(Raise::error(format!("a {} has no items to go through", object.kind().name))),
     }
 }
@@ -113,23 +110,15 @@ pub fn names(object: Object) -> Result<Vec<String>, Raise> {
 /// `name in object`.
 pub fn contains(object: &Object, name: &str) -> Result<bool, Raise> {
     match &object.kind().index {
-        Some(index) => (index.get)(&indexed(object, name)).map(|value| !value.is_nil()),
+        Some(index) => (index.get)(object, name).map(|value| !value.is_nil()),
         None => Err(Raise::error(format!("a {} has no items to look among", object.kind().name))),
     }
 }
 
-fn indexed(object: &Object, name: &str) -> Args {
-    Args(vec![object.clone().into(), name.into()])
-}
-
-fn assign(
-    worker: &Worker,
-    set: fn(&crate::script::Scope, Args) -> Result<(), Raise>,
-    args: Vec<Value>,
-) -> Result<Dynamic, Raise> {
+fn assign(worker: &Worker, set: impl FnOnce(&Scope) -> Result<(), Raise>) -> Result<Dynamic, Raise> {
     let run = worker.run();
     match run.as_ref().and_then(|run| run.scope.as_deref()) {
-        Some(scope) => set(scope, Args(args)).map(|()| Dynamic::UNIT),
+        Some(scope) => set(scope).map(|()| Dynamic::UNIT),
         None => Err(Raise::error("can only be set in a hook")),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::script::lua::vm::Shared;
 use mlua::{
-    Function, LightUserData, Lua, Table,
+    Function, LightUserData, Lua, MultiValue, Table, Value,
     ffi::{self, lua_State},
 };
 use std::{
@@ -18,7 +18,7 @@ pub const WHOLE: c_int = ffi::lua_upvalueindex(2);
 pub const ABOUT: c_int = ffi::lua_upvalueindex(3);
 /// The function that gives the answer that the hook holds.
 pub const ANSWER: c_int = ffi::lua_upvalueindex(4);
-/// Tables of methods, by the kinds' addresses.
+/// The methods of all kinds, by their places.
 pub const METHODS: c_int = ffi::lua_upvalueindex(5);
 pub const HANDLES: c_int = ffi::lua_upvalueindex(6);
 pub const HELD: c_int = ffi::lua_upvalueindex(7);
@@ -28,9 +28,12 @@ pub const ARRAY: c_int = ffi::lua_upvalueindex(9);
 pub const TEMPLATES: c_int = ffi::lua_upvalueindex(10);
 pub const NAMES: c_int = ffi::lua_upvalueindex(11);
 pub const KEPT: c_int = ffi::lua_upvalueindex(12);
-const COUNT: c_int = 12;
+/// Tables with the names of records, and lists of these.
+pub const RECORDS: c_int = ffi::lua_upvalueindex(13);
+const COUNT: c_int = 13;
 
 pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
+pub type Continuation = unsafe extern "C-unwind" fn(*mut lua_State, c_int) -> c_int;
 
 /// What one function carries that others do not.
 #[derive(Default)]
@@ -49,15 +52,41 @@ pub fn function(
     run: CFunction,
     own: &Own<'_>,
 ) -> mlua::Result<Function> {
-    let at = LightUserData(Rc::as_ptr(shared).cast_mut().cast());
-    let about = own.about.map(|about| LightUserData(about.cast_mut()));
+    continued(lua, shared, name, (run, None), own)
+}
+
+/// The same, and what Luau calls when the function has waited.
+pub fn continued(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    name: &'static CStr,
+    (run, after): (CFunction, Option<Continuation>),
+    own: &Own<'_>,
+) -> mlua::Result<Function> {
+    let pointer = |at: *const c_void| Value::LightUserData(LightUserData(at.cast_mut()));
+    let function = |of: Option<&Function>| of.map_or(Value::Nil, |function| Value::Function(function.clone()));
     let json = &shared.json;
-    let tables =
-        (&shared.handles, &shared.held, &shared.natives, &json.array, &json.templates, &json.names, &json.kept);
-    let (handles, held, natives, array, templates, names, kept) = tables;
-    let row = (at, own.whole, about, own.answer, own.methods, handles, held, natives, array, templates, names, kept);
+    let tables = [
+        own.methods,
+        Some(&shared.handles),
+        Some(&shared.held),
+        Some(&shared.natives),
+        Some(&json.array),
+        Some(&json.templates),
+        Some(&json.names),
+        Some(&json.kept),
+        Some(&shared.records),
+    ];
+    let first = [
+        pointer(Rc::as_ptr(shared).cast()),
+        function(own.whole),
+        own.about.map_or(Value::Nil, pointer),
+        function(own.answer),
+    ];
+    let tables = tables.map(|of| of.map_or(Value::Nil, |table| Value::Table(table.clone())));
+    let row = MultiValue::from_iter(first.into_iter().chain(tables));
     // SAFETY: the values become what the function carries, and it is left alone on the stack.
-    unsafe { lua.exec_raw(row, |state| ffi::lua_pushcclosurek(state, run, name.as_ptr(), COUNT, None)) }
+    unsafe { lua.exec_raw(row, |state| ffi::lua_pushcclosurek(state, run, name.as_ptr(), COUNT, after)) }
 }
 
 /// The machine's [`Shared`], of a function that was made by [`function`].

@@ -4,7 +4,7 @@
 use super::{
     carried::{self, Own},
     given::Given,
-    objects::own,
+    objects::{is_mark, own, raise},
     results::push_result,
 };
 use crate::script::{
@@ -31,8 +31,8 @@ pub struct Listed {
     pub kind: Option<&'static Kind>,
 }
 
-/// The function of the list, in front of `whole`, which does all that there is. Like it, what this gives is for the
-/// prelude. `listed` must live as long as scripts run.
+/// The function of the list, as scripts call it, in front of `whole`, which does all that there is. `listed` must live as long as
+/// scripts run.
 pub fn function(
     lua: &Lua,
     shared: &Rc<Shared>,
@@ -42,7 +42,7 @@ pub fn function(
 ) -> mlua::Result<Function> {
     let about = Some(Rc::as_ptr(listed).cast());
     let own = Own { whole: Some(whole), about, answer: Some(answer), ..Own::default() };
-    carried::function(lua, shared, c"host", call, &own)
+    carried::continued(lua, shared, c"host", (call, Some(resumed)), &own)
 }
 
 /// # Safety
@@ -53,16 +53,63 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
         let shared = carried::shared(state);
         let listed = &*ffi::lua_touserdata(state, carried::ABOUT).cast::<Listed>();
         match run(shared, listed, state) {
-            Called::Pushed => {}
-            Called::Answered => {
-                ffi::lua_pushvalue(state, carried::ANSWER);
-                ffi::lua_call(state, 0, 1);
-            }
+            Called::Pushed => 1,
+            Called::Waits => wait(shared, state),
+            Called::Answered => finish(shared, state),
             Called::NotHere => {
                 let arguments = ffi::lua_gettop(state);
                 ffi::lua_pushvalue(state, carried::WHOLE);
                 ffi::lua_insert(state, 1);
                 ffi::lua_call(state, arguments, 1);
+                match () {
+                    () if is_mark(state, Mark::Wait) => wait(shared, state),
+                    () if is_mark(state, Mark::Raised) => raise(shared, state),
+                    () => 1,
+                }
+            }
+        }
+    }
+}
+
+/// Leaves the script until the driver has the answer.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn wait(shared: &Shared, state: *mut lua_State) -> c_int {
+    // SAFETY: as `call`; Luau goes on with [`resumed`].
+    unsafe {
+        if ffi::lua_isyieldable(state) != 0 {
+            ffi::lua_settop(state, 0);
+            ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut(Mark::Wait as usize));
+            return ffi::lua_yield(state, 1);
+        }
+        if let Ok(running) = shared.running() {
+            running.give_up_waiting();
+        }
+        finish(shared, state)
+    }
+}
+
+/// # Safety
+/// As [`call`], when what it waited for is there.
+unsafe extern "C-unwind" fn resumed(state: *mut lua_State, _: c_int) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { finish(carried::shared(state), state) }
+}
+
+/// Gives the answer that the hook holds, or raises it.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn finish(shared: &Shared, state: *mut lua_State) -> c_int {
+    // SAFETY: as `call`.
+    unsafe {
+        if !push_answered(shared, state) {
+            ffi::lua_settop(state, 0);
+            ffi::lua_pushvalue(state, carried::ANSWER);
+            ffi::lua_call(state, 0, 1);
+            if is_mark(state, Mark::Raised) {
+                raise(shared, state);
             }
         }
     }
@@ -72,6 +119,8 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
 enum Called {
     /// The result is on the stack.
     Pushed,
+    /// The hook holds what is to be waited for.
+    Waits,
     /// The hook holds the result.
     Answered,
     /// Nothing happened yet.
@@ -90,9 +139,7 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
         Ok(Outcome::Wait(future)) => {
             running.answer.replace(None);
             running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
-            // SAFETY: as above.
-            unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut(Mark::Wait as usize)) };
-            return Called::Pushed;
+            return Called::Waits;
         }
         // SAFETY: as above.
         Ok(Outcome::Done(Ok(value))) => match unsafe { push_result(shared, &running, state, value) } {
@@ -104,25 +151,6 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
     };
     running.answer.replace(Some(Answer { result, function: listed.name.clone() }));
     Called::Answered
-}
-
-/// The function that gives the answer that the hook holds, in front of `whole`.
-pub fn answer_function(lua: &Lua, shared: &Rc<Shared>, whole: &Function) -> mlua::Result<Function> {
-    carried::function(lua, shared, c"answer", answer, &Own { whole: Some(whole), ..Own::default() })
-}
-
-/// # Safety
-/// Luau calls it, with what [`answer_function`] made it carry.
-unsafe extern "C-unwind" fn answer(state: *mut lua_State) -> c_int {
-    // SAFETY: as `call`.
-    unsafe {
-        if !push_answered(carried::shared(state), state) {
-            ffi::lua_settop(state, 0);
-            ffi::lua_pushvalue(state, carried::WHOLE);
-            ffi::lua_call(state, 0, 1);
-        }
-    }
-    1
 }
 
 /// Pushes the answer that the running hook holds; when it is left to others, the hook still holds it.

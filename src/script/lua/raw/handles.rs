@@ -58,10 +58,22 @@ pub fn is_handle(lua: &Lua, userdata: &AnyUserData) -> bool {
         if raw.push(userdata).is_err() {
             return false;
         }
-        let tag = ffi::lua_userdatatag(raw.state(), -1);
+        let named = place_of(raw.state(), -1);
         ffi::lua_settop(raw.state(), -2);
-        tag == HANDLE
+        named.is_some()
     })
+}
+
+/// The address of the handle at a place of the stack, and the place that it names.
+///
+/// # Safety
+/// There is a value.
+pub unsafe fn place_of(state: *mut lua_State, at: c_int) -> Option<(usize, usize)> {
+    // SAFETY: a userdata with the tag holds a number, which was written when it was made.
+    unsafe {
+        let place = ffi::lua_touserdatatagged(state, at, HANDLE).cast::<usize>();
+        (!place.is_null()).then(|| (place.addr(), place.read()))
+    }
 }
 
 /// The handle at a place of the running hook.

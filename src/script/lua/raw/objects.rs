@@ -12,8 +12,8 @@
 use super::{
     carried::{self, Own},
     given::Given,
+    handles::place_of,
     results::{push_document, push_result},
-    text,
 };
 use crate::script::{
     Value,
@@ -25,14 +25,15 @@ use crate::script::{
         vm::{Mark, Shared},
     },
     object::Object,
-    value::Args,
 };
-use bytes::Bytes;
 use mlua::{
     Function, Lua, Table,
     ffi::{self, lua_State},
 };
-use std::{ffi::c_int, rc::Rc};
+use std::{
+    ffi::{c_char, c_int},
+    rc::Rc,
+};
 
 /// `__index` and `__newindex` of objects.
 pub fn metamethods(
@@ -82,15 +83,10 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
     // SAFETY: the key is looked at as the string that it is, and stays on the stack.
     let (object, name) = unsafe { (own(shared, &running, state)?, name(state)?) };
     let kind = object.kind();
-    let got = match shared.member(kind, name) {
-        // SAFETY: `METHODS` is a table of tables; what is not there gives nil.
-        Some(Member::Method(_)) => unsafe {
-            if ffi::lua_rawgetptagged(state, carried::METHODS, std::ptr::from_ref(kind).cast(), 0) != ffi::LUA_TTABLE {
-                ffi::lua_settop(state, 2);
-                return None;
-            }
-            ffi::lua_pushvalue(state, 2);
-            ffi::lua_rawget(state, -2);
+    let got = match shared.numbered(kind, name.number) {
+        // SAFETY: `METHODS` is a table.
+        Some(Member::Method { place, .. }) => unsafe {
+            ffi::lua_rawgeti_(state, carried::METHODS, *place);
             return Some(());
         },
         Some(Member::Property(Property { name, ty: Type::Native, .. })) => {
@@ -100,13 +96,13 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
             return Some(());
         }
         Some(Member::Property(property)) if is_simple(&property.ty) || matches!(property.ty, Type::Json) => {
-            running.guard(|| (property.get)(&Args(vec![object.into()])))
+            running.guard(|| (property.get)(&object))
         }
         Some(Member::Property(_)) => return None,
         None => {
             let index = kind.index.as_ref().filter(|index| is_simple(&index.ty) || matches!(index.ty, Type::Json))?;
-            let key = Value::Str(Bytes::copy_from_slice(name.as_bytes()));
-            running.guard(|| (index.get)(&Args(vec![object.into(), key])))
+            let name = name.text()?;
+            running.guard(|| (index.get)(&object, name))
         }
     };
     let got = got.ok()?.ok()?;
@@ -132,7 +128,7 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     // SAFETY: as `read`.
     let (object, name) = unsafe { (own(shared, &running, state)?, name(state)?) };
     let kind = object.kind();
-    let member = shared.member(kind, name);
+    let member = shared.numbered(kind, name.number);
     let ty = match (member, &kind.index) {
         (Some(Member::Property(property)), _) => &property.ty,
         // As in the general way, what is read as text may be written as a number or a boolean too.
@@ -148,11 +144,8 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
         running.look_soon();
     }
     let set = || match (member, &kind.index) {
-        (Some(Member::Property(property)), _) => property.set?(scope, Args(vec![object.into(), value])).ok(),
-        (None, Some(index)) => {
-            let key = Value::Str(Bytes::copy_from_slice(name.as_bytes()));
-            index.set?(scope, Args(vec![object.into(), key, value])).ok()
-        }
+        (Some(Member::Property(property)), _) => property.set?(scope, &object, value).ok(),
+        (None, Some(index)) => index.set?(scope, &object, name.text()?, value).ok(),
         _ => None,
     };
     running.guard(set).ok()?
@@ -172,20 +165,60 @@ pub unsafe fn own(shared: &Shared, running: &Running, state: *mut lua_State) -> 
 /// # Safety
 /// There is a value at `place`.
 pub unsafe fn object(shared: &Shared, running: &Running, state: *mut lua_State, place: c_int) -> Option<Object> {
+    // SAFETY: a userdata with the tag holds a place.
+    if let Some(named) = unsafe { place_of(state, place) } {
+        return running.object_named(named.0, named.1);
+    }
     // SAFETY: the address is only compared.
     let address = unsafe { ffi::lua_touserdata(state, place) }.addr();
-    running.object(address).or_else(|| shared.made.borrow().get(&address).map(|(object, _)| object.clone()))
+    shared.made.borrow().get(&address).map(|(object, _)| object.clone())
+}
+
+/// A name, and its number among those of members; below zero when no member has it.
+struct Name<'a> {
+    bytes: &'a [u8],
+    number: i16,
+}
+
+impl<'a> Name<'a> {
+    fn text(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes).ok()
+    }
 }
 
 /// The name that is the second argument.
 ///
 /// # Safety
 /// As [`index`]; the name is used no longer than the call lasts.
-unsafe fn name<'a>(state: *mut lua_State) -> Option<&'a str> {
+unsafe fn name<'a>(state: *mut lua_State) -> Option<Name<'a>> {
     // SAFETY: it is read as a string only if it is one; it stays on the stack.
     unsafe {
-        let is_text = ffi::lua_type(state, 2) == ffi::LUA_TSTRING;
-        is_text.then(|| std::str::from_utf8(text(state, 2)).ok())?
+        if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
+            return None;
+        }
+        let (mut length, mut number) = (0, 0);
+        let bytes = ffi::lua_tolstringatom(state, 2, &mut length, &mut number);
+        Some(Name { bytes: std::slice::from_raw_parts(bytes.cast(), length), number: number as i16 })
+    }
+}
+
+/// Numbers the names that members have: Luau asks once for each string, and remembers.
+///
+/// The machine must be one whose main thread's data is its [`Shared`].
+pub fn number_names(lua: &Lua) {
+    lua.exec_raw_lua(|raw| {
+        // SAFETY: the state is alive.
+        unsafe { (*ffi::lua_callbacks(raw.state())).useratom = Some(number) }
+    });
+}
+
+/// # Safety
+/// Luau calls it with a string, in a machine that [`number_names`] saw.
+unsafe extern "C-unwind" fn number(state: *mut lua_State, text: *const c_char, length: usize) -> i16 {
+    // SAFETY: the main thread's data is the machine's `Shared`, which outlives every script's call.
+    unsafe {
+        let shared = &*ffi::lua_getthreaddata(ffi::lua_mainthread(state)).cast::<Shared>();
+        shared.number(std::slice::from_raw_parts(text.cast(), length)).unwrap_or(-1)
     }
 }
 
@@ -200,13 +233,34 @@ unsafe fn whole(shared: &Shared, state: *mut lua_State, arguments: c_int) {
         ffi::lua_pushvalue(state, carried::WHOLE);
         ffi::lua_insert(state, 1);
         ffi::lua_call(state, arguments, 1);
-        let is_mark = ffi::lua_type(state, -1) == ffi::LUA_TLIGHTUSERDATA;
-        if is_mark && ffi::lua_touserdata(state, -1).addr() == Mark::Raised as usize {
-            ffi::luaL_where(state, 1);
-            push_raised(shared, state);
-            ffi::lua_concat(state, 2);
-            ffi::lua_error(state);
+        if is_mark(state, Mark::Raised) {
+            raise(shared, state);
         }
+    }
+}
+
+/// Whether a mark is on top of the stack.
+///
+/// # Safety
+/// There is a value.
+pub unsafe fn is_mark(state: *mut lua_State, mark: Mark) -> bool {
+    // SAFETY: the address is only compared.
+    unsafe {
+        ffi::lua_type(state, -1) == ffi::LUA_TLIGHTUSERDATA && ffi::lua_touserdata(state, -1).addr() == mark as usize
+    }
+}
+
+/// Raises what the hook was left to raise, where the script called.
+///
+/// # Safety
+/// A C function that a script called runs, and nothing that owns memory is left in its frames.
+pub unsafe fn raise(shared: &Shared, state: *mut lua_State) -> ! {
+    // SAFETY: the message is copied to the stack and freed before it is raised.
+    unsafe {
+        ffi::luaL_where(state, 1);
+        push_raised(shared, state);
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 use crate::script::{
     Value,
     json::{self, MAX_SAFE},
+    list::Param,
     lua::{running::Running, vm::Shared},
     object::Object,
 };
@@ -56,6 +57,10 @@ pub unsafe fn push_result(shared: &Shared, running: &Running, state: *mut lua_St
                 }
                 None
             }
+            Value::Record(fields, values) if values.iter().all(|item| is_plain(shared, running, item)) => {
+                push_record(shared, running, state, fields, values);
+                None
+            }
             Value::Json(text) => {
                 if !push_document(shared, running, state, &text) {
                     return Some(Value::Json(text));
@@ -65,6 +70,61 @@ pub unsafe fn push_result(shared: &Shared, running: &Running, state: *mut lua_St
             Value::Object(object) => push_object(shared, running, state, object).map(Value::Object),
             value => push(state, value),
         }
+    }
+}
+
+/// Pushes a record: a copy of a table that has all its names already.
+///
+/// # Safety
+/// As [`push_result`]; the values are plain.
+unsafe fn push_record(
+    shared: &Shared,
+    running: &Running,
+    state: *mut lua_State,
+    fields: &'static [Param],
+    values: Vec<Value>,
+) {
+    // SAFETY: `RECORDS` is a table whose items are tables; the five slots lie above what there was, and the copy takes the first.
+    unsafe {
+        let (top, place) = (ffi::lua_gettop(state), shared.record_place(fields));
+        if ffi::lua_rawgeti_(state, carried::RECORDS, place) != ffi::LUA_TTABLE {
+            ffi::lua_settop(state, top);
+            make_record(state, fields, place);
+        }
+        ffi::lua_clonetable(state, -1);
+        ffi::lua_rawgeti_(state, carried::RECORDS, place + 1);
+        for (name, value) in (1..).zip(values) {
+            ffi::lua_rawgeti_(state, top + 3, name);
+            push_part(shared, running, state, value);
+            ffi::lua_rawset(state, top + 2);
+        }
+        ffi::lua_settop(state, top + 2);
+        ffi::lua_replace(state, top + 1);
+    }
+}
+
+/// Makes the table with all names of a record, the list of these names beside it, and pushes the former.
+///
+/// # Safety
+/// As [`push_record`].
+unsafe fn make_record(state: *mut lua_State, fields: &'static [Param], place: c_int) {
+    let count = c_int::try_from(fields.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the caller's.
+    unsafe {
+        ffi::lua_createtable(state, count, 0);
+        for (name, field) in (1..).zip(fields) {
+            super::push_text(state, field.name.as_bytes());
+            ffi::lua_rawseti_(state, -2, name);
+        }
+        ffi::lua_rawseti_(state, carried::RECORDS, place + 1);
+        ffi::lua_createtable(state, 0, count);
+        for field in fields {
+            super::push_text(state, field.name.as_bytes());
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawset(state, -3);
+        }
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawseti_(state, carried::RECORDS, place);
     }
 }
 
@@ -173,7 +233,9 @@ impl Item {
     ) -> mlua::Result<Result<Item, E>> {
         Ok(match value {
             Value::Int(i) if i.unsigned_abs() > MAX_SAFE as u64 => make(value)?.map(Item::Made),
-            Value::Json(_) | Value::List(_) | Value::Map(_) | Value::Object(_) => make(value)?.map(Item::Made),
+            Value::Json(_) | Value::List(_) | Value::Map(_) | Value::Record(..) | Value::Object(_) => {
+                make(value)?.map(Item::Made)
+            }
             scalar => Ok(Item::Scalar(scalar)),
         })
     }

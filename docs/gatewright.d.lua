@@ -110,6 +110,14 @@
 ---@field service? any more entries of the service `backend`, such as `timeout`
 ---@field gateway? any more entries of the whole configuration, such as `limits`
 
+---@class verifier.bearer.result
+---@field ok boolean whether the request has a good token
+---@field claims? any what the token says, when it is good
+---@field identity? any what `ctx.identity` is set to: `id` is the claim `sub`, `email` that claim, `claims` all of them
+---@field error? string `missing`, `repeated`, or as `verify` says it
+---@field detail? string the same for the client
+---@field challenge? string what `WWW-Authenticate` says of a refusal (RFC 6750 §3)
+
 ---@class schema.validate.result
 ---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
 ---@field message string one line for people, without the value itself
@@ -1368,6 +1376,15 @@ function headers:all(name) end
 ---@param value string|number|boolean|nil one more value
 function headers:add(name, value) end
 
+---As assigning, but whether it could be done is told: a value with a control character can't stand in a header, and then nothing is changed.
+---```lua
+---if not req.headers:set("x-user-id", claims.sub) then return reply.error(401) end
+---```
+---@param name string the header's name
+---@param value? string|number|boolean|nil its only value; nothing removes it
+---@return boolean
+function headers:set(name, value) end
+
 ---The names that are there, each once, in no particular order.
 ---```lua
 ---for _, name in req.headers:names() do log.info(name, { value = req.headers[name] }) end
@@ -1435,6 +1452,7 @@ end
 ---@field state any What `on_load` returned for this place.
 ---@field identity any Who the request is from, as an auth plugin found it: `id`, and what else it knows. Set by auth plugins.
 ---@field vars vars Values shared by all hooks of this exchange, in both languages.
+---@field response_headers headers Headers that the response will have, whoever answers: set before it is here, they replace what it says itself. Hooks of `on_response` see them in it.
 ---@field client client Who sent the request: `ip`, `port`, `tls`, `subject`.
 ---@field deadline_ms number? Milliseconds left until the exchange's deadline: the service's `timeout`, or less when the client said so by `X-Request-Timeout` or `grpc-timeout`. Nothing where the service has `timeout: off`.
 
@@ -1508,6 +1526,14 @@ end
 ---@class verifier
 do
 local verifier = {}
+
+---The bearer token of a request (RFC 6750 §2.1), verified: of the one `Authorization` that it must have, with the scheme `Bearer`. In Lua `claims` and `identity` are read only.
+---```lua
+---local got = ctx.state.verifier:bearer(req.headers)
+---```
+---@param headers headers those of the request
+---@return verifier.bearer.result
+function verifier:bearer(headers) end
 
 ---Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.
 ---```lua

@@ -23,14 +23,11 @@ function M.on_load(config)
     header = header,
     rule = { limit = config.limit, window = config.window, on_store_error = config.on_store_error },
     policy = '"default";q=' .. config.limit .. ";w=" .. math.ceil(config.window),
-    -- Two limits on one route must not overwrite each other's findings.
-    found = "rate-limit:" .. uuid.v4(),
   }
 end
 
 -- Who is not told apart by what was asked for is told apart by the address.
-local function who(req, ctx)
-  local state = ctx.state
+local function who(req, ctx, state)
   if state.by == "route" then return "route" end
   if state.header then
     local value = req.headers[state.header]
@@ -42,21 +39,16 @@ local function who(req, ctx)
 end
 
 function M.on_request(req, ctx)
-  local seen = limit.sliding_window(ctx.place .. "|" .. who(req, ctx), ctx.state.rule)
+  local state = ctx.state
+  local seen = limit.sliding_window(ctx.place .. "|" .. who(req, ctx, state), state.rule)
   if seen.error then
     return reply.error(503, "the rate limit can't be checked at the moment", { ["retry-after"] = "1" })
   end
-  ctx.vars[ctx.state.found] = '"default";r=' .. seen.remaining .. ";t=" .. seen.reset
+  local headers = ctx.response_headers
+  headers["ratelimit-policy"] = state.policy
+  headers["ratelimit"] = '"default";r=' .. seen.remaining .. ";t=" .. seen.reset
   if not seen.allowed then
     return reply.error(429, "too many requests: try again in " .. seen.retry_after .. " s", { ["retry-after"] = seen.retry_after })
-  end
-end
-
-function M.on_response(res, ctx)
-  local found = ctx.vars[ctx.state.found]
-  if found then
-    res.headers["ratelimit-policy"] = ctx.state.policy
-    res.headers["ratelimit"] = found
   end
 end
 

@@ -92,6 +92,7 @@ pub fn accept(
             body: Slot::Stream(body),
         }),
         response: RefCell::new(None),
+        coming: Cell::default(),
         vars: RefCell::default(),
         identity: RefCell::default(),
         failed: RefCell::default(),

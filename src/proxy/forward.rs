@@ -77,8 +77,10 @@ impl Switching {
 pub struct Ahead<'a> {
     pub interim: Option<&'a Interim>,
     pub switching: Option<&'a mut Switching>,
-    /// What is to be written behind the headers, when nobody looks at them or at those of the answer.
+    /// What is to be written behind the headers, when it is not among them.
     pub stamps: Option<&'a Stamps<'a>>,
+    /// Nobody looks at the headers of the answer.
+    pub passes: bool,
 }
 
 pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
@@ -123,7 +125,7 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
-        direct: ahead.stamps.map(|_| &lines as Lines<'_>),
+        direct: ahead.passes.then_some(&lines as Lines<'_>),
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);

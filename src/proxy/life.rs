@@ -16,7 +16,7 @@ use super::{
     mirror,
     record::{Record, Sent},
     report, spans,
-    stamps::{Stamps, is_direct},
+    stamps::{Stamps, answer_passes},
     traffic,
     tunnel::{self, Content},
     websocket,
@@ -85,16 +85,16 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let routes = ready.prepared.generation.router.routes();
-    let direct = !stamped
-        && switching.is_none()
-        && found.as_ref().is_ok_and(|found| is_direct(&ready, &exchange, &chain, &routes[found.route]));
+    let passes = switching.is_none()
+        && found.as_ref().is_ok_and(|found| answer_passes(&ready, &exchange, &chain, &routes[found.route]));
+    let direct = passes && !stamped && !chain.sees_requests();
     if !stamped && !direct {
         stamps.set(&exchange);
     }
     let answered = match found {
         Ok(found) => {
             let stamps = direct.then_some(&stamps);
-            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), stamps };
+            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), stamps, passes };
             answer(&worker, &ready, &exchange, &chain, &found, ahead).await
         }
         Err(failure) => Err(failure),
@@ -226,7 +226,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
-    ahead: Ahead<'_>,
+    mut ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -257,6 +257,7 @@ async fn answer(
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
+    ahead.passes &= exchange.with_coming_headers(|coming| coming.is_none());
     // Pinned before it is awaited: by value it would be moved, with all that it waits for in it, and that is the most of a request.
     let forwarding = pin!(forward(&worker.pool, exchange, &plan, ahead));
     let mut response = forwarding.await?;
@@ -291,6 +292,7 @@ async fn recover(
 
 /// `on_response` of each plugin, in reverse order.
 async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Result<(), Failure> {
+    exchange.add_coming_headers();
     for plugin in &chain.on_response {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnResponse, plugin, exchange).await? {
             exchange.response.replace(Some(reply_response(exchange, reply, From::Reply)));

@@ -39,10 +39,10 @@ impl Stamps<'_> {
     }
 }
 
-/// Whether nobody looks at the headers of a request or of its answer, or changes them: no script, no rule, no compression, no span.
-pub fn is_direct(ready: &Ready, exchange: &Exchange, chain: &Chain, route: &Route) -> bool {
+/// Whether nobody looks at the headers of an answer, or changes them: no script, no rule, no compression, no span.
+pub fn answer_passes(ready: &Ready, exchange: &Exchange, chain: &Chain, route: &Route) -> bool {
     let backends: &Backends = &ready.backends;
-    chain.is_empty()
+    !chain.sees_answers()
         && route.traffic.is_none()
         && route.service.is_some_and(|service| backends.at(service).may_be_direct)
         && ready.prepared.generation.config.compression.is_none()

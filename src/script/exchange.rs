@@ -37,6 +37,8 @@ pub struct Exchange {
     pub route: RefCell<Arc<str>>,
     pub request: RefCell<Request>,
     pub response: RefCell<Option<Response>>,
+    /// `ctx.response_headers`: what the response will have, whoever answers.
+    pub coming: Cell<Option<Box<HeaderMap>>>,
     /// `ctx.vars`.
     pub vars: RefCell<Vec<(String, Value)>>,
     /// What an auth plugin found: JSON text, or nothing.
@@ -246,6 +248,33 @@ impl Exchange {
             *slot = Slot::Replaced(body);
         })
         .ok_or_else(|| Raise::error("there is no response yet"))
+    }
+
+    /// Looks at what the response will have, or changes it.
+    pub fn with_coming_headers<T>(&self, with: impl FnOnce(&mut Option<Box<HeaderMap>>) -> T) -> T {
+        let mut coming = self.coming.take();
+        let result = with(&mut coming);
+        self.coming.set(coming);
+        result
+    }
+
+    /// The response is here, and has what was set before it was.
+    pub fn add_coming_headers(&self) {
+        let (coming, mut response) = (self.coming.take(), self.response.borrow_mut());
+        let (Some(coming), Some(response)) = (coming, response.as_mut()) else { return };
+        let mut last = None;
+        for (name, value) in *coming {
+            match (name, &last) {
+                (Some(name), _) => {
+                    response.headers.insert(name.clone(), value);
+                    last = Some(name);
+                }
+                (None, Some(last)) => {
+                    response.headers.append(last, value);
+                }
+                (None, None) => {}
+            }
+        }
     }
 
     /// Time left until the exchange's deadline.

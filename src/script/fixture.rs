@@ -61,6 +61,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
             body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),
         }),
         response: RefCell::new(None),
+        coming: Cell::default(),
         vars: RefCell::default(),
         identity: RefCell::default(),
         failed: RefCell::default(),

@@ -23,6 +23,8 @@ pub enum Object {
     Context(Rc<Scope>),
     Client(Rc<Exchange>),
     Headers(Rc<Exchange>, Side),
+    /// Those that the response will have.
+    ComingHeaders(Rc<Exchange>),
     Query(Rc<Exchange>),
     Params(Rc<Exchange>),
     Cookies(Rc<Exchange>),
@@ -78,7 +80,7 @@ impl Object {
             Object::Response(_) => &host::response::KIND,
             Object::Context(_) => &host::context::KIND,
             Object::Client(_) => &host::context::CLIENT,
-            Object::Headers(..) => &host::headers::KIND,
+            Object::Headers(..) | Object::ComingHeaders(_) => &host::headers::KIND,
             Object::Query(_) => &host::query::KIND,
             Object::Params(_) => &host::request::PARAMS,
             Object::Cookies(_) => &host::request::COOKIES,
@@ -102,6 +104,7 @@ impl Object {
             | Object::Response(e)
             | Object::Client(e)
             | Object::Headers(e, _)
+            | Object::ComingHeaders(e)
             | Object::Query(e)
             | Object::Params(e)
             | Object::Cookies(e)

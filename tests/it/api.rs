@@ -28,6 +28,7 @@ fn functions_do_what_the_reference_says_in_both_languages() {
             let answer = gateway.send(request.header("x-mine", "1").header("cookie", "a=1"));
             assert_eq!((answer.status, answer.text().as_str()), (200, "wrong: []"), "{language} {part}");
             assert_eq!(answer.headers.all("set-cookie"), ["a=1", "b=2"]);
+            assert_eq!(answer.headers.all("x-coming"), ["1"]);
         }
     }
 }

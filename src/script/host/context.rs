@@ -80,6 +80,13 @@ pub static KIND: Kind = Kind {
             set: None,
         },
         Property {
+            name: "response_headers",
+            ty: Type::Object("headers"),
+            doc: "Headers that the response will have, whoever answers: set before it is here, they replace what it says itself. Hooks of `on_response` see them in it.",
+            get: |object| super::part(object, Object::ComingHeaders),
+            set: None,
+        },
+        Property {
             name: "client",
             ty: Type::Object("client"),
             doc: "Who sent the request: `ip`, `port`, `tls`, `subject`.",

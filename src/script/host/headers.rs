@@ -2,7 +2,6 @@
 //!
 //! Names are checked as RFC 9110 tokens and values refuse CR, LF and NUL, so a script can't split a message.
 
-use super::exchange;
 use crate::{
     http::identity,
     script::{
@@ -193,33 +192,35 @@ pub fn text(value: &HeaderValue) -> Value {
     Value::Str(bytes::Bytes::copy_from_slice(value.as_bytes()))
 }
 
-fn side(object: &Object) -> Result<Side, Raise> {
-    match object {
-        Object::Headers(_, side) => Ok(*side),
-        other => Err(Raise::error(format!("expected headers, got {}", other.kind().name))),
-    }
-}
-
 const NO_RESPONSE: &str = "there is no response yet";
 
 pub fn read(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> Result<Value, Raise> {
-    let exchange = exchange(object)?;
-    match side(object)? {
-        Side::Request => with(&exchange.request.borrow().headers),
-        Side::Response => match exchange.response.borrow().as_ref() {
+    match object {
+        Object::Headers(exchange, Side::Request) => with(&exchange.request.borrow().headers),
+        Object::Headers(exchange, Side::Response) => match exchange.response.borrow().as_ref() {
             Some(response) => with(&response.headers),
             None => Err(Raise::error(NO_RESPONSE)),
         },
+        Object::ComingHeaders(exchange) => exchange.with_coming_headers(|coming| match coming {
+            Some(coming) => with(coming),
+            None => with(&HeaderMap::new()),
+        }),
+        other => Err(expected(other)),
     }
 }
 
 fn write(object: &Object, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
-    let exchange = exchange(object)?;
-    match side(object)? {
-        Side::Request => with(&mut exchange.request.borrow_mut().headers),
-        Side::Response => match exchange.response.borrow_mut().as_mut() {
+    match object {
+        Object::Headers(exchange, Side::Request) => with(&mut exchange.request.borrow_mut().headers),
+        Object::Headers(exchange, Side::Response) => match exchange.response.borrow_mut().as_mut() {
             Some(response) => with(&mut response.headers),
             None => Err(Raise::error(NO_RESPONSE)),
         },
+        Object::ComingHeaders(exchange) => exchange.with_coming_headers(|coming| with(coming.get_or_insert_default())),
+        other => Err(expected(other)),
     }
+}
+
+fn expected(got: &Object) -> Raise {
+    Raise::error(format!("expected headers, got {}", got.kind().name))
 }

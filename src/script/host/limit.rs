@@ -145,7 +145,14 @@ fn check(scope: &Scope, args: &Args, rule: Result<Rule, Raise>) -> Outcome {
 /// The plugin's name, then the key: all callers of the limiter share one space. The name's colons are written otherwise, so that no
 /// plugin's keys begin with another's name.
 fn scoped(plugin: &str, key: &[u8]) -> Vec<u8> {
-    let mut scoped = plugin.replace('%', "%25").replace(':', "%3A").into_bytes();
+    let mut scoped = Vec::with_capacity(plugin.len() + 1 + key.len());
+    for byte in plugin.bytes() {
+        match byte {
+            b'%' => scoped.extend_from_slice(b"%25"),
+            b':' => scoped.extend_from_slice(b"%3A"),
+            byte => scoped.push(byte),
+        }
+    }
     scoped.push(b':');
     scoped.extend_from_slice(key);
     scoped

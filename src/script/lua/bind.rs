@@ -34,9 +34,10 @@ pub struct Bound {
 
 pub enum Member {
     Property(&'static Property),
-    /// `place`: in the table of methods.
+    /// `place`: in the table of methods; behind it is the one that does all that there is.
     Method {
         function: Function,
+        listed: Rc<raw::functions::Listed>,
         place: i32,
     },
 }
@@ -49,23 +50,23 @@ const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Runs the prelude and binds the list; gives what the prelude exports.
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
-    let host = host_table(lua, shared)?;
+    let table = host_table(lua, shared)?;
     let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
-        &host,
+        &table,
         Lv::from(Mark::Wait),
         Lv::from(Mark::Raised),
         Lv::from(Mark::Done),
     ))?;
-    let answer: Function = host.raw_get("answer")?;
+    let answer: Function = table.raw_get("answer")?;
     let globals = lua.globals();
     for module in host::MODULES {
-        let table = lua.create_table()?;
+        let functions = lua.create_table()?;
         for function in module.functions {
             let name = format!("{}.{}", module.name, function.name);
-            table.raw_set(function.name, host_function(lua, shared, name, function, None, &answer)?)?;
+            functions.raw_set(function.name, host(lua, shared, name, function, None, &answer)?.function)?;
         }
         for Constant { name, value, .. } in module.constants {
-            table.raw_set(
+            functions.raw_set(
                 *name,
                 match value {
                     ConstantValue::Null => Lv::NULL,
@@ -74,16 +75,16 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
                 },
             )?;
         }
-        table.set_readonly(true);
-        globals.raw_set(module.name, table)?;
+        functions.set_readonly(true);
+        globals.raw_set(module.name, functions)?;
     }
     for function in host::GLOBALS {
-        let run = host_function(lua, shared, function.name.to_owned(), function, None, &answer)?;
-        globals.raw_set(function.name, run)?;
+        let host = host(lua, shared, function.name.to_owned(), function, None, &answer)?;
+        globals.raw_set(function.name, host.function)?;
     }
     let (bound, methods) = members(lua, shared, &answer)?;
     let _ = shared.bound.set(bound);
-    super::objects::register(lua, shared, &host, &prelude, &methods)?;
+    super::objects::register(lua, shared, &table, &prelude, (&methods, &answer))?;
     Ok(prelude)
 }
 
@@ -105,10 +106,11 @@ fn members(lua: &Lua, shared: &Rc<Shared>, answer: &Function) -> mlua::Result<(B
         }
         for method in kind.methods {
             let name = format!("{}:{}", kind.name, method.name);
-            let function = host_function(lua, shared, name, method, Some(kind), answer)?;
+            let Host { function, listed, whole } = host(lua, shared, name, method, Some(kind), answer)?;
             methods.raw_push(&function)?;
             let place = methods.raw_len() as i32;
-            members[names[method.name] as usize] = Some(Member::Method { function, place });
+            methods.raw_push(whole)?;
+            members[names[method.name] as usize] = Some(Member::Method { function, listed, place });
         }
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
@@ -165,21 +167,29 @@ impl Shared {
     }
 }
 
+/// One function of the list in the machine.
+struct Host {
+    function: Function,
+    listed: Rc<raw::functions::Listed>,
+    /// See [`whole_function`].
+    whole: Function,
+}
+
 /// The Rust side of one function of the list. With a kind it is a method, and the object comes first.
-fn host_function(
+fn host(
     lua: &Lua,
     shared: &Rc<Shared>,
     name: String,
     function: &'static crate::script::list::Function,
     kind: Option<&'static Kind>,
     answer: &Function,
-) -> mlua::Result<Function> {
+) -> mlua::Result<Host> {
     let name: Rc<str> = name.into();
     let listed = Rc::new(raw::functions::Listed { name: name.clone(), function, kind });
     let whole = whole_function(lua, shared, name, function, kind)?;
     let made = raw::functions::function(lua, shared, &listed, &whole, answer)?;
-    shared.listed.borrow_mut().push(listed);
-    Ok(made)
+    shared.listed.borrow_mut().push(listed.clone());
+    Ok(Host { function: made, listed, whole })
 }
 
 /// The same for any arguments and results.

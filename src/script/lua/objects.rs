@@ -21,12 +21,19 @@ use mlua::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-/// `methods`: their functions, by their places.
-pub fn register(lua: &Lua, shared: &Rc<Shared>, host: &Table, prelude: &Table, methods: &Table) -> mlua::Result<()> {
+/// `methods`: their functions, by their places; `answer` gives what the hook holds.
+pub fn register(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    host: &Table,
+    prelude: &Table,
+    (methods, answer): (&Table, &Function),
+) -> mlua::Result<()> {
     let (get, set): (Function, Function) = (host.raw_get("get")?, host.raw_get("set")?);
     let (index, newindex) = raw::objects::metamethods(lua, shared, methods, (&get, &set))?;
     let iterate: Function = prelude.get("iterate")?;
-    raw::handles::own_metatable(lua, &index, &newindex, &iterate)?;
+    let namecall = raw::functions::namecall_function(lua, shared, methods, answer)?;
+    raw::handles::own_metatable(lua, [&index, &newindex, &namecall, &iterate])?;
     lua.register_userdata_type(move |registry: &mut UserDataRegistry<Object>| {
         registry.add_meta_field(MetaMethod::Index, index);
         registry.add_meta_field(MetaMethod::NewIndex, newindex);
@@ -114,8 +121,10 @@ fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Resu
     };
     match shared.member(kind, name) {
         Some(Member::Method { function, .. }) => return Ok(Lv::Function(function.clone())),
-        Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => return Ok(running.config.clone()),
-        Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.state.clone()),
+        Some(Member::Property(Property { name: "config", ty: Type::Native, .. })) => {
+            return Ok(running.natives.config.clone());
+        }
+        Some(Member::Property(Property { ty: Type::Native, .. })) => return Ok(running.natives.state.clone()),
         Some(Member::Property(property)) => {
             let got = running.guard(|| (property.get)(&object))?;
             return shared.give(lua, &running, None, got);
@@ -136,7 +145,7 @@ fn utf8<'a>(kind: &Kind, bytes: &'a [u8]) -> Result<&'a str, Raise> {
     std::str::from_utf8(bytes).map_err(|_| Raise::error(format!("a name of {} is UTF-8", kind.name)))
 }
 
-const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
+pub const REQUEST_IS_OVER: &str = "the request of this object is over: keep what was read from it, not the object";
 
 fn is_over(object: &Object) -> bool {
     matches!(object, Object::Opaque(name, _) if *name == OVER)

@@ -40,7 +40,7 @@ pub struct LuaProgram {
 }
 
 /// What `on_load` left for one place.
-struct LuaState(Natives);
+struct LuaState(Rc<Natives>);
 
 impl LuaProgram {
     pub fn compile(vm: &Rc<Vm>, source: &Source, modules: &Rc<dyn Modules>) -> Result<LuaProgram, ScriptError> {
@@ -49,7 +49,7 @@ impl LuaProgram {
         let chunk = load_file(&vm.lua, &vm.shared, source, None)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&file, 1))))?;
         let limits = Limits { cpu: FILE_CPU, ..Limits::default() };
-        let running = running(vm, None, Natives::default(), &limits);
+        let running = running(vm, None, Rc::default(), &limits);
         let returned = drive::run_now(vm, &running, &chunk).map_err(|failure| {
             let (error, _) = failed(vm, &running, None, failure);
             let is_syntax = vm.shared.broken.take() && error.fault == Fault::Runtime;
@@ -176,7 +176,7 @@ impl LuaProgram {
         freeze(&vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let limits = scope.instance.limits.clone();
         let natives = Natives { config: config.clone(), ..Natives::default() };
-        let running = running(vm, Some(scope), natives, &limits);
+        let running = running(vm, Some(scope), Rc::new(natives), &limits);
         let state = match self.run(Hook::OnLoad, &running, MultiValue::from_iter([config.clone()])).await? {
             Ok(state) => state,
             Err(reply) => {
@@ -189,7 +189,7 @@ impl LuaProgram {
         let natives = vm.shared.keep_natives(config, state);
         let natives = natives.map_err(|error| fault::loading(&vm.shared, &error, None))?;
         vm.settle();
-        Ok(Rc::new(LuaState(natives)))
+        Ok(Rc::new(LuaState(Rc::new(natives))))
     }
 
     /// Calls a hook with what it is given before the exchange's objects.
@@ -295,7 +295,7 @@ impl Program for LuaProgram {
                 return Err(self.error(format!("there is no case `{name}`")));
             };
             let limits = scope.instance.limits.clone();
-            let running = running(&self.vm, Some(scope), Natives::default(), &limits);
+            let running = running(&self.vm, Some(scope), Rc::default(), &limits);
             self.run_function(None, &self.vm.entry, function, &running, MultiValue::new()).await.map(drop)
         })
     }
@@ -350,7 +350,7 @@ fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
     }
 }
 
-fn running(vm: &Vm, scope: Option<Rc<Scope>>, natives: Natives, limits: &Limits) -> Rc<Running> {
+fn running(vm: &Vm, scope: Option<Rc<Scope>>, natives: Rc<Natives>, limits: &Limits) -> Rc<Running> {
     let deadline = match scope.as_deref() {
         Some(Scope { exchange: Some(exchange), .. }) => exchange.hook_deadline(),
         Some(Scope { hook: Hook::Every, .. }) => Instant::now() + RUN_TIME,

@@ -49,8 +49,7 @@ pub struct Running {
     /// None while a file is loaded.
     pub scope: Option<Rc<Scope>>,
     /// `ctx.config` and `ctx.state`.
-    pub config: mlua::Value,
-    pub state: mlua::Value,
+    pub natives: Rc<Natives>,
     pub budget: Budget,
     pub pending: RefCell<Option<Pending>>,
     pub answer: RefCell<Option<Answer>>,
@@ -67,8 +66,6 @@ pub struct Running {
     addresses: Cell<[usize; PLACES]>,
     /// The row of the machine's table of handles that is this hook's; 0 before it has one.
     pub row: Cell<i32>,
-    /// Where the machine's table of natives holds `ctx.config` and `ctx.state`.
-    pub natives: (i32, i32),
     /// Handles to the answers of calls: their addresses, their places in the machine's table, and what they are handles to.
     pub answers: RefCell<Vec<(usize, i32, Object)>>,
     /// A host function panicked: what it said.
@@ -95,13 +92,14 @@ const QUERY: usize = 6;
 const PARAMS: usize = 7;
 const COOKIES: usize = 8;
 const VARS: usize = 9;
-pub const PLACES: usize = VARS + 1;
+const COMING_HEADERS: usize = 10;
+pub const PLACES: usize = COMING_HEADERS + 1;
 /// What stands in the handle of an answer, and of its headers, instead of a place.
 pub const RESULT: usize = PLACES;
 pub const RESULT_HEADERS: usize = PLACES + 1;
 
 /// `ctx.config` and `ctx.state`, and their places in the machine's table of natives; 0 is nil's.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Natives {
     pub config: mlua::Value,
     pub state: mlua::Value,
@@ -133,7 +131,7 @@ impl Drop for Running {
 impl Running {
     pub fn new(
         scope: Option<Rc<Scope>>,
-        Natives { config, state, places }: Natives,
+        natives: Rc<Natives>,
         budget: Budget,
         share: usize,
         idle: usize,
@@ -141,8 +139,7 @@ impl Running {
     ) -> Running {
         Running {
             scope,
-            config,
-            state,
+            natives,
             budget,
             pending: RefCell::default(),
             answer: RefCell::default(),
@@ -152,7 +149,6 @@ impl Running {
             loading: RefCell::default(),
             addresses: Cell::default(),
             row: Cell::new(0),
-            natives: places,
             answers: RefCell::default(),
             panicked: RefCell::default(),
             thread: Cell::new(std::ptr::null()),
@@ -415,6 +411,7 @@ impl Running {
             CLIENT => Object::Client(exchange),
             REQUEST_HEADERS => Object::Headers(exchange, Side::Request),
             RESPONSE_HEADERS => Object::Headers(exchange, Side::Response),
+            COMING_HEADERS => Object::ComingHeaders(exchange),
             QUERY => Object::Query(exchange),
             PARAMS => Object::Params(exchange),
             COOKIES => Object::Cookies(exchange),
@@ -429,7 +426,7 @@ impl Running {
             RESPONSE => &host::response::KIND,
             CONTEXT => &host::context::KIND,
             CLIENT => &host::context::CLIENT,
-            REQUEST_HEADERS | RESPONSE_HEADERS => &host::headers::KIND,
+            REQUEST_HEADERS | RESPONSE_HEADERS | COMING_HEADERS => &host::headers::KIND,
             QUERY => &host::query::KIND,
             PARAMS => &host::request::PARAMS,
             COOKIES => &host::request::COOKIES,
@@ -464,6 +461,7 @@ impl Running {
             Object::Client(_) => CLIENT,
             Object::Headers(_, Side::Request) => REQUEST_HEADERS,
             Object::Headers(_, Side::Response) => RESPONSE_HEADERS,
+            Object::ComingHeaders(_) => COMING_HEADERS,
             Object::Query(_) => QUERY,
             Object::Params(_) => PARAMS,
             Object::Cookies(_) => COOKIES,

@@ -91,7 +91,7 @@ pub struct Shared {
     /// What `ctx.config` and `ctx.state` of each place are. They live as long as the machine.
     pub natives: Table,
     natives_made: Cell<i32>,
-    /// Tables with the names of records, by the addresses of the fields that declare them.
+    /// Lists of the names of records, by the addresses of the fields that declare them.
     pub records: Table,
     record_places: RefCell<AHashMap<usize, i32>>,
     pub bound: OnceCell<bind::Bound>,
@@ -161,10 +161,10 @@ impl Shared {
         }
     }
 
-    /// Where `records` has the table of a record, and behind it the list of its names.
+    /// Where `records` has the names of a record.
     pub fn record_place(&self, fields: &'static [crate::script::list::Param]) -> i32 {
         let mut places = self.record_places.borrow_mut();
-        let next = places.len() as i32 * 2 + 1;
+        let next = places.len() as i32 + 1;
         *places.entry(fields.as_ptr().addr()).or_insert(next)
     }
 
@@ -274,7 +274,7 @@ impl Vm {
     pub fn running(
         &self,
         scope: Option<Rc<crate::script::Scope>>,
-        natives: Natives,
+        natives: Rc<Natives>,
         budget: Budget,
         memory: usize,
     ) -> Rc<Running> {

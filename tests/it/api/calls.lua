@@ -109,10 +109,16 @@ function parts.text()
   }
 end
 
-function parts.tokens()
+function parts.tokens(req)
   local token = jwt.sign({ sub = "7" }, { secret = SECRET, algorithm = "HS256" })
   local options = { secret = SECRET, algorithms = { "HS256" }, require_exp = false }
+  req.headers["authorization"] = "bearer  " .. token
+  local verifier = jwt.verifier(options)
+  local got = verifier:bearer(req.headers)
+  req.headers:add("authorization", "Bearer x")
   return {
+    { "verifier:bearer", got.ok and got.identity.id == "7" and got.identity.claims.sub == "7" and got.claims.sub == "7" },
+    { "verifier:bearer repeated", verifier:bearer(req.headers).error == "repeated" },
     { "jwt.decode", jwt.decode(token).claims.sub == "7" and jwt.decode("x") == nil },
     { "jwt.verify", jwt.verify(token, options).ok and jwt.verify("x", options).error == "malformed" },
     { "schema:validate", #schema.compile({ required = { "a" } }):validate({ b = 1 }) == 1 },
@@ -124,13 +130,16 @@ function parts.objects(req)
   return {
     { "request:set_body", req:text() == "changed" },
     { "headers:names", has(req.headers:names(), "x-mine") },
+    { "headers:set", req.headers:set("x-set", 7) and not req.headers:set("x-set", "a\nb") and req.headers["x-set"] == "7" },
+    { "headers:set nothing", req.headers:set("x-set") and req.headers["x-set"] == nil },
     { "pairs", each(req.params) == "id=7 " and each(req.query) == "part=objects " and each(req.cookies) == "a=1 " },
   }
 end
 
 local M = {}
 
-function M.on_request(req)
+function M.on_request(req, ctx)
+  ctx.response_headers["x-coming"] = "1"
   local wrong = json.array()
   for _, case in parts[req.query.part](req) do
     if not case[2] then table.insert(wrong, case[1]) end
@@ -139,7 +148,7 @@ function M.on_request(req)
 end
 
 function M.on_response(res)
-  res:set_body("wrong: " .. res:text())
+  res:set_body((res.headers["x-coming"] == "1" and "wrong: " or "no x-coming: ") .. res:text())
 end
 
 return M

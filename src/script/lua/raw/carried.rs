@@ -28,7 +28,7 @@ pub const ARRAY: c_int = ffi::lua_upvalueindex(9);
 pub const TEMPLATES: c_int = ffi::lua_upvalueindex(10);
 pub const NAMES: c_int = ffi::lua_upvalueindex(11);
 pub const KEPT: c_int = ffi::lua_upvalueindex(12);
-/// Tables with the names of records, and lists of these.
+/// Lists of the names of records.
 pub const RECORDS: c_int = ffi::lua_upvalueindex(13);
 const COUNT: c_int = 13;
 

@@ -9,19 +9,24 @@ use super::{
 };
 use crate::script::{
     Value,
-    convert::args,
+    convert::{args, unknown_member},
     list::{Kind, Outcome, Type},
     lua::{
+        bind::Member,
+        objects::REQUEST_IS_OVER,
         running::{Answer, Pending, Running},
         vm::{Mark, Shared},
     },
     value::Args,
 };
 use mlua::{
-    Function, Lua,
+    Function, Lua, Table,
     ffi::{self, lua_State},
 };
-use std::{ffi::c_int, rc::Rc};
+use std::{
+    ffi::{CStr, c_int},
+    rc::Rc,
+};
 
 /// A function of the list, as a C function that carries it.
 pub struct Listed {
@@ -52,13 +57,64 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     unsafe {
         let shared = carried::shared(state);
         let listed = &*ffi::lua_touserdata(state, carried::ABOUT).cast::<Listed>();
+        enter(shared, listed, state, || ffi::lua_pushvalue(state, carried::WHOLE))
+    }
+}
+
+/// The function that `object:method()` calls, for the hook's own objects: the method is not read first.
+pub fn namecall_function(lua: &Lua, shared: &Rc<Shared>, methods: &Table, answer: &Function) -> mlua::Result<Function> {
+    let own = Own { answer: Some(answer), methods: Some(methods), ..Own::default() };
+    carried::continued(lua, shared, c"__namecall", (namecall, Some(resumed)), &own)
+}
+
+/// # Safety
+/// Luau calls it, with what [`namecall_function`] made it carry, an object and the arguments.
+unsafe extern "C-unwind" fn namecall(state: *mut lua_State) -> c_int {
+    // SAFETY: as `call`; the table of methods has the whole function behind the one that is called. The name is a string that the
+    // script holds.
+    unsafe {
+        let shared = carried::shared(state);
+        let mut number = 0;
+        let name = ffi::lua_namecallatom(state, &mut number);
+        let object = shared.running().ok().and_then(|running| own(shared, &running, state));
+        let kind = object.map(|object| object.kind());
+        match kind.and_then(|kind| shared.numbered(kind, number as i16)) {
+            Some(Member::Method { listed, place, .. }) => enter(shared, listed, state, || {
+                ffi::lua_rawgeti_(state, carried::METHODS, place + 1);
+            }),
+            _ => {
+                if let Ok(running) = shared.running() {
+                    let name = CStr::from_ptr(name).to_string_lossy();
+                    let why = kind.map_or(REQUEST_IS_OVER.to_owned(), |kind| no_method(kind, &name));
+                    running.raised.replace(Some(why));
+                }
+                raise(shared, state)
+            }
+        }
+    }
+}
+
+fn no_method(kind: &'static Kind, name: &str) -> String {
+    match kind.property(name) {
+        Some(_) => format!("`{name}` of {} is no function: read it without calling it", kind.name),
+        None => unknown_member(kind, name).to_string(),
+    }
+}
+
+/// Calls a function of the list with what is on the stack; `push_whole` pushes the one that does all that there is.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn enter(shared: &Shared, listed: &Listed, state: *mut lua_State, push_whole: impl FnOnce()) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
         match run(shared, listed, state) {
             Called::Pushed => 1,
             Called::Waits => wait(shared, state),
             Called::Answered => finish(shared, state),
             Called::NotHere => {
                 let arguments = ffi::lua_gettop(state);
-                ffi::lua_pushvalue(state, carried::WHOLE);
+                push_whole();
                 ffi::lua_insert(state, 1);
                 ffi::lua_call(state, arguments, 1);
                 match () {

@@ -21,11 +21,11 @@ use std::{ffi::c_int, rc::Rc};
 const HANDLE: c_int = 77;
 
 /// The metatable of handles.
-pub fn own_metatable(lua: &Lua, index: &Function, newindex: &Function, iterate: &Function) -> mlua::Result<()> {
+pub fn own_metatable(lua: &Lua, functions: [&Function; 4]) -> mlua::Result<()> {
     let metatable = lua.create_table()?;
-    metatable.raw_set("__index", index)?;
-    metatable.raw_set("__newindex", newindex)?;
-    metatable.raw_set("__iter", iterate)?;
+    for (name, function) in ["__index", "__newindex", "__namecall", "__iter"].into_iter().zip(functions) {
+        metatable.raw_set(name, function)?;
+    }
     metatable.raw_set("__metatable", false)?;
     // SAFETY: the function carries nothing; it is called with a handle or anything else, see there.
     let named = unsafe {

@@ -90,7 +90,7 @@ unsafe fn read(shared: &Shared, state: *mut lua_State) -> Option<()> {
             return Some(());
         },
         Some(Member::Property(Property { name, ty: Type::Native, .. })) => {
-            let (config, own_state) = running.natives;
+            let (config, own_state) = running.natives.places;
             // SAFETY: `NATIVES` is a table.
             unsafe { ffi::lua_rawgeti_(state, carried::NATIVES, if *name == "config" { config } else { own_state }) };
             return Some(());

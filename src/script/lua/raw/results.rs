@@ -73,7 +73,7 @@ pub unsafe fn push_result(shared: &Shared, running: &Running, state: *mut lua_St
     }
 }
 
-/// Pushes a record: a copy of a table that has all its names already.
+/// Pushes a record.
 ///
 /// # Safety
 /// As [`push_result`]; the values are plain.
@@ -84,47 +84,36 @@ unsafe fn push_record(
     fields: &'static [Param],
     values: Vec<Value>,
 ) {
-    // SAFETY: `RECORDS` is a table whose items are tables; the five slots lie above what there was, and the copy takes the first.
+    // SAFETY: `RECORDS` is a table whose items are lists of names; four slots are used.
     unsafe {
         let (top, place) = (ffi::lua_gettop(state), shared.record_place(fields));
         if ffi::lua_rawgeti_(state, carried::RECORDS, place) != ffi::LUA_TTABLE {
             ffi::lua_settop(state, top);
-            make_record(state, fields, place);
+            push_names(state, fields);
+            ffi::lua_pushvalue(state, -1);
+            ffi::lua_rawseti_(state, carried::RECORDS, place);
         }
-        ffi::lua_clonetable(state, -1);
-        ffi::lua_rawgeti_(state, carried::RECORDS, place + 1);
-        for (name, value) in (1..).zip(values) {
-            ffi::lua_rawgeti_(state, top + 3, name);
+        let count = values.iter().filter(|value| !value.is_nil()).count();
+        ffi::lua_createtable(state, 0, c_int::try_from(count).unwrap_or(c_int::MAX));
+        for (name, value) in (1..).zip(values).filter(|(_, value)| !value.is_nil()) {
+            ffi::lua_rawgeti_(state, top + 1, name);
             push_part(shared, running, state, value);
             ffi::lua_rawset(state, top + 2);
         }
-        ffi::lua_settop(state, top + 2);
         ffi::lua_replace(state, top + 1);
     }
 }
 
-/// Makes the table with all names of a record, the list of these names beside it, and pushes the former.
-///
 /// # Safety
 /// As [`push_record`].
-unsafe fn make_record(state: *mut lua_State, fields: &'static [Param], place: c_int) {
-    let count = c_int::try_from(fields.len()).unwrap_or(c_int::MAX);
+unsafe fn push_names(state: *mut lua_State, fields: &'static [Param]) {
     // SAFETY: the caller's.
     unsafe {
-        ffi::lua_createtable(state, count, 0);
+        ffi::lua_createtable(state, c_int::try_from(fields.len()).unwrap_or(c_int::MAX), 0);
         for (name, field) in (1..).zip(fields) {
             super::push_text(state, field.name.as_bytes());
             ffi::lua_rawseti_(state, -2, name);
         }
-        ffi::lua_rawseti_(state, carried::RECORDS, place + 1);
-        ffi::lua_createtable(state, 0, count);
-        for field in fields {
-            super::push_text(state, field.name.as_bytes());
-            ffi::lua_pushboolean(state, 0);
-            ffi::lua_rawset(state, -3);
-        }
-        ffi::lua_pushvalue(state, -1);
-        ffi::lua_rawseti_(state, carried::RECORDS, place);
     }
 }
 

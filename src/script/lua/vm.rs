@@ -16,7 +16,7 @@ use crate::script::{
     object::Object,
 };
 use ahash::AHashMap;
-use mlua::{Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState};
+use mlua::{Function, GcIncParams, GcMode, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
@@ -196,6 +196,10 @@ pub const OVER: &str = "over";
 /// So many bytes outside the machine are worth a collection, which takes a third of a millisecond when little is alive.
 const MAX_HELD_OUTSIDE: usize = 8 << 20;
 
+/// How large the machine may grow before a cycle of collection ends, in percent of what is alive. Luau's own is 200, which makes a
+/// cycle of each megabyte that requests leave behind; what a hook's garbage may hold is limited besides.
+const GC_GOAL: i32 = 400;
+
 /// Threads kept for the next hooks.
 const MAX_IDLE_THREADS: usize = 64;
 
@@ -252,6 +256,7 @@ impl Vm {
         });
         raw::interrupt::quicken_interrupt(&lua, &shared);
         raw::objects::number_names(&lua);
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().goal(GC_GOAL)));
         lua.set_memory_limit(memory)?;
         shared.json.memory.set(memory);
         lua.gc_collect()?;

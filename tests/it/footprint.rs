@@ -111,9 +111,13 @@ fn bodies_stream_in_constant_memory() {
 fn the_quickstart_idles_in_twenty_megabytes() {
     let quickstart = Quickstart::start();
     Client::connect(quickstart.address()).send(&Request::get("/"));
-    // The program's own pages are shared and can be dropped; those of the development build are several times as many.
-    let own = quickstart.memory("RssAnon");
-    assert!(own < 20_000, "{own} KiB, and {} KiB in all", quickstart.memory("VmRSS"));
+    // What only starting needed is given back soon after.
+    let limit = Instant::now() + Duration::from_secs(10);
+    while quickstart.memory("VmRSS") >= 20_000 {
+        let (all, own) = (quickstart.memory("VmRSS"), quickstart.memory("RssAnon"));
+        assert!(Instant::now() < limit, "{all} KiB, of which {own} KiB are not the program's pages");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The promise is 50 ms.

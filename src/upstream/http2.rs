@@ -163,7 +163,8 @@ pub(super) async fn send(
                     _ => response,
                 };
                 let (head, incoming) = response.into_parts();
-                let body = ResponseBody::new(incoming, using, lent, origin.clone(), *timeouts);
+                let timeouts = timeouts.of_body(&head.headers);
+                let body = ResponseBody::new(incoming, using, lent, origin.clone(), timeouts);
                 let mut response = Response::new(body.into_body());
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;

@@ -244,7 +244,7 @@ pub const SERVICE: Section = Section {
         key("host", "name or address", "", "instead of `url`; may name an upstream"),
         key("port", "number", "80", "with `host`; 443 for https"),
         key("path", "path", "", "goes before the request's path"),
-        key("timeout", "duration, or `off`", "60s", "the whole exchange with the service, retries and the answer's body included; `off` or 0 for streams that last. A client's `X-Request-Timeout` (`2`, `1.5s`, `300ms`) or, with gRPC, `grpc-timeout` can shorten it, and services are told what is left"),
+        key("timeout", "duration, or `off`", "60s", "the whole exchange with the service, retries and the answer's body included; `off` or 0 for as long as it takes. Without this key, Server-Sent Events and calls of gRPC whose answer has begun end after `read_timeout` without a byte and not before. A client's `X-Request-Timeout` (`2`, `1.5s`, `300ms`) or, with gRPC, `grpc-timeout` can shorten it, and services are told what is left"),
         key("connect_timeout", "duration", "5s", "until a connection is made"),
         key("first_byte_timeout", "duration", "as `read_timeout`", "from the end of a request to the head of its answer"),
         key("read_timeout", "duration", "60s", "between two reads from the service"),

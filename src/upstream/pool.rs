@@ -26,7 +26,8 @@ use super::{Origin, Timeouts};
 pub struct PoolLimits {
     /// Kong's default is 60 seconds; many servers close after 60 to 75, Node after 5.
     pub idle_timeout: Duration,
-    /// For each origin and worker.
+    /// For each origin and worker. They were all in use at once: with a bound below that (256 at first) a thousand clients had every
+    /// twelfth request open a connection.
     pub idle_connections: usize,
 }
 
@@ -36,7 +37,7 @@ const LARGEST_SPARE_MAP: usize = 64;
 
 impl Default for PoolLimits {
     fn default() -> PoolLimits {
-        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 256 }
+        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 4096 }
     }
 }
 

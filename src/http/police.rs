@@ -42,6 +42,9 @@ pub fn host(headers: &HeaderMap) -> Option<&HeaderValue> {
 pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_method(head)?;
     check_host(head)?;
+    if head.version == Version::HTTP_2 {
+        check_values(head)?;
+    }
     if check_names(head)? == Framed::Yes { check_framing(head) } else { Ok(()) }
 }
 
@@ -190,6 +193,16 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// RFC 9113 §8.2.1: a value neither begins nor ends with white space, which would be gone behind a target of HTTP/1.1 and not before it.
+fn check_values(head: &Parts) -> Result<(), Refusal> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let odd = |value: &HeaderValue| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last());
+    match head.headers.values().any(odd) {
+        true => Err(Refusal::bad("a header value begins or ends with white space")),
+        false => Ok(()),
+    }
+}
+
 /// Whether a head speaks of a body.
 #[derive(PartialEq, Eq)]
 enum Framed {
@@ -314,5 +327,10 @@ mod tests {
         }
         let old = [("transfer-encoding", "chunked")];
         assert_eq!(verdict("POST", "/", Version::HTTP_10, &old), "400 transfer-encoding in http/1.0");
+        for value in [" a", "a ", "\ta", "a\t", " "] {
+            let padded = verdict("GET", "http://a/", Version::HTTP_2, &[("x-user", value)]);
+            assert_eq!(padded, "400 a header value begins or ends with white space", "{value:?}");
+        }
+        assert_eq!(verdict("GET", "http://a/", Version::HTTP_2, &[("x-user", "a b"), ("x", "")]), "fine");
     }
 }

@@ -79,6 +79,10 @@
 //! - JSON is handed to scripts as real tables and maps; the order of keys travels in their metatable (Lua) or tag (Rhai).
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
+// The checks of `fuzz/` are in its tests too, and name it from outside.
+#[cfg(test)]
+extern crate self as gatewright;
+
 pub mod admin;
 pub mod balance;
 pub mod cli;

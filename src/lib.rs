@@ -21,7 +21,7 @@
 //! | [`http1`] | HTTP/1.1 on the wire, in both directions: pure machines over bytes |
 //! | [`crypto`] | tokens, digests and passwords |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
-//! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
+//! | [`downstream`] | the server towards clients, HTTP/1.1 and HTTP/2 |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, its pool, and the addresses of names |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
 //! | [`observe`] | metrics, traces, access log and program log |

@@ -86,7 +86,7 @@ fn check_method(head: &Parts) -> Result<(), Refusal> {
     // A gateway is no tunnel; and TRACE would echo credentials that were added on the way (RFC 9110 §9.3.8).
     if head.method == Method::CONNECT {
         // RFC 9220 §3, of which RFC 8441 says nothing. WebSockets have become a GET by now.
-        if head.extensions.get::<hyper::ext::Protocol>().is_some() {
+        if head.extensions.get::<h2::ext::Protocol>().is_some() {
             let reason = "an extended CONNECT is for websockets only";
             return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, reason });
         }

@@ -19,6 +19,7 @@
 //! | [`timer`] | one timer a connection, for waits that seldom last |
 //! | [`http`] | heads, bodies, paths, hop-by-hop and forwarding headers: rules without input or output |
 //! | [`http1`] | HTTP/1.1 on the wire, in both directions: pure machines over bytes |
+//! | [`http2`] | streams of HTTP/2 as both sides use them: bodies and tunnels |
 //! | [`crypto`] | tokens, digests and passwords |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
 //! | [`downstream`] | the server towards clients, HTTP/1.1 and HTTP/2 |
@@ -93,6 +94,7 @@ pub mod gateway;
 pub mod harness;
 pub mod http;
 pub mod http1;
+pub mod http2;
 pub mod memory;
 pub mod observe;
 pub mod proxy;

@@ -5,13 +5,17 @@
 //! Early Hints over HTTP/2 alone.
 
 mod alive;
-mod body;
-mod tunnel;
 
-use super::{Interim, Request, Service, Spares, client::Interims};
-use crate::http::{Body, received::Received};
+use super::{Cut, Interim, Request, Service, Spares, Upgraded, Upgrading, client::Interims};
+use crate::{
+    http::{Body, BodyError, received::Received},
+    http2::{
+        body::{self, Arriving, Message},
+        strip,
+        tunnel::Stream,
+    },
+};
 use alive::Alive;
-use body::Arriving;
 use bytes::Bytes;
 use h2::{
     Reason, RecvStream, SendStream,
@@ -20,12 +24,14 @@ use h2::{
 };
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONTENT_LENGTH, DATE},
 };
 use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
+    io,
     pin::pin,
     rc::Rc,
     task::Poll,
@@ -122,9 +128,13 @@ async fn exchange<V: Service>(
     let opens = method == Method::CONNECT && head.extensions.get::<Protocol>().is_some();
     let (opened, body, upgrade) = if opens {
         let (opened, waiting) = oneshot::channel();
-        (Some((opened, stream)), Body::Empty, Some(tunnel::upgrading(waiting)))
+        // Never sent when the answer opens nothing.
+        let upgrade: Upgrading = Box::pin(async { waiting.await.map_err(|_| io::ErrorKind::ConnectionAborted.into()) });
+        (Some((opened, stream)), Body::Empty, Some(upgrade))
     } else {
-        (None, Body::incoming(Received::Http2(Box::new(Arriving::new(stream, &head.headers)))), None)
+        let body = Arriving::new(stream, &head.headers, Message::Request);
+        let body = body.map_err(|error| BodyError::Client(Box::new(error)));
+        (None, Body::incoming(Received::Http2(Box::new(body))), None)
     };
     let interim = Some(Interim { client: reply.clone(), request: 0 });
     let request = Request { head: Box::new(head), body, interim, upgrade };
@@ -142,7 +152,7 @@ async fn exchange<V: Service>(
         head.headers.remove(CONTENT_LENGTH);
         if let Some(sending) = reply.send(head, false) {
             // Nobody waits for it when the tunnel could not be made: the stream is reset with it.
-            let _ = opened.send(tunnel::open(sending, stream));
+            let _ = opened.send(Upgraded { io: Box::new(Stream::new(sending, stream)), first: Bytes::new() });
         }
         return;
     }
@@ -156,9 +166,9 @@ async fn exchange<V: Service>(
     }
     if let Some(sending) = reply.send(head, ends)
         && !ends
-        && let Err(cut) = body::send(&mut body, sending).await
+        && body::send(&mut body, sending).await.is_err()
     {
-        service.cut_off(&mut body, cut);
+        service.cut_off(&mut body, Cut::Gone);
     }
 }
 
@@ -177,16 +187,6 @@ async fn answered<B>(serving: impl Future<Output = Response<B>>, reply: &Reply) 
 /// RFC 9110 §6.4.1.
 fn bodiless(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
-}
-
-/// RFC 9113 §8.2.2: fields of the connection have no place here. `hop` has removed most, and what a script wrote is left.
-fn strip(headers: &mut HeaderMap) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "te"] {
-        headers.remove(name);
-    }
 }
 
 /// Where the answer to one request goes, and what comes before it.

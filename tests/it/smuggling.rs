@@ -164,14 +164,16 @@ fn chunks_are_read_strictly() {
     assert_eq!((requests.len(), requests[0].text().as_str(), requests[0].header("x-late")), (2, "abcde", None));
 }
 
+type Fields<'f> = &'f [(&'f str, &'f str)];
+
 /// A header block of literals without indexing (RFC 7541 §6.2.2), which carry any bytes.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+fn block(fields: Fields) -> Vec<u8> {
     let literal = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
     fields.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
 }
 
 /// What one request of HTTP/2, with `data` behind its head, comes to: a status, or how it was refused.
-fn over_http2(gateway: &Gateway, fields: &[(&str, &str)], data: Option<&str>) -> String {
+fn over_http2(gateway: &Gateway, fields: Fields, data: Option<&str>) -> String {
     let mut stream = connect(gateway.address());
     let ends = if data.is_some() { 0 } else { END_STREAM };
     let mut bytes = [&PREFACE[..], &frame(SETTINGS, 0, 0, &[])].concat();
@@ -200,7 +202,7 @@ fn what_http2_can_carry_and_http1_can_not_never_reaches_a_target() {
     let gateway = between(&upstream, "");
     let (post, get) = ((":method", "POST"), (":method", "GET"));
     let (scheme, authority, path) = ((":scheme", "http"), (":authority", "a"), (":path", "/x"));
-    let refused: &[(&[(&str, &str)], Option<&str>, &str)] = &[
+    let refused: &[(Fields, Option<&str>, &str)] = &[
         (&[post, scheme, authority, path, ("content-length", "50")], Some("abc"), "reset"),
         (&[post, scheme, authority, path, ("content-length", "3"), ("content-length", "4")], Some("abc"), "reset"),
         (&[post, scheme, authority, path, ("content-length", "+3")], Some("abc"), "reset"),

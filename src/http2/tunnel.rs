@@ -1,6 +1,5 @@
 //! A stream of HTTP/2 that an extended CONNECT has opened (RFC 8441), as bytes in both directions.
 
-use crate::downstream::{Upgraded, Upgrading};
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use std::{
@@ -8,26 +7,13 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::oneshot,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is asked of the client's window at once.
+/// What is asked of the other end's window at once.
 const PIECE: usize = 16 * 1024;
 
-/// The stream once it is open.
-pub fn upgrading(waiting: oneshot::Receiver<Upgraded>) -> Upgrading {
-    // Never sent when the answer opened nothing.
-    Box::pin(async { waiting.await.map_err(|_| io::ErrorKind::ConnectionAborted.into()) })
-}
-
-pub fn open(sending: SendStream<Bytes>, receiving: RecvStream) -> Upgraded {
-    let stream = Stream { sending, receiving, read: Bytes::new(), ended: false };
-    Upgraded { io: Box::new(stream), first: Bytes::new() }
-}
-
-struct Stream {
+#[derive(Debug)]
+pub struct Stream {
     sending: SendStream<Bytes>,
     receiving: RecvStream,
     /// Bytes that came and were not asked for.
@@ -37,6 +23,10 @@ struct Stream {
 }
 
 impl Stream {
+    pub fn new(sending: SendStream<Bytes>, receiving: RecvStream) -> Stream {
+        Stream { sending, receiving, read: Bytes::new(), ended: false }
+    }
+
     fn end(&mut self) -> Result<(), h2::Error> {
         match std::mem::replace(&mut self.ended, true) {
             true => Ok(()),
@@ -102,7 +92,7 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Without it the client would be told of a mistake.
+        // Without it the other end would be told of a mistake.
         let _ = self.end();
     }
 }

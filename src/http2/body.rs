@@ -1,12 +1,9 @@
-//! Bodies on a stream of HTTP/2, in both directions.
+//! Bodies on a stream of HTTP/2.
 //!
-//! A request's body is read at the pace of whoever asks for it: only what was given on is given back to the client's window. An answer's is
-//! asked for only as the client takes it.
+//! One that arrives is read at the pace of whoever asks for it: only what was given on is given back to the sender's window. One that leaves
+//! is asked for only as the other end takes it.
 
-use crate::{
-    downstream::Cut,
-    http::{BodyError, passed::content_length},
-};
+use crate::http::passed::content_length;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, header::CONTENT_LENGTH};
@@ -17,30 +14,49 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A request's body.
+/// A body that arrives.
+#[derive(Debug)]
 pub struct Arriving {
     stream: RecvStream,
-    /// The bytes still to come, when that is known. h2 holds the client to it (RFC 9113 §8.1.1).
+    /// The bytes still to come, when that is known. h2 holds the sender to it (RFC 9113 §8.1.1).
     left: Option<u64>,
     data_ended: bool,
+    of: Message,
+}
+
+/// What a body is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    Request,
+    /// To HEAD its length is another's.
+    Response {
+        to_head: bool,
+    },
 }
 
 impl Arriving {
-    pub fn new(stream: RecvStream, headers: &HeaderMap) -> Arriving {
-        let left = headers.get(CONTENT_LENGTH).and_then(|value| content_length(value.as_bytes()));
-        Arriving { stream, left, data_ended: false }
+    pub fn new(stream: RecvStream, headers: &HeaderMap, of: Message) -> Arriving {
+        let said = headers.get(CONTENT_LENGTH).and_then(|value| content_length(value.as_bytes()));
+        let left = said.filter(|_| of != Message::Response { to_head: true });
+        Arriving { stream, left, data_ended: false, of }
     }
 
-    fn failed(error: h2::Error) -> BodyError {
-        BodyError::Client(Box::new(error))
+    /// Whether this is how a target that has answered in full refuses the rest of the request (RFC 9113 §8.1).
+    ///
+    /// SECURITY: any other reset breaks the body off. Taken for its end, a request that its client has given up would be whole to
+    /// the target, and half of an answer whole to the client.
+    fn is_end(&self, error: &h2::Error) -> bool {
+        matches!(self.of, Message::Response { .. })
+            && error.reason() == Some(Reason::NO_ERROR)
+            && self.left.is_none_or(|left| left == 0)
     }
 }
 
 impl Body for Arriving {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = h2::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = &mut *self;
         if !this.data_ended {
             match ready!(this.stream.poll_data(cx)) {
@@ -51,16 +67,16 @@ impl Body for Arriving {
                     this.left = this.left.map(|left| left.saturating_sub(length as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                // RFC 9113 §8.1: the client has its answer, and wants no more.
-                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(Arriving::failed(error)))),
+                Some(Err(error)) if this.is_end(&error) => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => this.data_ended = true,
             }
         }
         match ready!(this.stream.poll_trailers(cx)) {
             Ok(Some(fields)) => Poll::Ready(Some(Ok(Frame::trailers(fields)))),
             Ok(None) => Poll::Ready(None),
-            Err(error) => Poll::Ready(Some(Err(Arriving::failed(error)))),
+            Err(error) if this.is_end(&error) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(error))),
         }
     }
 
@@ -77,17 +93,22 @@ impl Body for Arriving {
     }
 }
 
-/// Sends an answer's body.
+/// The other end has reset the stream, or its connection has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset")]
+pub struct Reset;
+
+/// Sends a body; one that breaks off resets the stream.
 ///
 /// # Errors
-/// The client has reset the stream, or is gone, before it had all of it.
-pub async fn send<B>(body: &mut B, mut stream: SendStream<Bytes>) -> Result<(), Cut>
+/// The other end did not take all of it.
+pub async fn send<B>(body: &mut B, mut stream: SendStream<Bytes>) -> Result<(), Reset>
 where
-    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
 {
     loop {
         let frame = poll_fn(|cx| match stream.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(Err(Cut::Gone)),
+            Poll::Ready(_) => Poll::Ready(Err(Reset)),
             Poll::Pending => Pin::new(&mut *body).poll_frame(cx).map(Ok),
         });
         let sent = match frame.await? {
@@ -105,30 +126,30 @@ where
                 }
             },
             Some(Err(_)) => {
-                // What the client has is not all, and it must learn that.
+                // What the other end has is not all, and it must learn that.
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             }
             None => stream.send_data(Bytes::new(), true).map(|()| true),
         };
-        if sent.map_err(|_| Cut::Gone)? {
+        if sent.map_err(|_| Reset)? {
             return Ok(());
         }
     }
 }
 
-/// Waits until the client takes a byte.
-async fn room(stream: &mut SendStream<Bytes>) -> Result<(), Cut> {
+/// Waits until the other end takes a byte.
+async fn room(stream: &mut SendStream<Bytes>) -> Result<(), Reset> {
     // Only now, since a byte that is set aside is none of another stream's; h2 asks for the rest itself.
     stream.reserve_capacity(1);
     poll_fn(|cx| {
         if stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(Cut::Gone));
+            return Poll::Ready(Err(Reset));
         }
         while stream.capacity() == 0 {
             match ready!(stream.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(Cut::Gone)),
+                Some(Err(_)) | None => return Poll::Ready(Err(Reset)),
             }
         }
         Poll::Ready(Ok(()))

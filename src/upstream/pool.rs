@@ -35,6 +35,9 @@ pub struct PoolLimits {
 const SPARE_MAPS: usize = 64;
 const LARGEST_SPARE_MAP: usize = 64;
 
+/// As many resting connections to an origin keep their buffers.
+const BUFFERED: usize = 256;
+
 impl Default for PoolLimits {
     fn default() -> PoolLimits {
         PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 4096 }
@@ -167,12 +170,17 @@ impl Pool {
         debug_assert!(connection.input.is_empty());
         connection.reused = true;
         connection.shrink();
-        let idle = Idle { connection, since: self.shared.clock.get() };
         let mut all = self.shared.idle.borrow_mut();
         let Some(resting) = all.get_mut(origin) else {
+            let idle = Idle { connection, since: self.shared.clock.get() };
             all.insert(origin.clone(), Resting { idle: vec![idle], ways: Ways::default() });
             return;
         };
+        if resting.idle.len() >= BUFFERED {
+            // Many rest for long; a buffer is made in less time than a connection.
+            connection.give_up_buffers();
+        }
+        let idle = Idle { connection, since: self.shared.clock.get() };
         if resting.idle.len() >= self.shared.limits.idle_connections {
             // The newest would be used next, so the oldest goes.
             resting.idle.drain(..1);

@@ -5,15 +5,17 @@
 //! Early Hints over HTTP/2 alone.
 
 mod alive;
+mod paced;
 
 use super::{Cut, Interim, Request, Service, Spares, Upgraded, Upgrading, client::Interims};
 use crate::{
-    http::{Body, BodyError, received::Received},
+    http::{Body, received::Received},
     http2::{
-        body::{self, Arriving, Message},
+        body::{self, Arriving, Message, Unsent},
         strip,
         tunnel::Stream,
     },
+    timer::Timer,
 };
 use alive::Alive;
 use bytes::Bytes;
@@ -24,10 +26,10 @@ use h2::{
 };
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, DATE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, DATE},
 };
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt;
+use paced::Paced;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
@@ -35,10 +37,12 @@ use std::{
     pin::pin,
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
+    time::Instant,
 };
 
 /// Bytes of a stream that wait for the client's window, at most; hyper's figure.
@@ -58,6 +62,28 @@ pub struct Limits {
     pub header_bytes: u32,
     /// Streams that were reset before anyone looked at them: more end the connection.
     pub reset_streams: usize,
+    /// Without a stream.
+    pub idle_timeout: Duration,
+    /// Bytes a second of a body that is waited for; 0 for no limit. Not of gRPC, whose calls may be silent.
+    pub min_body_rate: u64,
+    /// Without a byte taken of an answer that waits.
+    pub write_timeout: Duration,
+}
+
+/// A stream, counted among those of its connection for as long as it lasts.
+struct Open(Rc<Cell<usize>>);
+
+impl Open {
+    fn of(streams: &Rc<Cell<usize>>) -> Open {
+        streams.set(streams.get() + 1);
+        Open(streams.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// Serves a connection until it ends. From `drain` on it takes no further stream, and ends with those that it has.
@@ -88,13 +114,21 @@ where
     let mut connection = builder.handshake::<_, Bytes>(io).await?;
     let mut alive = Alive::new(connection.ping_pong());
     let service = Rc::new(service);
+    let streams = Rc::new(Cell::new(0));
+    let (mut timer, mut idle_since) = (Timer::default(), None);
     let mut drain = pin!(drain);
-    let mut draining = false;
-    let mut gone = false;
+    let (mut ending, mut gone) = (false, false);
     loop {
         let accepted = poll_fn(|cx| {
-            if !draining && drain.as_mut().poll(cx).is_ready() {
-                draining = true;
+            let is_idle = if streams.get() > 0 {
+                idle_since = None;
+                false
+            } else {
+                let since = *idle_since.get_or_insert_with(Instant::now);
+                since.checked_add(limits.idle_timeout).is_some_and(|limit| timer.poll(cx, limit).is_ready())
+            };
+            if !ending && (is_idle || drain.as_mut().poll(cx).is_ready()) {
+                ending = true;
                 connection.graceful_shutdown();
             }
             if !gone && alive.poll_gone(cx).is_ready() {
@@ -106,7 +140,8 @@ where
         .await;
         match accepted {
             Some(Ok((request, respond))) => {
-                tokio::task::spawn_local(exchange(service.clone(), spares.clone(), request, respond));
+                let (service, spares, open) = (service.clone(), spares.clone(), Open::of(&streams));
+                tokio::task::spawn_local(exchange(service, spares, limits, open, request, respond));
             }
             Some(Err(error)) => return Err(error),
             None => return Ok(()),
@@ -118,6 +153,8 @@ where
 async fn exchange<V: Service>(
     service: Rc<V>,
     spares: Rc<Spares>,
+    limits: Limits,
+    open: Open,
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
@@ -133,8 +170,8 @@ async fn exchange<V: Service>(
         (Some((opened, stream)), Body::Empty, Some(upgrade))
     } else {
         let body = Arriving::new(stream, &head.headers, Message::Request);
-        let body = body.map_err(|error| BodyError::Client(Box::new(error)));
-        (None, Body::incoming(Received::Http2(Box::new(body))), None)
+        let rate = if is_grpc(&head.headers) { 0 } else { limits.min_body_rate };
+        (None, Body::incoming(Received::Http2(Box::new(Paced::new(body, rate)))), None)
     };
     let interim = Some(Interim { client: reply.clone(), request: 0 });
     let request = Request { head: Box::new(head), body, interim, upgrade };
@@ -152,7 +189,7 @@ async fn exchange<V: Service>(
         head.headers.remove(CONTENT_LENGTH);
         if let Some(sending) = reply.send(head, false) {
             // Nobody waits for it when the tunnel could not be made: the stream is reset with it.
-            let _ = opened.send(Upgraded { io: Box::new(Stream::new(sending, stream)), first: Bytes::new() });
+            let _ = opened.send(Upgraded { io: Box::new(Stream::new(sending, stream, open)), first: Bytes::new() });
         }
         return;
     }
@@ -166,9 +203,13 @@ async fn exchange<V: Service>(
     }
     if let Some(sending) = reply.send(head, ends)
         && !ends
-        && body::send(&mut body, sending).await.is_err()
+        && let Err(unsent) = body::send(&mut body, sending, limits.write_timeout).await
     {
-        service.cut_off(&mut body, Cut::Gone);
+        let cut = match unsent {
+            Unsent::Reset => Cut::Gone,
+            Unsent::Stalled => Cut::Stalled,
+        };
+        service.cut_off(&mut body, cut);
     }
 }
 
@@ -182,6 +223,10 @@ async fn answered<B>(serving: impl Future<Output = Response<B>>, reply: &Reply) 
         reply.respond.borrow_mut().poll_reset(cx).map(|_| None)
     })
     .await
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// RFC 9110 §6.4.1.

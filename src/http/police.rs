@@ -1,6 +1,6 @@
 //! Request heads that two parties could read differently, or that a gateway has no business with, are refused.
 //!
-//! Malformed heads and doubtful framing are refused where they are read (`http1::request`, and hyper for HTTP/2). This is the
+//! Malformed heads and doubtful framing are refused where they are read (`http1::request`, and the crate h2). This is the
 //! rest, and looks at framing once more. It looks at heads only and changes nothing.
 
 use std::net::Ipv6Addr;

@@ -12,7 +12,12 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// What is asked of the other end's window at once.
+const PIECE: usize = 64 * 1024;
 
 /// A body that arrives.
 #[derive(Debug)]
@@ -93,32 +98,33 @@ impl Body for Arriving {
     }
 }
 
-/// The other end has reset the stream, or its connection has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream was reset")]
-pub struct Reset;
+/// Why the other end did not take all of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// It has reset the stream, or its connection has ended.
+    Reset,
+    /// It took no byte for too long.
+    Stalled,
+}
 
-/// Sends a body; one that breaks off resets the stream.
+/// Sends a body, of which a byte must be taken within `patience`. One that breaks off resets the stream.
 ///
 /// # Errors
 /// The other end did not take all of it.
-pub async fn send<B>(body: &mut B, mut stream: SendStream<Bytes>) -> Result<(), Reset>
+pub async fn send<B>(body: &mut B, mut stream: SendStream<Bytes>, patience: Duration) -> Result<(), Unsent>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
         let frame = poll_fn(|cx| match stream.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(Err(Reset)),
+            Poll::Ready(_) => Poll::Ready(Err(Unsent::Reset)),
             Poll::Pending => Pin::new(&mut *body).poll_frame(cx).map(Ok),
         });
         let sent = match frame.await? {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     let ends = body.is_end_stream();
-                    if !data.is_empty() {
-                        room(&mut stream).await?;
-                    }
-                    stream.send_data(data, ends).map(|()| ends)
+                    send_data(&mut stream, data, ends, patience).await?.map(|()| ends)
                 }
                 Err(frame) => {
                     let fields = frame.into_trailers().unwrap_or_default();
@@ -132,27 +138,53 @@ where
             }
             None => stream.send_data(Bytes::new(), true).map(|()| true),
         };
-        if sent.map_err(|_| Reset)? {
+        if sent.map_err(|_| Unsent::Reset)? {
             return Ok(());
         }
     }
 }
 
-/// Waits until the other end takes a byte.
-async fn room(stream: &mut SendStream<Bytes>) -> Result<(), Reset> {
-    // Only now, since a byte that is set aside is none of another stream's; h2 asks for the rest itself.
-    stream.reserve_capacity(1);
-    poll_fn(|cx| {
+/// No more is handed over than the other end takes now: the rest would wait where nobody looks at the clock.
+async fn send_data(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    ends: bool,
+    patience: Duration,
+) -> Result<Result<(), h2::Error>, Unsent> {
+    while !data.is_empty() {
+        let room = room(stream, data.len(), patience).await?;
+        let piece = data.split_to(room.min(data.len()));
+        if let Err(error) = stream.send_data(piece, ends && data.is_empty()) {
+            return Ok(Err(error));
+        }
+        if data.is_empty() {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(stream.send_data(data, ends))
+}
+
+/// Waits until the other end takes some of so many bytes; how many.
+async fn room(stream: &mut SendStream<Bytes>, wanted: usize, patience: Duration) -> Result<usize, Unsent> {
+    // Only now, since a byte that is set aside is none of another stream's.
+    stream.reserve_capacity(wanted.min(PIECE));
+    let taken = poll_fn(|cx| {
         if stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(Reset));
+            return Poll::Ready(Err(Unsent::Reset));
         }
         while stream.capacity() == 0 {
             match ready!(stream.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(Reset)),
+                Some(Err(_)) | None => return Poll::Ready(Err(Unsent::Reset)),
             }
         }
-        Poll::Ready(Ok(()))
-    })
-    .await
+        Poll::Ready(Ok(stream.capacity()))
+    });
+    match timeout(patience, taken).await {
+        Ok(taken) => taken,
+        Err(_) => {
+            stream.send_reset(Reason::CANCEL);
+            Err(Unsent::Stalled)
+        }
+    }
 }

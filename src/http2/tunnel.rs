@@ -12,19 +12,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What is asked of the other end's window at once.
 const PIECE: usize = 16 * 1024;
 
+/// An open stream, with what it is counted by for as long as it lasts.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Stream<H> {
     sending: SendStream<Bytes>,
     receiving: RecvStream,
     /// Bytes that came and were not asked for.
     read: Bytes,
     /// Whether the end was said.
     ended: bool,
+    _held: H,
 }
 
-impl Stream {
-    pub fn new(sending: SendStream<Bytes>, receiving: RecvStream) -> Stream {
-        Stream { sending, receiving, read: Bytes::new(), ended: false }
+impl<H> Stream<H> {
+    pub fn new(sending: SendStream<Bytes>, receiving: RecvStream, held: H) -> Stream<H> {
+        Stream { sending, receiving, read: Bytes::new(), ended: false, _held: held }
     }
 
     fn end(&mut self) -> Result<(), h2::Error> {
@@ -35,7 +37,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl<H: Unpin> AsyncRead for Stream<H> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.read.is_empty() {
             match ready!(self.receiving.poll_data(cx)) {
@@ -59,7 +61,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<H: Unpin> AsyncWrite for Stream<H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
@@ -90,7 +92,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl Drop for Stream {
+impl<H> Drop for Stream<H> {
     fn drop(&mut self) {
         // Without it the other end would be told of a mistake.
         let _ = self.end();

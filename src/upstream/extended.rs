@@ -3,9 +3,6 @@
 //! Seen from the exchange it is the same as with HTTP/1.1: a request with a key, and a 101 with the proof, which is made here. To a
 //! target that takes none the request goes as it is, and its answer is a refusal.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +11,6 @@ use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Timeouts;
@@ -69,7 +65,7 @@ pub(super) fn opened(
         return Err(Kind::BadResponse(BadResponse::NotSwitched(response.status().as_u16())));
     }
     let (head, receiving) = response.into_parts();
-    let io = Box::new(Stream { io: tunnel::Stream::new(sending, receiving), _using: using });
+    let io = Box::new(tunnel::Stream::new(sending, receiving, using));
     upgrade.switched = Some(Switched { io, first: Bytes::new() });
     let mut switched = Response::new(Body::Empty);
     *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -79,31 +75,4 @@ pub(super) fn opened(
     Ok(switched)
 }
 
-/// An open stream, which counts among those that its connection may have.
-#[derive(Debug)]
-struct Stream {
-    io: tunnel::Stream,
-    _using: Using,
-}
-
-impl Transport for Stream {}
-
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+impl Transport for tunnel::Stream<Using> {}

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -145,8 +146,8 @@ impl Piping {
             return Piping::none();
         }
         let task = tokio::task::spawn_local(async move {
-            // Why it failed is known to who waits for the answer.
-            let _ = body::send(&mut body, sending).await;
+            // Why it failed is known to who waits for the answer, as is how long it may take.
+            let _ = body::send(&mut body, sending, Duration::MAX).await;
         });
         Piping(Some(task.abort_handle()))
     }

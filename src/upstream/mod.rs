@@ -1,4 +1,4 @@
-//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2 by hyper.
+//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2.
 //!
 //! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of

@@ -51,6 +51,9 @@ where
         connection_window: CONNECTION_WINDOW,
         header_bytes: u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX),
         reset_streams: MAX_RESET_STREAMS,
+        idle_timeout: limits.idle_timeout,
+        min_body_rate: limits.min_body_rate,
+        write_timeout: limits.write_timeout,
     };
     let stream = Opening::new(stream, limits.header_timeout);
     let drain = drain_began(worker.shared.drain.clone());

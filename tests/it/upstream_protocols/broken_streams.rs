@@ -115,3 +115,51 @@ fn a_request_that_its_client_gives_up_is_never_whole_to_the_target() {
         assert!(!rest.unwrap_or_default().contains("\r\n0\r\n\r\n"), "{reason}");
     }
 }
+
+/// By HPACK: two literals.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let literal = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
+    [vec![0], literal(name), literal(value)].concat()
+}
+
+/// What answers of HTTP/2 must not hold, or not say of themselves (RFC 9113 §8.1.1, §8.2, §8.3.2), is never passed on as an answer.
+#[test]
+fn answers_that_make_no_sense_are_no_answers() {
+    const PUSH_PROMISE: u8 = 5;
+    let ok = |more: &[u8]| [&[OK], more].concat();
+    let head = |block: Vec<u8>| (HEADERS, END_HEADERS | END_STREAM, block);
+    let with_body = |length: &str, body: &str| {
+        vec![(HEADERS, END_HEADERS, ok(&field("content-length", length))), (DATA, END_STREAM, body.as_bytes().to_vec())]
+    };
+    let cases: Vec<(&str, Vec<(u8, u8, Vec<u8>)>)> = vec![
+        ("connection", vec![head(ok(&field("connection", "close")))]),
+        ("transfer-encoding", vec![head(ok(&field("transfer-encoding", "chunked")))]),
+        ("no status", vec![head(field("x", "y"))]),
+        ("two statuses", vec![head(ok(&[OK]))]),
+        ("a line end in a value", vec![head(ok(&field("x", "a\r\nevil: b")))]),
+        ("a colon in a name", vec![head(ok(&field("x: y", "a")))]),
+        ("upper case", vec![head(ok(&field("X-A", "a")))]),
+        ("shorter than it says", with_body("5", "ab")),
+        ("longer than it says", with_body("2", "abcdef")),
+        ("a length that is none", with_body("+2", "ab")),
+        ("data and no head", vec![(DATA, END_STREAM, b"ab".to_vec())]),
+        ("a push", vec![(PUSH_PROMISE, END_HEADERS, [&[0, 0, 0, 2, 0x82, 0x86, 0x84][..], b""].concat())]),
+    ];
+    for (what, frames) in cases {
+        let upstream = target(move |_, id, stream| {
+            let frames = frames.iter().map(|(kind, flags, payload)| frame(*kind, *flags, id, payload));
+            let _ = stream.write_all(&frames.collect::<Vec<_>>().concat());
+        });
+        let gateway = start(&upstream, "protocol: h2c,");
+        let mut client = gateway.connect();
+        client.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let _ = client.reader().read_to_string(&mut answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{what}: {answer}"));
+        // A head that came alone is out already when the rest shows what it is.
+        let is_cut = head.lines().any(|line| line == "content-length: 5") && body.len() < 5
+            || head.lines().any(|line| line == "content-length: 2") && body.len() < 2;
+        assert!(head.starts_with("HTTP/1.1 502 ") || is_cut, "{what}: {answer}");
+        assert!(!answer.contains("evil"), "{what}: {answer}");
+    }
+}

@@ -122,6 +122,9 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     [vec![0], literal(name), literal(value)].concat()
 }
 
+/// The kind of a frame, its flags and what it holds.
+type Told = (u8, u8, Vec<u8>);
+
 /// What answers of HTTP/2 must not hold, or not say of themselves (RFC 9113 §8.1.1, §8.2, §8.3.2), is never passed on as an answer.
 #[test]
 fn answers_that_make_no_sense_are_no_answers() {
@@ -131,7 +134,7 @@ fn answers_that_make_no_sense_are_no_answers() {
     let with_body = |length: &str, body: &str| {
         vec![(HEADERS, END_HEADERS, ok(&field("content-length", length))), (DATA, END_STREAM, body.as_bytes().to_vec())]
     };
-    let cases: Vec<(&str, Vec<(u8, u8, Vec<u8>)>)> = vec![
+    let cases: Vec<(&str, Vec<Told>)> = vec![
         ("connection", vec![head(ok(&field("connection", "close")))]),
         ("transfer-encoding", vec![head(ok(&field("transfer-encoding", "chunked")))]),
         ("no status", vec![head(field("x", "y"))]),

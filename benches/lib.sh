@@ -54,7 +54,7 @@ nginx_at() {
 daemon off;
 pid $work/$2.pid;
 error_log $work/$2.log;
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 http {
     access_log off;
     keepalive_requests 1000000000;

@@ -19,9 +19,10 @@
 //! | [`timer`] | one timer a connection, for waits that seldom last |
 //! | [`http`] | heads, bodies, paths, hop-by-hop and forwarding headers: rules without input or output |
 //! | [`http1`] | HTTP/1.1 on the wire, in both directions: pure machines over bytes |
+//! | [`http2`] | streams of HTTP/2 as both sides use them: bodies and tunnels |
 //! | [`crypto`] | tokens, digests and passwords |
 //! | [`store`] | `kv` and rate limits, in the process and in Redis |
-//! | [`downstream`] | the server towards clients, HTTP/1.1; HTTP/2 is hyper's |
+//! | [`downstream`] | the server towards clients, HTTP/1.1 and HTTP/2 |
 //! | [`upstream`] | the client towards targets, HTTP/1.1 and HTTP/2, its pool, and the addresses of names |
 //! | [`balance`] | which target gets a request: health, ejection, breakers, balancing; state of the process |
 //! | [`observe`] | metrics, traces, access log and program log |
@@ -79,6 +80,10 @@
 //! - JSON is handed to scripts as real tables and maps; the order of keys travels in their metatable (Lua) or tag (Rhai).
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
+// The checks of `fuzz/` are in its tests too, and name it from outside.
+#[cfg(test)]
+extern crate self as gatewright;
+
 pub mod admin;
 pub mod balance;
 pub mod cli;
@@ -89,6 +94,7 @@ pub mod gateway;
 pub mod harness;
 pub mod http;
 pub mod http1;
+pub mod http2;
 pub mod memory;
 pub mod observe;
 pub mod proxy;

@@ -10,12 +10,13 @@ use crate::{
     upstream::Names,
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, io, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 /// The checks that run.
 pub struct Checks {
-    client: reqwest::Client,
+    /// Made for the first check: reading the system's certificates would keep the start of those who have none.
+    client: OnceCell<reqwest::Client>,
     names: Arc<Names>,
     running: HashMap<Wanted, Running>,
 }
@@ -53,13 +54,19 @@ enum Found {
 impl Checks {
     /// They resolve names as requests do.
     pub fn new(names: Arc<Names>) -> Checks {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .dns_resolver(Arc::new(Lookup(names.clone())))
-            .user_agent("gatewright-health-check");
-        Checks { client: client.build().unwrap_or_default(), names, running: HashMap::new() }
+        Checks { client: OnceCell::new(), names, running: HashMap::new() }
+    }
+
+    fn client(&self) -> &reqwest::Client {
+        self.client.get_or_init(|| {
+            let client = reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_max_idle_per_host(0)
+                .no_proxy()
+                .dns_resolver(Arc::new(Lookup(self.names.clone())))
+                .user_agent("gatewright-health-check");
+            client.build().unwrap_or_default()
+        })
     }
 
     /// Starts what this configuration wants and ends what it doesn't.
@@ -87,7 +94,7 @@ impl Checks {
             how: how.clone(),
             service: service.clone(),
             target: target.clone(),
-            client: self.client.clone(),
+            client: self.client().clone(),
             names: self.names.clone(),
         };
         Running { how: how.clone(), target, task: tokio::spawn(check.run()) }

@@ -27,6 +27,8 @@ pub struct Service {
     pub tls: UpstreamTls,
     /// For the whole exchange with the service, retries included. Default 60 s; none: as long as it takes.
     pub timeout: Option<Duration>,
+    /// Whether it was written: the default ends no stream that is one by its kind, such as events.
+    pub times_streams: bool,
     /// Until a connection is made. Default 5 s: Kong's 60 s only delays the next try.
     pub connect_timeout: Duration,
     /// From the end of a request to the head of its answer. Default: as `read_timeout`, which is both in nginx and Kong; Varnish
@@ -124,6 +126,7 @@ pub(super) fn service(
         tls,
         name,
         timeout,
+        times_streams: table.get("timeout").is_some(),
         connect_timeout,
         first_byte_timeout,
         read_timeout,

@@ -148,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Ready when the client has gone. Reads ahead, within limits, since an end comes behind what was sent.
+    /// Ready when the client has gone. Reads ahead, within limits, since an end comes behind what was sent. One that closes its
+    /// sending half only has gone as well, as for nginx and Envoy: until something is written nobody could tell the two apart.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_early(cx).is_err() {
             self.ended = true;

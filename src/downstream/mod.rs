@@ -1,6 +1,6 @@
-//! The server towards clients, HTTP/1.1: one task a connection, and nothing in between.
+//! The server towards clients. HTTP/1.1 is one task a connection, and nothing in between; [`http2`] is beside it.
 //!
-//! A connection waits for a head, has it answered, writes the answer, and waits for the next. No channel is crossed and no task spawned
+//! A connection of HTTP/1.1 waits for a head, has it answered, writes the answer, and waits for the next. No channel is crossed and no task spawned
 //! for a request, and what is read is read by whoever asks for it: the request's body by the exchange, the next head by
 //! the connection. The loop is in [`serve`], what both sides share of the connection in `client`, the way out in `sender`.
 //!
@@ -8,6 +8,7 @@
 //! like all others. This folder knows nothing of routes, scripts or targets; the bytes are understood by [`crate::http1`].
 
 mod client;
+pub mod http2;
 mod linger;
 mod pace;
 mod sender;

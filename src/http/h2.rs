@@ -1,6 +1,6 @@
 //! A request head that came by HTTP/2, as the rest of the gateway and targets of HTTP/1.1 expect it.
 //!
-//! hyper's decoder has refused what RFC 9113 §8.2 forbids (`Connection`, `Transfer-Encoding`, upper-case names, unknown
+//! The crate h2 has refused what RFC 9113 §8.2 forbids (`Connection`, `Transfer-Encoding`, upper-case names, unknown
 //! pseudo-fields) and made the pseudo-fields a method and a URI.
 
 use http::HeaderMap;

@@ -1,6 +1,6 @@
 //! Request heads that two parties could read differently, or that a gateway has no business with, are refused.
 //!
-//! Malformed heads and doubtful framing are refused where they are read (`http1::request`, and hyper for HTTP/2). This is the
+//! Malformed heads and doubtful framing are refused where they are read (`http1::request`, and the crate h2). This is the
 //! rest, and looks at framing once more. It looks at heads only and changes nothing.
 
 use std::net::Ipv6Addr;
@@ -42,6 +42,9 @@ pub fn host(headers: &HeaderMap) -> Option<&HeaderValue> {
 pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_method(head)?;
     check_host(head)?;
+    if head.version == Version::HTTP_2 {
+        check_values(head)?;
+    }
     if check_names(head)? == Framed::Yes { check_framing(head) } else { Ok(()) }
 }
 
@@ -83,7 +86,7 @@ fn check_method(head: &Parts) -> Result<(), Refusal> {
     // A gateway is no tunnel; and TRACE would echo credentials that were added on the way (RFC 9110 §9.3.8).
     if head.method == Method::CONNECT {
         // RFC 9220 §3, of which RFC 8441 says nothing. WebSockets have become a GET by now.
-        if head.extensions.get::<hyper::ext::Protocol>().is_some() {
+        if head.extensions.get::<h2::ext::Protocol>().is_some() {
             let reason = "an extended CONNECT is for websockets only";
             return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, reason });
         }
@@ -188,6 +191,16 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
         });
     }
     Ok(())
+}
+
+/// RFC 9113 §8.2.1: a value neither begins nor ends with white space, which would be gone behind a target of HTTP/1.1 and not before it.
+fn check_values(head: &Parts) -> Result<(), Refusal> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let odd = |value: &HeaderValue| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last());
+    match head.headers.values().any(odd) {
+        true => Err(Refusal::bad("a header value begins or ends with white space")),
+        false => Ok(()),
+    }
 }
 
 /// Whether a head speaks of a body.
@@ -314,5 +327,10 @@ mod tests {
         }
         let old = [("transfer-encoding", "chunked")];
         assert_eq!(verdict("POST", "/", Version::HTTP_10, &old), "400 transfer-encoding in http/1.0");
+        for value in [" a", "a ", "\ta", "a\t", " "] {
+            let padded = verdict("GET", "http://a/", Version::HTTP_2, &[("x-user", value)]);
+            assert_eq!(padded, "400 a header value begins or ends with white space", "{value:?}");
+        }
+        assert_eq!(verdict("GET", "http://a/", Version::HTTP_2, &[("x-user", "a b"), ("x", "")]), "fine");
     }
 }

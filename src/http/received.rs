@@ -1,12 +1,11 @@
-//! A client's body while it arrives, from either HTTP: hyper's for HTTP/2, our own server's for HTTP/1.1.
+//! A client's body while it arrives, from either HTTP.
 //!
-//! Our own is a handle to the connection, which belongs to one of its requests: what is asked of it after that request is over
+//! That of HTTP/1.1 is a handle to the connection, which belongs to one of its requests: what is asked of it after that request is over
 //! is an error, never a byte of the next request. It may give trailers; whether they pass is for [`super::Body`] to say.
 
-use super::BodyError;
+use super::{BodyError, body::Streamed};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::{
     pin::Pin,
     rc::Rc,
@@ -15,7 +14,8 @@ use std::{
 
 pub enum Received {
     Http1(Pulled),
-    Http2(Incoming),
+    /// A stream of its own.
+    Http2(Streamed),
 }
 
 /// The body of one request on a connection that reads when it is asked to.
@@ -35,12 +35,6 @@ pub trait Source {
     fn left(&self, request: u64) -> Option<u64>;
 }
 
-impl From<Incoming> for Received {
-    fn from(body: Incoming) -> Received {
-        Received::Http2(body)
-    }
-}
-
 impl From<Pulled> for Received {
     fn from(body: Pulled) -> Received {
         Received::Http1(body)
@@ -54,10 +48,7 @@ impl Body for Received {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Received::Http1(body) => body.source.poll_frame(body.request, cx),
-            Received::Http2(body) => {
-                let frame = Pin::new(body).poll_frame(cx);
-                frame.map(|frame| frame.map(|frame| frame.map_err(|error| BodyError::Client(error.into()))))
-            }
+            Received::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 

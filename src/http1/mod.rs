@@ -28,3 +28,6 @@ pub fn odd_line_feed(input: &[u8], from: usize) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod fuzzed;

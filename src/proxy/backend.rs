@@ -13,7 +13,7 @@ use crate::{
     http::cookies,
     observe::metrics::{Meters, ServiceMeter},
     script::{Exchange, exchange::NO_END},
-    upstream::{Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
+    upstream::{Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent, is_stream},
 };
 use ahash::AHashMap;
 use http::{HeaderMap, Method, StatusCode};
@@ -38,6 +38,8 @@ const WAITS_FOR_A_PLACE: usize = 3;
 pub struct Backend {
     pub name: Arc<str>,
     pub timeout: Duration,
+    /// Whether streams may go on behind it.
+    streams_last: bool,
     pub retries: u32,
     pub preserve_host: bool,
     /// Whether its targets speak HTTP/1.1 and none is chosen by a header.
@@ -123,6 +125,7 @@ impl Backend {
             watch: Rc::new(watch),
             name: Arc::from(service.name.value.as_str()),
             timeout: service.timeout.unwrap_or(NO_END),
+            streams_last: !service.times_streams,
             retries: service.retries,
             preserve_host: service.preserve_host,
             may_be_direct: !service.http2
@@ -317,9 +320,15 @@ impl Backend {
         self.read
     }
 
-    /// `replayable`: the request's body is here. One that streams is sent for as long as the client takes, so that the limit of a try
+    /// Whether this answer goes on behind the deadline: the service's timeout is the default, which ends no stream, and the client gave
+    /// none.
+    pub fn outlasts(&self, headers: &HeaderMap, shortened: bool) -> bool {
+        self.streams_last && !shortened && is_stream(headers)
+    }
+
+    /// `shortened`: the deadline is the client's. `replayable`: the request's body is here. One that streams is sent for as long as the client takes, so that the limit of a try
     /// is reckoned from its end, as in Envoy.
-    pub fn timeouts(&self, deadline: Instant, replayable: bool) -> Timeouts {
+    pub fn timeouts(&self, deadline: Instant, shortened: bool, replayable: bool) -> Timeouts {
         let of_try = self.per_try.filter(|_| !replayable).unwrap_or(self.first_byte);
         Timeouts {
             connect: self.connect,
@@ -327,6 +336,7 @@ impl Backend {
             read: self.read,
             write: self.write,
             deadline: Some(deadline.into()),
+            streams_last: self.streams_last && !shortened,
         }
     }
 

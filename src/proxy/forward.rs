@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     downstream::{Interim, Upgrading},
-    http::{NormalPath, hop, path, police},
+    http::{Body, NormalPath, hop, path, police},
     script::{
         Exchange,
-        exchange::{self, From, Response, Slot},
+        exchange::{self, From, NO_END, Response, Slot},
     },
     upstream::{Lines, Pool, Upgrade},
 };
@@ -130,6 +130,11 @@ async fn send(
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
     let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;
+    if matches!(answered.response.body(), Body::Streamed(_))
+        && plan.backend.outlasts(answered.response.headers(), outgoing.shortened)
+    {
+        exchange.deadline.set(exchange.started + NO_END);
+    }
     Ok(received(exchange, answered))
 }
 

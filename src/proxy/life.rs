@@ -338,9 +338,10 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     };
     let Response { status, mut headers, mut passed, mut body, .. } = response;
     let mut body = body.take();
-    // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message.
+    // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message, and that
+    // is not one which never has a body (RFC 9110 §8.6).
     hop::strip_response(&mut headers);
-    if !headers.is_empty() && exchange.request.borrow().method != Method::HEAD {
+    if !headers.is_empty() && (exchange.request.borrow().method != Method::HEAD || status == StatusCode::NO_CONTENT) {
         headers.remove(header::CONTENT_LENGTH);
     }
     match &mut passed {

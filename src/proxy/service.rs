@@ -3,35 +3,16 @@
 use super::{life, record::Sent, worker::Worker};
 use crate::{
     config,
-    downstream::{Cut, Limits, Request, Service, Upgraded, Upgrading},
-    http::{Body, passed::Passed, police::Refusal},
+    downstream::{Cut, Limits, Request, Service},
+    http::{passed::Passed, police::Refusal},
     http1::request::HeadLimits,
 };
-use bytes::Bytes;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
-use std::{io, rc::Rc};
+use std::rc::Rc;
 
 #[derive(Clone)]
 pub struct Exchanges {
     pub worker: Rc<Worker>,
     pub connection: Rc<life::Connection>,
-}
-
-impl Exchanges {
-    /// A request of HTTP/2, from hyper.
-    pub async fn serve_http2(self, request: hyper::Request<Incoming>) -> http::Response<Sent> {
-        let (mut head, body) = request.into_parts();
-        let upgrade = head.extensions.remove::<OnUpgrade>().map(|stream| Box::pin(upgraded(stream)) as Upgrading);
-        let request = Request { head: Box::new(head), body: Body::incoming(body), interim: None, upgrade };
-        life::serve(self.worker, self.connection, request).await
-    }
-}
-
-/// A stream of HTTP/2 that an extended CONNECT has opened (RFC 8441).
-async fn upgraded(stream: OnUpgrade) -> io::Result<Upgraded> {
-    let io = stream.await.map_err(io::Error::other)?;
-    Ok(Upgraded { io: Box::new(TokioIo::new(io)), first: Bytes::new() })
 }
 
 impl Service for Exchanges {

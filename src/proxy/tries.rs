@@ -67,7 +67,7 @@ pub async fn send<'t>(
 ) -> Result<Answered, Failure> {
     let permit = backend.admit(outgoing.started)?;
     let replayable = matches!(body, Body::Empty | Body::Full(_));
-    let timeouts = backend.timeouts(outgoing.deadline, replayable);
+    let timeouts = backend.timeouts(outgoing.deadline, outgoing.shortened, replayable);
     let own_end = outgoing.shortened.then_some(outgoing.deadline);
     let mut tried = Vec::new();
     // Held while its retry is in flight.

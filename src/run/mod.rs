@@ -5,6 +5,7 @@
 
 mod beside;
 pub mod handed;
+mod pages;
 mod reload;
 pub mod watch;
 
@@ -247,6 +248,7 @@ impl Gateway {
             }
             tracing::info!("ready");
         }
+        tokio::spawn(beside::beside("pages", pages::give_back));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {

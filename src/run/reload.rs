@@ -3,7 +3,7 @@
 //!
 //! Nothing before [`Gateway::switch`] changes what runs, and nothing in it can fail.
 
-use super::{Gateway, RunError, beside::beside, bind, show, watch};
+use super::{Gateway, RunError, beside::beside, bind, pages, show, watch};
 use crate::{
     admin::{Attempt, Cause},
     config::{Diagnostic, Diagnostics, Dns, Listener, ListenerKey, Style},
@@ -175,8 +175,12 @@ fn retire(generation: Arc<Generation>) {
         while Arc::strong_count(&generation) > 1 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        let retire = move || {
+            drop(generation);
+            pages::give_back();
+        };
         // Without a thread it is freed here.
-        beside("retire", move || drop(generation)).await.ok();
+        beside("retire", retire).await.ok();
     });
 }
 

@@ -374,7 +374,7 @@ impl Exchange {
     }
 
     /// Goes on with the response body; when all of it is here, the connection is free already.
-    fn respond(self, answer: Answer) -> Response<Body> {
+    fn respond(mut self, answer: Answer) -> Response<Body> {
         let Answer { head, decoder, first } = answer;
         let reusable = keeps_alive(&head);
         let body = match first {
@@ -387,6 +387,7 @@ impl Exchange {
                 Body::Streamed(Box::new(UpstreamBody::whole(decoder, data, trailers)))
             }
             Decoded { data, ended: false, .. } => {
+                self.timeouts = self.timeouts.of_body(&head.headers);
                 Body::Streamed(Box::new(UpstreamBody::new(self, decoder, data, reusable)))
             }
         };

@@ -85,6 +85,12 @@ impl Connection {
         }
     }
 
+    /// Gives back what the next exchange can make anew.
+    pub fn give_up_buffers(&mut self) {
+        self.input = BytesMut::new();
+        self.spare = Vec::new();
+    }
+
     /// Gives back memory that only a long body needed. Called before the connection rests.
     pub fn shrink(&mut self) {
         if self.input.capacity() > 2 * READ_HEAD {

@@ -3,19 +3,14 @@
 //! Seen from the exchange it is the same as with HTTP/1.1: a request with a key, and a 101 with the proof, which is made here. To a
 //! target that takes none the request goes as it is, and its answer is a refusal.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
 use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::ext::Protocol;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Timeouts;
@@ -24,25 +19,22 @@ use super::error::{BadResponse, Kind};
 use super::http2::Streams;
 use super::http2_body::Using;
 use crate::http::Body;
+use crate::http2::tunnel;
 
 /// How long the target's SETTINGS are waited for on a new connection. They are the first that it sends (RFC 9113 §3.4).
 const ANNOUNCEMENT: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// Whether the target takes one, which it must say before it is asked (RFC 8441 §3).
-pub(super) async fn is_taken(streams: &Streams, timeouts: &Timeouts) -> bool {
+pub(super) async fn is_taken(sender: &SendRequest<Bytes>, streams: &Streams, timeouts: &Timeouts) -> bool {
     let announced = async {
         loop {
-            if streams.opens_websockets.get() {
-                return true;
-            }
-            // hyper's own task reads them and tells nobody, so that they are looked at once more even when they must be here.
+            // The connection's own task reads them and tells nobody.
             let here = streams.answered.get();
-            streams.asked.notify_one();
-            sleep(GLANCE).await;
-            if here {
-                return streams.opens_websockets.get();
+            if sender.is_extended_connect_protocol_enabled() || here {
+                return sender.is_extended_connect_protocol_enabled();
             }
+            sleep(GLANCE).await;
         }
     };
     let now = Instant::now();
@@ -61,52 +53,26 @@ pub(super) fn apply(request: &mut Request<()>) {
 ///
 /// # Errors
 /// That the success is none that opens anything.
-pub(super) async fn opened(
-    mut response: Response<Incoming>,
+pub(super) fn opened(
+    response: Response<RecvStream>,
+    sending: SendStream<Bytes>,
     handshake: &Handshake,
     upgrade: &mut Upgrade,
     using: Using,
 ) -> Result<Response<Body>, Kind> {
-    // hyper opens a stream for this one only.
+    // No other success says that it is open (RFC 8441 §5).
     if response.status() != StatusCode::OK {
         return Err(Kind::BadResponse(BadResponse::NotSwitched(response.status().as_u16())));
     }
-    let stream = hyper::upgrade::on(&mut response).await.map_err(|error| Kind::Reset(io::Error::other(error)))?;
-    let io = Box::new(Stream { io: TokioIo::new(stream), _using: using });
+    let (head, receiving) = response.into_parts();
+    let io = Box::new(tunnel::Stream::new(sending, receiving, using));
     upgrade.switched = Some(Switched { io, first: Bytes::new() });
     let mut switched = Response::new(Body::Empty);
     *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *switched.headers_mut() = response.into_parts().0.headers;
+    *switched.headers_mut() = head.headers;
     switched.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     switched.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, handshake.accept.clone());
     Ok(switched)
 }
 
-/// An open stream, which counts among those that its connection may have.
-#[derive(Debug)]
-struct Stream {
-    io: TokioIo<Upgraded>,
-    _using: Using,
-}
-
-impl Transport for Stream {}
-
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+impl Transport for tunnel::Stream<Using> {}

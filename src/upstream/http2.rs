@@ -1,7 +1,7 @@
 //! HTTP/2 towards targets: few connections, each shared by many exchanges of a worker.
 //!
-//! Framing, flow control and the table of headers are hyper's; here is which connection an exchange takes, how long it
-//! waits, and what may be sent again. A connection is replaced when it is closed or told to go away; another is opened
+//! Framing, flow control and the table of headers are the crate h2's; here is which connection an exchange takes, how long it
+//! waits, and what may be sent again. Not by hyper, whose client tells nobody of interim responses. A connection is replaced when it is closed or told to go away; another is opened
 //! when all streams that the target allows are in use. Dropping a response resets its stream and no more.
 
 use std::cell::{Cell, RefCell};
@@ -9,29 +9,39 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderValue, Response, Version};
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{Kind, Phase, UpstreamError};
-use super::http2_body::{Lent, Outgoing, ResponseBody, Using};
+use super::error::{BadResponse, Kind, Phase, UpstreamError};
+use super::http2_body::{Lent, Outgoing, Piping, ResponseBody, Using};
 use super::{Origin, Pool, Request, Timeouts, extended};
 use crate::http::Body;
+use crate::http2::{
+    self,
+    body::{Arriving, Message},
+};
 use crate::timer::Timer;
 
 /// What a stream, and a connection, may have on the way to us: enough for 1 Gbit/s at 8 ms.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The fields of a head, as over HTTP/1.1.
+const MAX_HEAD: u32 = 64 * 1024;
+/// What of a request's body waits for the target's window, at most.
+const MAX_WAITING: usize = 1 << 20;
+/// Interim responses to one request, as over HTTP/1.1.
+const MAX_INTERIM: usize = 64;
 
 /// The connections of one worker that speak HTTP/2.
 #[derive(Debug, Default)]
@@ -49,23 +59,30 @@ struct Lane {
 
 #[derive(Debug)]
 struct Multiplexed {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<Bytes>,
     peer: SocketAddr,
     streams: Rc<Streams>,
 }
 
-/// How many streams a connection carries, and may carry at most.
+/// How many streams a connection carries.
 #[derive(Debug)]
 pub(super) struct Streams {
     pub used: Cell<usize>,
-    allowed: Cell<usize>,
-    /// Whether the target has announced that it takes an extended CONNECT (RFC 8441 §3).
-    pub opens_websockets: Cell<bool>,
     /// Whether the target's SETTINGS are surely here.
     pub answered: Cell<bool>,
-    /// Told when someone wants to know whether they are.
-    pub asked: tokio::sync::Notify,
     pub since: Cell<Instant>,
+}
+
+impl Multiplexed {
+    /// Whether it takes no further stream: it has ended, or was told to go away.
+    fn is_closed(&mut self) -> bool {
+        matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    fn has_room(&self) -> bool {
+        // SECURITY: a target that allows none would have a new connection made for each request.
+        self.streams.used.get() < self.sender.current_max_send_streams().max(1)
+    }
 }
 
 /// Why an exchange failed before the head of its response.
@@ -81,9 +98,9 @@ impl Multiplexer {
     pub fn sweep(&self, idle: Duration, now: Instant) {
         self.lanes.borrow_mut().retain(|_, lane| {
             let mut connections = lane.connections.borrow_mut();
-            connections.retain(|one| {
+            connections.retain_mut(|one| {
                 let resting = one.streams.used.get() == 0 && now.duration_since(one.streams.since.get()) >= idle;
-                !one.sender.is_closed() && !resting
+                !one.is_closed() && !resting
             });
             !connections.is_empty() || lane.opening.try_lock().is_err()
         });
@@ -99,10 +116,10 @@ impl Multiplexer {
 
 impl Lane {
     /// A connection that has a stream to spare. One to an address that the name no longer has ends with its streams.
-    fn take(&self, pool: &Pool, origin: &Arc<Origin>) -> Option<(SendRequest<Outgoing>, Using)> {
+    fn take(&self, pool: &Pool, origin: &Arc<Origin>) -> Option<(SendRequest<Bytes>, Using)> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| !one.sender.is_closed() && pool.leads_to(origin, one.peer));
-        let free = connections.iter().find(|one| one.streams.used.get() < one.streams.allowed.get())?;
+        connections.retain_mut(|one| !one.is_closed() && pool.leads_to(origin, one.peer));
+        let free = connections.iter().find(|one| one.has_room())?;
         Some((free.sender.clone(), Using::new(&free.streams)))
     }
 }
@@ -114,10 +131,10 @@ pub(super) async fn send(
     request: Request<'_>,
     timeouts: &Timeouts,
 ) -> Result<Response<Body>, UpstreamError> {
-    let Request { origin, method, target, host, headers, mut upgrade, interim: _, body } = request;
+    let Request { origin, method, target, host, headers, mut upgrade, interim, body } = request;
     let mut again = true;
     loop {
-        let (mut sender, using) = obtain(pool, origin, timeouts).await?;
+        let (sender, using) = obtain(pool, origin, timeouts).await?;
         let fail = |failed: Failed, body_consumed| UpstreamError {
             origin: origin.clone(),
             phase: failed.phase,
@@ -126,7 +143,7 @@ pub(super) async fn send(
             body_consumed,
         };
         let websocket = match upgrade.as_deref().and_then(|upgrade| upgrade.websocket.as_ref()) {
-            Some(handshake) if extended::is_taken(using.streams(), timeouts).await => Some(handshake.clone()),
+            Some(handshake) if extended::is_taken(&sender, using.streams(), timeouts).await => Some(handshake.clone()),
             _ => None,
         };
         let mut request = http::Request::new(());
@@ -149,21 +166,39 @@ pub(super) async fn send(
             Body::Full(bytes) => Body::Full(bytes.clone()),
             Body::Incoming(_) | Body::Trailed(_) | Body::Streamed(_) => std::mem::take(body),
         };
+        http2::strip(request.headers_mut());
+        if let Some(length) = outgoing.len().filter(|length| *length > 0 || means_body(method)) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         let lent = Lent::new(outgoing);
-        let sent = sender.try_send_request(request.map(|()| Outgoing::of(&lent)));
-        let mut failed = match head(sent, &lent, timeouts).await {
-            Ok(response) => {
+        let answered = match begin(sender, request, websocket.is_some() || !lent.is_empty()).await {
+            Ok((response, sending)) if websocket.is_some() => {
+                let answered = head(response, interim, &lent, timeouts).await;
+                answered.map(|response| (response, Piping::none(), Some(sending)))
+            }
+            Ok((response, sending)) => {
+                // A task of its own, since a call may go on in one direction while the other waits.
+                let piping = Piping::of(Outgoing::of(&lent), sending);
+                head(response, interim, &lent, timeouts).await.map(|response| (response, piping, None))
+            }
+            // Never sent.
+            Err(error) => Err(Failed { phase: Phase::Head, kind: reset(error), unprocessed: true }),
+        };
+        let mut failed = match answered {
+            Ok((response, piping, sending)) => {
                 using.streams().answered.set(true);
-                let response = match (&websocket, upgrade.as_deref_mut()) {
-                    (Some(handshake), Some(upgrade)) if response.status().is_success() => {
-                        return extended::opened(response, handshake, upgrade, using)
-                            .await
+                let response = match (&websocket, upgrade.as_deref_mut(), sending) {
+                    (Some(handshake), Some(upgrade), Some(sending)) if response.status().is_success() => {
+                        return extended::opened(response, sending, handshake, upgrade, using)
                             .map_err(|kind| fail(Failed { phase: Phase::Head, kind, unprocessed: false }, false));
                     }
                     _ => response,
                 };
                 let (head, incoming) = response.into_parts();
-                let body = ResponseBody::new(incoming, using, lent, origin.clone(), *timeouts);
+                let timeouts = timeouts.of_body(&head.headers);
+                let to_head = *method == Method::HEAD;
+                let incoming = Arriving::new(incoming, &head.headers, Message::Response { to_head });
+                let body = ResponseBody::new(incoming, using, lent, piping, origin.clone(), timeouts);
                 let mut response = Response::new(body.into_body());
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
@@ -198,7 +233,7 @@ async fn obtain(
     pool: &Pool,
     origin: &Arc<Origin>,
     timeouts: &Timeouts,
-) -> Result<(SendRequest<Outgoing>, Using), UpstreamError> {
+) -> Result<(SendRequest<Bytes>, Using), UpstreamError> {
     let lane = pool.multiplexer().lane(origin);
     if let Some(found) = lane.take(pool, origin) {
         return Ok(found);
@@ -212,39 +247,21 @@ async fn obtain(
         return Ok(found);
     }
     let (io, peer) = pool.open(origin, timeouts).await?;
-    let mut builder = Builder::new(Local);
-    builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
-    // Until the target's SETTINGS are here: what is sent beyond its limit would wait behind the others, or be refused.
-    builder.initial_max_send_streams(1);
-    let made = timeout_at(limit, builder.handshake(TokioIo::new(io))).await.map_err(|_| failed(Kind::Timeout))?;
-    let (sender, connection) = made.map_err(|error| failed(Kind::Reset(io::Error::other(text(&error)))))?;
-    let streams = Rc::new(Streams {
-        used: Cell::new(0),
-        allowed: Cell::new(connection.current_max_send_streams().max(1)),
-        opens_websockets: Cell::new(false),
-        answered: Cell::new(false),
-        asked: tokio::sync::Notify::new(),
-        since: Cell::new(now),
-    });
-    let known = streams.clone();
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD)
+        .max_send_buffer_size(MAX_WAITING)
+        // Until the target's SETTINGS are here: what is sent beyond its limit would wait behind the others, or be refused.
+        .initial_max_send_streams(1);
+    let made = timeout_at(limit, builder.handshake(io)).await.map_err(|_| failed(Kind::Timeout))?;
+    let (sender, connection) = made.map_err(|error| failed(reset(error)))?;
+    let streams = Rc::new(Streams { used: Cell::new(0), answered: Cell::new(false), since: Cell::new(now) });
     tokio::task::spawn_local(async move {
-        let mut connection = connection;
-        let ended = loop {
-            let going = poll_fn(|cx| {
-                let polled = std::pin::Pin::new(&mut connection).poll(cx);
-                // SECURITY: a target that allows none would have a new connection made for each request.
-                known.allowed.set(connection.current_max_send_streams().max(1));
-                known.opens_websockets.set(connection.is_extended_connect_protocol_enabled());
-                polled
-            });
-            tokio::select! {
-                biased;
-                ended = going => break ended,
-                () = known.asked.notified() => {}
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error = text(&error), "an HTTP/2 connection to a target ended early");
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an HTTP/2 connection to a target ended early");
         }
     });
     let using = Using::new(&streams);
@@ -253,23 +270,49 @@ async fn obtain(
     Ok((sender, using))
 }
 
+/// Whether a request of this method without a body says so (RFC 9110 §8.6).
+fn means_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+/// Opens a stream; with `goes_on` more follows the head.
+async fn begin(
+    sender: SendRequest<Bytes>,
+    request: http::Request<()>,
+    goes_on: bool,
+) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    sender.ready().await?.send_request(request, !goes_on)
+}
+
 /// Waits for the head. While the target waits for the client's body its silence is right: only the deadline counts.
-async fn head<B, E>(
-    sent: impl Future<Output = Result<Response<B>, E>>,
+async fn head(
+    mut response: ResponseFuture,
+    told: Option<&dyn Fn(StatusCode, HeaderMap)>,
     lent: &Lent,
     timeouts: &Timeouts,
-) -> Result<Response<B>, Failed>
-where
-    E: Into<Lost>,
-{
-    let mut sent = pin!(sent);
+) -> Result<Response<RecvStream>, Failed> {
     let mut timer = Timer::default();
+    let mut interim = 0;
     let timed_out = |kind, phase| Poll::Ready(Err(Failed { phase, kind, unprocessed: false }));
     poll_fn(|cx| {
-        if let Poll::Ready(answered) = sent.as_mut().poll(cx) {
+        while let Poll::Ready(Some(Ok(early))) = response.poll_informational(cx) {
+            interim += 1;
+            if interim > MAX_INTERIM {
+                let kind = Kind::BadResponse(BadResponse::TooManyInterim(MAX_INTERIM));
+                return Poll::Ready(Err(Failed { phase: Phase::Head, kind, unprocessed: false }));
+            }
+            let (early, ()) = early.into_parts();
+            // 101 has no meaning here (RFC 9113 §8.6), and 100 is for the connection to say.
+            if let Some(told) = told
+                && !matches!(early.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS)
+            {
+                told(early.status, early.headers);
+            }
+        }
+        if let Poll::Ready(answered) = Pin::new(&mut response).poll(cx) {
             return Poll::Ready(answered.map_err(|error| {
-                let Lost { text, unprocessed } = error.into();
-                Failed { phase: Phase::Head, kind: Kind::Reset(io::Error::other(text)), unprocessed }
+                let unprocessed = is_unprocessed(&error);
+                Failed { phase: Phase::Head, kind: reset(error), unprocessed }
             }));
         }
         loop {
@@ -291,57 +334,15 @@ where
     .await
 }
 
-/// A request that hyper gave up.
-struct Lost {
-    text: String,
-    unprocessed: bool,
-}
-
-impl<T> From<hyper::client::conn::TrySendError<T>> for Lost {
-    fn from(mut error: hyper::client::conn::TrySendError<T>) -> Lost {
-        let unsent = error.take_message().is_some();
-        let text = text(error.error());
-        Lost { unprocessed: unsent || is_unprocessed(error.error()), text }
-    }
-}
-
 /// RFC 9113 §8.7: REFUSED_STREAM, and streams above the last one that a GOAWAY without error names; h2 fails only those
 /// with it.
-fn is_unprocessed(error: &hyper::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let reason = error.reason();
-            return error.is_remote()
-                && (error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)
-                    || error.is_go_away() && reason == Some(h2::Reason::NO_ERROR));
-        }
-        cause = error.source();
-    }
-    false
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    error.is_remote()
+        && (error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)
+            || error.is_go_away() && reason == Some(h2::Reason::NO_ERROR))
 }
 
-/// An error of hyper with its causes: alone it says no more than `http2 error`.
-pub(super) fn text(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
-/// Everything stays on the worker's thread.
-#[derive(Clone, Copy, Debug)]
-struct Local;
-
-impl<F> Executor<F> for Local
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+pub(super) fn reset(error: h2::Error) -> Kind {
+    Kind::Reset(io::Error::other(error))
 }

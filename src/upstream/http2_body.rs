@@ -1,4 +1,4 @@
-//! Bodies on a shared connection: the request's, lent to hyper, and the response's, with the stream that it uses.
+//! Bodies on a shared connection: the request's, lent to the task that sends it, and the response's, with the stream that it uses.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -6,16 +6,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use h2::SendStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::error::{Kind, Phase, UpstreamError};
-use super::http2::{Streams, text};
+use super::http2::{Streams, reset};
 use super::{Origin, Timeouts};
 use crate::http::{Body, BodyError, trailers};
+use crate::http2::body::{self, Arriving};
 use crate::timer::Timer;
 
 /// One stream of a connection, given back when it is dropped.
@@ -40,7 +43,7 @@ impl Drop for Using {
     }
 }
 
-/// A request body that hyper's task reads, and that comes back when it didn't.
+/// A request body that another task reads, and that comes back when it didn't.
 #[derive(Debug)]
 pub(super) struct Lent {
     body: RefCell<Body>,
@@ -75,6 +78,10 @@ impl Lent {
         self.moved.get()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.body.borrow().is_end_stream()
+    }
+
     pub fn take_back(&self) -> Body {
         std::mem::take(&mut self.body.borrow_mut())
     }
@@ -85,7 +92,7 @@ impl Lent {
     }
 }
 
-/// The same body as hyper sees it.
+/// The same body as that task sees it.
 #[derive(Debug)]
 pub(super) struct Outgoing(Rc<Lent>);
 
@@ -125,11 +132,40 @@ impl HttpBody for Outgoing {
     }
 }
 
+/// The task that sends a request's body; it ends with whoever waits for the answer.
+#[derive(Debug)]
+pub(super) struct Piping(Option<AbortHandle>);
+
+impl Piping {
+    pub fn none() -> Piping {
+        Piping(None)
+    }
+
+    pub fn of(mut body: Outgoing, sending: SendStream<Bytes>) -> Piping {
+        if body.is_end_stream() {
+            return Piping::none();
+        }
+        let task = tokio::task::spawn_local(async move {
+            // Why it failed is known to who waits for the answer, as is how long it may take.
+            let _ = body::send(&mut body, sending, Duration::MAX).await;
+        });
+        Piping(Some(task.abort_handle()))
+    }
+}
+
+impl Drop for Piping {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
 /// A response body that is still arriving; dropped before its end, it resets its stream.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     /// Nothing once it has ended or failed.
-    incoming: Option<(Incoming, Using)>,
+    incoming: Option<(Arriving, Using, Piping)>,
     lent: Rc<Lent>,
     origin: Arc<Origin>,
     timeouts: Timeouts,
@@ -139,13 +175,14 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     pub fn new(
-        incoming: Incoming,
+        incoming: Arriving,
         using: Using,
         lent: Rc<Lent>,
+        piping: Piping,
         origin: Arc<Origin>,
         timeouts: Timeouts,
     ) -> ResponseBody {
-        let incoming = Some((incoming, using));
+        let incoming = Some((incoming, using, piping));
         ResponseBody { incoming, lent, origin, timeouts, timer: Timer::default(), quiet_since: None }
     }
 
@@ -169,7 +206,7 @@ impl HttpBody for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let Some((incoming, _)) = &mut this.incoming else {
+        let Some((incoming, ..)) = &mut this.incoming else {
             return Poll::Ready(None);
         };
         // A target that always has more at hand never lets the timer be asked.
@@ -182,7 +219,7 @@ impl HttpBody for ResponseBody {
                 this.incoming = None;
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(error))) => return this.fail(Kind::Reset(io::Error::other(text(&error)))),
+            Poll::Ready(Some(Err(error))) => return this.fail(reset(error)),
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.quiet_since = None;
                 if let Some(fields) = frame.trailers_mut() {
@@ -200,10 +237,10 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(|(incoming, _)| incoming.is_end_stream())
+        self.incoming.as_ref().is_none_or(|(incoming, ..)| incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), |(incoming, _)| incoming.size_hint())
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), |(incoming, ..)| incoming.size_hint())
     }
 }

@@ -1,4 +1,4 @@
-//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2 by hyper.
+//! The client towards targets: HTTP/1.1, driven inside the task of the exchange that uses it, and HTTP/2.
 //!
 //! No task is spawned and no channel crossed for a request: the future of [`Pool::send`] writes, waits and reads, and
 //! the response body goes on from there. That halves the cost of a general client. The price is that the framing rules of
@@ -33,6 +33,7 @@ pub use tls::{BadTls, SystemRoots, Tls, TlsSettings};
 
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 /// How long each step of an exchange with a target may take.
@@ -48,6 +49,8 @@ pub struct Timeouts {
     pub read: Duration,
     /// The end of everything, the response body included.
     pub deadline: Option<Instant>,
+    /// The body of an answer that is a stream by its kind may go on behind the deadline, for as long as something comes.
+    pub streams_last: bool,
 }
 
 impl Default for Timeouts {
@@ -59,11 +62,20 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(60),
             read: Duration::from_secs(60),
             deadline: None,
+            streams_last: false,
         }
     }
 }
 
 impl Timeouts {
+    /// For the body behind this head.
+    fn of_body(self, headers: &HeaderMap) -> Timeouts {
+        match self.streams_last && is_stream(headers) {
+            true => Timeouts { deadline: None, ..self },
+            false => self,
+        }
+    }
+
     /// The moment when a step that began at `start` and may take `length` has taken too long.
     fn limit(&self, start: Instant, length: Duration) -> Option<Instant> {
         let end = start.checked_add(length);
@@ -72,6 +84,13 @@ impl Timeouts {
             (end, deadline) => end.or(deadline),
         }
     }
+}
+
+/// Whether an answer is a stream by its kind: Server-Sent Events, or a call of gRPC, of which nobody knows when it ends.
+pub fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let begins = |with: &[u8]| kind.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+    begins(b"text/event-stream") || begins(b"application/grpc")
 }
 
 #[cfg(test)]

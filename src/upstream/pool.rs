@@ -26,7 +26,8 @@ use super::{Origin, Timeouts};
 pub struct PoolLimits {
     /// Kong's default is 60 seconds; many servers close after 60 to 75, Node after 5.
     pub idle_timeout: Duration,
-    /// For each origin and worker.
+    /// For each origin and worker. They were all in use at once: with a bound below that (256 at first) a thousand clients had every
+    /// twelfth request open a connection.
     pub idle_connections: usize,
 }
 
@@ -34,9 +35,12 @@ pub struct PoolLimits {
 const SPARE_MAPS: usize = 64;
 const LARGEST_SPARE_MAP: usize = 64;
 
+/// As many resting connections to an origin keep their buffers.
+const BUFFERED: usize = 256;
+
 impl Default for PoolLimits {
     fn default() -> PoolLimits {
-        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 256 }
+        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 4096 }
     }
 }
 
@@ -166,12 +170,17 @@ impl Pool {
         debug_assert!(connection.input.is_empty());
         connection.reused = true;
         connection.shrink();
-        let idle = Idle { connection, since: self.shared.clock.get() };
         let mut all = self.shared.idle.borrow_mut();
         let Some(resting) = all.get_mut(origin) else {
+            let idle = Idle { connection, since: self.shared.clock.get() };
             all.insert(origin.clone(), Resting { idle: vec![idle], ways: Ways::default() });
             return;
         };
+        if resting.idle.len() >= BUFFERED {
+            // Many rest for long; a buffer is made in less time than a connection.
+            connection.give_up_buffers();
+        }
+        let idle = Idle { connection, since: self.shared.clock.get() };
         if resting.idle.len() >= self.shared.limits.idle_connections {
             // The newest would be used next, so the oldest goes.
             resting.idle.drain(..1);

@@ -145,6 +145,7 @@ fn short() -> Timeouts {
         first_byte: Duration::from_secs(5),
         read: Duration::from_secs(5),
         deadline: None,
+        streams_last: false,
     }
 }
 

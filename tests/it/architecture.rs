@@ -15,8 +15,9 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
     ("store", &[], "counters and values; knows neither HTTP nor scripts"),
     ("timer", &[], "one timer for many waits"),
     ("http1", &["http"], "HTTP/1.1 as bytes, by the rules of http"),
-    ("downstream", &["http", "http1", "timer"], "connections of clients, with bodies and refusals of http"),
-    ("upstream", &["http", "http1", "timer"], "connections to targets, with bodies of http"),
+    ("http2", &["http"], "streams of HTTP/2, by the rules of http"),
+    ("downstream", &["http", "http1", "http2", "timer"], "connections of clients, with bodies and refusals of http"),
+    ("upstream", &["http", "http1", "http2", "timer"], "connections to targets, with bodies of http"),
     ("observe", &[], "counts, and where lines are written to; knows nothing of what it is told about"),
     (
         "balance",

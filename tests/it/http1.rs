@@ -69,6 +69,7 @@ fn answers_without_a_body_have_none() {
     for (head, status, length) in [
         ("HEAD / HTTP/1.1", 200, Some("5")),
         ("GET /204 HTTP/1.1", 204, None),
+        ("HEAD /204 HTTP/1.1", 204, None),
         ("GET /304 HTTP/1.1", 304, None),
         ("GET / HTTP/1.1", 200, Some("5")),
     ] {

@@ -8,7 +8,7 @@ use crate::support::{
         ACK, DATA, END_STREAM, GOAWAY, PING, PREFACE, RST_STREAM, SETTINGS, connect, frame, get, read_frame,
         try_read_frame,
     },
-    gateway, reply,
+    gateway, reply, wire,
 };
 use std::{
     io::Write,
@@ -166,4 +166,30 @@ fn a_flood_of_resets_ends_the_connection() {
     assert_eq!(fine.text(), "echo GET /");
     let reached = upstream.requests().len();
     assert!(reached < 500, "{reached} requests reached the target");
+}
+
+/// Interim answers come before the answer, and without what belongs to the target's connection.
+#[test]
+fn interim_answers_reach_clients_of_http2() {
+    let upstream = Upstream::raw(|mut stream| {
+        let mut input = std::io::BufReader::new(stream.try_clone().expect("a socket"));
+        if let Ok(Some(_)) = wire::read_request_head(&mut input) {
+            let hints =
+                "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n";
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            let _ = stream.write_all(format!("HTTP/1.1 100 Continue\r\n\r\n{hints}{hints}{answer}").as_bytes());
+        }
+    });
+    let gateway = gateway(YAML).url("echo", &upstream).start();
+    let url = format!("http://shop.example:{}/x", gateway.address().port());
+    let resolve = format!("shop.example:{}:127.0.0.1", gateway.address().port());
+    let told = curl(&["--resolve", &resolve, "--http2-prior-knowledge", &url]);
+    told.has("HTTP/2 103")
+        .has("link: </a.css>; rel=preload")
+        .has("HTTP/2 200")
+        .has("ok")
+        .lacks("x-hop")
+        .lacks("HTTP/2 100");
+    let (hints, answer) = (told.text.rfind("HTTP/2 103"), told.text.find("HTTP/2 200"));
+    assert!(hints < answer && told.text.matches("HTTP/2 103").count() == 2, "{}", told.text);
 }

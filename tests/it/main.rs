@@ -34,6 +34,7 @@ mod hostile;
 mod http1;
 mod http2;
 mod jwt_auth;
+mod leaving;
 mod limits;
 mod metrics;
 mod mirror;

@@ -338,7 +338,7 @@ fn a_large_body_passes_in_both_directions_without_being_held() {
     });
     let yaml = "services: [{name: s, url: '${s}', routes: [{paths: [/]}]}]";
     let gateway = gateway(yaml).url("s", &upstream).start();
-    let before = gateway.memory("VmRSS");
+    let before = gateway.watch_peak();
     let body: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
     let answer = gateway.send(Request::post("/", body.clone())).ok();
     assert_eq!(received.recv(), Ok(SIZE));

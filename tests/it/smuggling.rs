@@ -1,7 +1,13 @@
 //! Requests that two parties could read differently: refused with an answer of the gateway's own, on a connection that ends.
 
-use crate::support::{Answer, Client, Gateway, Upstream, eventually, gateway};
-use std::io::Read;
+use crate::support::{
+    Answer, Client, Gateway, Upstream, eventually,
+    frames::{
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, connect, frame, try_read_frame,
+    },
+    gateway,
+};
+use std::io::{Read, Write};
 
 const ROUTES: &str = "services: [{name: s, url: '${s}', routes: [{name: r, paths: [/]}]}]";
 
@@ -156,4 +162,85 @@ fn chunks_are_read_strictly() {
     assert_eq!(client.read_answer().ok().text(), "it GET /next");
     let requests = upstream.requests();
     assert_eq!((requests.len(), requests[0].text().as_str(), requests[0].header("x-late")), (2, "abcde", None));
+}
+
+type Fields<'f> = &'f [(&'f str, &'f str)];
+
+/// A header block of literals without indexing (RFC 7541 §6.2.2), which carry any bytes.
+fn block(fields: Fields) -> Vec<u8> {
+    let literal = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
+    fields.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
+}
+
+/// What one request of HTTP/2, with `data` behind its head, comes to: a status, or how it was refused.
+fn over_http2(gateway: &Gateway, fields: Fields, data: Option<&str>) -> String {
+    let mut stream = connect(gateway.address());
+    let ends = if data.is_some() { 0 } else { END_STREAM };
+    let mut bytes = [&PREFACE[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    bytes.extend(frame(HEADERS, END_HEADERS | ends, 1, &block(fields)));
+    bytes.extend(data.map(|data| frame(DATA, END_STREAM, 1, data.as_bytes())).unwrap_or_default());
+    stream.write_all(&bytes).expect("a write");
+    loop {
+        match try_read_frame(&mut stream) {
+            // `:status` is the first field, and by the static table (RFC 7541 §A) or a literal of it.
+            Ok((HEADERS, _, _, payload)) if payload[0] == 0x88 => return "200".to_owned(),
+            Ok((HEADERS, _, _, payload)) if payload[0] == 0x8c => return "400".to_owned(),
+            Ok((HEADERS, ..)) => return "another status".to_owned(),
+            Ok((RST_STREAM, ..)) => return "reset".to_owned(),
+            Ok((GOAWAY, ..)) => return "goaway".to_owned(),
+            Ok(_) => {}
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[test]
+fn what_http2_can_carry_and_http1_can_not_never_reaches_a_target() {
+    let upstream = Upstream::echo("it");
+    let gateway = between(&upstream, "");
+    let (post, get) = ((":method", "POST"), (":method", "GET"));
+    let (scheme, authority, path) = ((":scheme", "http"), (":authority", "a"), (":path", "/x"));
+    let refused: &[(Fields, Option<&str>, &str)] = &[
+        (&[post, scheme, authority, path, ("content-length", "50")], Some("abc"), "reset"),
+        (&[post, scheme, authority, path, ("content-length", "3"), ("content-length", "4")], Some("abc"), "reset"),
+        (&[post, scheme, authority, path, ("content-length", "+3")], Some("abc"), "reset"),
+        (&[post, scheme, authority, path, ("content-length", "3")], None, "reset"),
+        (&[post, scheme, authority, path, ("transfer-encoding", "chunked")], Some(SMUGGLED), "reset"),
+        (&[post, scheme, authority, path, ("content_length", "3")], Some("abc"), "400"),
+        (&[get, scheme, authority, path, ("connection", "keep-alive")], None, "reset"),
+        (&[get, scheme, authority, path, ("upgrade", "h2c")], None, "reset"),
+        (&[get, scheme, authority, path, ("x", "a\r\nevil: b")], None, "goaway"),
+        (&[get, scheme, authority, path, ("x", "a\nevil: b")], None, "goaway"),
+        (&[get, scheme, authority, path, ("x", "a\0b")], None, "goaway"),
+        (&[get, scheme, authority, path, ("x", " a")], None, "400"),
+        (&[get, scheme, authority, path, ("x: y\r\nz", "a")], None, "goaway"),
+        (&[get, scheme, authority, path, ("x y", "a")], None, "goaway"),
+        (&[get, scheme, authority, path, ("X-Upper", "a")], None, "goaway"),
+        (&[get, scheme, authority, path, ("host", "b")], None, "400"),
+        (&[(":method", "GET /y HTTP/1.1\r\nx:"), scheme, authority, path], None, "goaway"),
+        (&[get, scheme, authority, (":path", "/x HTTP/1.1\r\nevil: 1")], None, "reset"),
+        (&[get, scheme, authority, (":path", "http://b/x")], None, "reset"),
+        (&[get, scheme, authority, (":path", "/a/../b")], None, "400"),
+        (&[get, scheme, authority, path, (":path", "/y")], None, "reset"),
+        (&[get, scheme, authority, ("x", "y"), path], None, "reset"),
+        (&[get, scheme, (":authority", "a\r\nx: y"), path], None, "reset"),
+        (&[get, scheme, (":authority", "u@a"), path], None, "400"),
+        (&[get, scheme, path], None, "400"),
+        (&[get, (":scheme", "http://b/?"), authority, path], None, "reset"),
+        (&[get, (":scheme", "ftp"), authority, path], None, "400"),
+    ];
+    for (fields, data, expected) in refused {
+        assert_eq!(over_http2(&gateway, fields, *data), *expected, "{fields:?}");
+    }
+    // Its target may have the head by then, and nothing of what stands behind the announced end.
+    let short = [post, scheme, authority, path, ("content-length", "0")];
+    assert_eq!(over_http2(&gateway, &short, Some(SMUGGLED)), "reset");
+    let plain = [post, scheme, authority, path];
+    assert_eq!(over_http2(&gateway, &plain, Some(SMUGGLED)), "200");
+    let requests = upstream.requests();
+    let bodies: Vec<_> = requests.iter().map(|request| request.text()).filter(|text| !text.is_empty()).collect();
+    assert_eq!(bodies, [SMUGGLED]);
+    assert!(requests.iter().all(|request| request.target == "/x"), "{requests:?}");
 }

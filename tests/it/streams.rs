@@ -1,6 +1,10 @@
 //! Scripts that change bodies while they stream, in both languages.
 
-use crate::support::{Gateway, PATIENCE, Request, Upstream, gateway, reply};
+use crate::support::{
+    Gateway, PATIENCE, Request, Upstream,
+    frames::{self, PREFACE, SETTINGS, frame, get},
+    gateway, reply,
+};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -62,6 +66,41 @@ fn between(upstream: &Upstream) -> Gateway {
         .file("bad.lua", "return { on_response_chunk = function(chunk, ctx) return 7 end }")
         .file("bad.rhai", "fn on_response_chunk(chunk, ctx) { 7 }")
         .start()
+}
+
+/// Nothing is held back where no script looks either, whatever the client speaks.
+#[test]
+fn events_pass_one_by_one_as_they_come() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::raw(move |mut stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}data: first\n\n").as_bytes());
+        let _ = wait.lock().expect("one at a time").recv();
+        let _ = stream.write_all(b"data: second\n\n");
+    });
+    let yaml = "services: [{name: events, url: '${events}', routes: [{name: r, paths: [/]}]}]\n";
+    let gateway = gateway(yaml).url("events", &upstream).start();
+    let http1 = "GET / HTTP/1.1\r\nhost: a\r\n\r\n".as_bytes().to_vec();
+    let http2 = [&PREFACE[..], &frame(SETTINGS, 0, 0, &[]), &get(1, "/")].concat();
+    for request in [http1, http2] {
+        let mut client = frames::connect(gateway.address());
+        client.write_all(&request).expect("a request");
+        let mut seen = Vec::new();
+        let mut until = |text: &str| {
+            let mut piece = [0; 1024];
+            while !String::from_utf8_lossy(&seen).contains(text) {
+                let count = client.read(&mut piece).expect("an event");
+                assert!(count > 0, "an end before `{text}`");
+                seen.extend_from_slice(&piece[..count]);
+            }
+        };
+        until("data: first\n\n");
+        go_on.send(()).expect("the upstream waits");
+        until("data: second\n\n");
+    }
 }
 
 #[test]

@@ -184,7 +184,8 @@ fn without_a_timeout_a_stream_lasts_and_with_one_it_is_cut() {
             let mut input = BufReader::new(stream);
             if let Ok(Some(_)) = wire::read_request_head(&mut input) {
                 let stream = input.get_mut();
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                let _ = stream.write_all(head.as_bytes());
                 for _ in 0..10 {
                     let _ = stream.write_all(b"2\r\nx\n\r\n");
                     thread::sleep(Duration::from_millis(60));

@@ -50,6 +50,8 @@ fn every_key_is_decoded() {
             "orders http://orders.internal x2 http://[::1]:9002/o x0 [60s, 5s, 60s, 60s] 0 false",
         ]
     );
+    let times_streams: Vec<_> = config.services.iter().map(|s| s.times_streams).collect();
+    assert_eq!(times_streams, [true, false], "only a timeout that is written ends a stream");
     let routes: Vec<_> = config
         .routes
         .iter()

@@ -51,7 +51,7 @@ enum Ended {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http2(#[from] h2::Error),
 }
 
 /// Serves a connection until it ends.

@@ -1,4 +1,4 @@
-//! A connection as HTTP/1.1, by our own server, or HTTP/2, by hyper's, until it ends or the process drains.
+//! A connection as HTTP/1.1 or HTTP/2, until it ends or the process drains.
 //!
 //! Draining lets exchanges at hand end: HTTP/1.1 answers with `Connection: close`, HTTP/2 sends GOAWAY (RFC 9113 §6.8).
 
@@ -11,18 +11,7 @@ use crate::{
         worker::Worker,
     },
 };
-use futures_util::FutureExt;
-use hyper::server::conn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{
-    convert::Infallible,
-    future::{Future, poll_fn},
-    io,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, io, pin::pin, rc::Rc, task::Poll};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -34,12 +23,9 @@ const MAX_STREAMS: u32 = 100;
 /// both figures.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Streams that were reset before anyone looked at them: more end the connection (CVE-2023-44487, "rapid reset"). hyper's
-/// own figure.
+/// Streams that were reset before anyone looked at them: more end the connection (CVE-2023-44487, "rapid reset"). h2's own
+/// figure.
 const MAX_RESET_STREAMS: usize = 20;
-/// A connection is asked for a sign of life this often, and is closed when none comes in time.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// # Errors
 /// Why it ended in the middle of an exchange.
@@ -53,55 +39,25 @@ where
     downstream::serve(stream, &exchanges, limits, worker.spares.clone(), drain).await
 }
 
-pub async fn http2<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> hyper::Result<()>
+pub async fn http2<S>(worker: &Rc<Worker>, connection: Rc<life::Connection>, stream: S) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = worker.ready().prepared.generation.config.limits.clone();
     let exchanges = Exchanges { worker: worker.clone(), connection };
-    let answer = |request| exchanges.clone().serve_http2(request).map(Ok::<_, Infallible>);
-    let service = hyper::service::service_fn(answer);
-    let serving = conn::http2::Builder::new(Local)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .enable_connect_protocol()
-        .serve_connection(TokioIo::new(Opening::new(stream, limits.header_timeout)), service);
-    until_drained(worker, pin!(serving), |serving| serving.graceful_shutdown()).await
-}
-
-/// Each stream is a task of this worker.
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F> hyper::rt::Executor<F> for Local
-where
-    F: Future + 'static,
-{
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(async move {
-            task.await;
-        });
-    }
-}
-
-/// Runs a connection; `finish` is called when the process begins to drain.
-async fn until_drained<C, T>(worker: &Worker, mut serving: Pin<&mut C>, finish: impl FnOnce(Pin<&mut C>)) -> T
-where
-    C: Future<Output = T>,
-{
-    tokio::select! {
-        biased;
-        ended = serving.as_mut() => return ended,
-        () = drain_began(worker.shared.drain.clone()) => {}
-    }
-    finish(serving.as_mut());
-    serving.await
+    let streams = downstream::http2::Limits {
+        streams: MAX_STREAMS,
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        header_bytes: u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX),
+        reset_streams: MAX_RESET_STREAMS,
+        idle_timeout: limits.idle_timeout,
+        min_body_rate: limits.min_body_rate,
+        write_timeout: limits.write_timeout,
+    };
+    let stream = Opening::new(stream, limits.header_timeout);
+    let drain = drain_began(worker.shared.drain.clone());
+    downstream::http2::serve(stream, exchanges, streams, worker.spares.clone(), drain).await
 }
 
 /// Waits until the process drains, beside a connection that wakes all the time.

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use http::Response;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -11,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::http::hop;
+use crate::http::{BodyError, hop, received::Received};
 
 /// Forwards one request; answers an error with its status and text.
 async fn forward(
@@ -29,7 +30,7 @@ async fn forward(
         headers: &head.headers,
         upgrade: None,
         interim: None,
-        body: &mut Body::incoming(body),
+        body: &mut Body::incoming(Received::Http2(Box::new(body.map_err(|error| BodyError::Client(error.into()))))),
     };
     Ok(match pool.send(request, &short()).await {
         Ok(mut response) => {

@@ -88,3 +88,27 @@ async fn the_deadline_ends_a_body_that_never_pauses() {
     };
     assert_eq!(text(&error, &target), "reading the response body: T: reading the response body: timed out");
 }
+
+/// The body of an answer of some kinds outlasts the deadline, when streams may.
+#[tokio::test]
+async fn only_a_stream_by_its_kind_goes_on_behind_the_deadline() {
+    for (kind, lasts) in [
+        ("Content-Type: text/event-stream\r\n", true),
+        ("Content-Type: Text/Event-Stream; charset=utf-8\r\n", true),
+        ("Content-Type: application/grpc+proto\r\n", true),
+        ("Content-Type: text/html\r\n", false),
+    ] {
+        // More than is read at once.
+        let (begin, end) = ("Transfer-Encoding: chunked\r\n\r\n100000\r\n", "\r\n0\r\n\r\n");
+        let steps =
+            [Read(HEAD_END), Write("HTTP/1.1 200 OK\r\n"), Write(kind), Write(begin), Flood(0x10_0000), Write(end)];
+        let target = Target::play(&[&steps]).await;
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let timeouts = Timeouts { deadline: Some(deadline), streams_last: true, ..short() };
+        let pool = Pool::default();
+        let sent = send_within(&pool, &target, Method::GET, &mut Body::Empty, timeouts).await;
+        tokio::time::sleep_until(deadline).await;
+        let body = http_body_util::BodyExt::collect(sent.unwrap().into_body()).await;
+        assert_eq!(body.is_ok(), lasts, "{kind}");
+    }
+}

@@ -148,6 +148,29 @@ fn calls_by_scripts_are_below_their_hook() {
 }
 
 #[test]
+fn a_call_to_another_host_is_a_span_that_the_host_is_told() {
+    let (collector, other) = (Collector::start(), Upstream::echo("other"));
+    let script = format!(
+        "return {{ handle = function()\n  http.get('{}/called?key=secret')\n  return reply.text(200, 'hi')\nend }}",
+        other.url()
+    );
+    let manifest = format!("kind = \"other\"\n[permissions]\nhosts = [\"{}\"]\n", other.address());
+    let gateway = gateway("traces: '${collector}'\nroutes: [{name: r, paths: [/], plugins: [{name: it}]}]\n")
+        .env("collector", collector.url())
+        .file("plugins/it/plugin.toml", &manifest)
+        .file("plugins/it/main.lua", &script)
+        .start();
+    gateway.get("/").ok();
+    let spans = collector.spans(3);
+    let (hook, call) = (named(&spans, "handle it"), named(&spans, "http.get"));
+    assert_eq!((&call["parent"], &call["kind"]), (&hook["id"], &"SPAN_KIND_CLIENT".into()));
+    assert_eq!(call["attributes"]["server.port"], other.address().port());
+    let (trace, span, flags) = told(&other);
+    assert_eq!((Value::from(trace), Value::from(span), &*flags), (call["trace"].clone(), call["id"].clone(), "01"));
+    assert!(!spans.iter().any(|span| span.to_string().contains("secret")), "{spans:?}");
+}
+
+#[test]
 fn a_script_may_name_another_parent() {
     let (collector, users) = (Collector::start(), Upstream::echo("users"));
     let gateway = start(&collector.url(), "1", &users);

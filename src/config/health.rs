@@ -10,11 +10,12 @@ pub(super) use kong::{Kong, kong};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::diagnostic::Diagnostics;
 use super::keys;
 use super::node::Node;
+use super::route::methods;
 use super::source::Spanned;
 use super::table::{Table, integer, list, mismatch};
 
@@ -132,6 +133,8 @@ pub struct RetryOn {
     /// Tries that took longer than `per_try_timeout` or another of its timeouts, while there is time left.
     pub timeout: bool,
     pub statuses: Vec<u16>,
+    /// Which are sent again although a target may have begun with them; absent: the idempotent ones.
+    pub methods: Option<Vec<Method>>,
 }
 
 impl Default for PassiveCheck {
@@ -173,7 +176,7 @@ impl Default for CircuitBreaker {
 
 impl Default for RetryOn {
     fn default() -> RetryOn {
-        RetryOn { reset: true, timeout: false, statuses: Vec::new() }
+        RetryOn { reset: true, timeout: false, statuses: Vec::new(), methods: None }
     }
 }
 
@@ -329,13 +332,14 @@ fn rates(table: &Table<'_>, breaker: &mut CircuitBreaker, diagnostics: &mut Diag
     breaker.half_open_requests = probes.unwrap_or(breaker.half_open_requests);
 }
 
-/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
+/// Decodes `retry_on` and `retry_methods`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
 /// if none could follow, so `timeout` is the default beside it.
 pub(super) fn retry_on(table: &Table<'_>, limits_tries: bool, diagnostics: &mut Diagnostics) -> RetryOn {
+    let methods = table.get("retry_methods").map(|_| methods(table, "retry_methods", diagnostics));
     if table.get("retry_on").is_none() {
-        return RetryOn { timeout: limits_tries, ..RetryOn::default() };
+        return RetryOn { timeout: limits_tries, methods, ..RetryOn::default() };
     }
-    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new() };
+    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new(), methods };
     for node in table.list("retry_on", diagnostics) {
         match (node.as_str(), node.as_i64()) {
             (Some("connect"), _) => {}

@@ -10,10 +10,10 @@ use crate::{
     },
     config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Scheme, Service, Target},
     gateway::generation::Generation,
-    http::cookies,
+    http::{Body, cookies},
     observe::metrics::{Meters, ServiceMeter},
     script::{Exchange, exchange::NO_END},
-    upstream::{Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
+    upstream::{Kind, Names, Origin, Phase, Timeouts, Tls, UpstreamError, is_idempotent},
 };
 use ahash::AHashMap;
 use http::{HeaderMap, Method, StatusCode};
@@ -34,6 +34,9 @@ use super::{
 
 /// How often a retry looks for a place in the budget again: 25, 75 and 175 ms at most, about 140 together.
 const WAITS_FOR_A_PLACE: usize = 3;
+
+/// The longest body that is kept to be sent again: Envoy's buffer is 1 MiB, nginx's 16 KiB before it writes files.
+const MOST_KEPT: u64 = 64 << 10;
 
 pub struct Backend {
     pub name: Arc<str>,
@@ -156,6 +159,29 @@ impl Backend {
         admitted.map_err(|refused| Failure::BreakerOpen { service: self.name.to_string(), after: refused.after })
     }
 
+    /// Whether the request's body is waited for: it is short, and of a request that may be repeated, so that it can be sent again.
+    pub fn keeps(&self, method: &Method, body: &Body) -> bool {
+        self.retries > 0
+            && matches!(body, Body::Incoming(_))
+            && body.len().is_some_and(|length| length <= MOST_KEPT)
+            && self.may_repeat(method)
+    }
+
+    /// Waits for it.
+    pub async fn keep(&self, body: &mut Body, deadline: Instant) -> Result<(), Failure> {
+        let collected = tokio::time::timeout_at(deadline.into(), std::mem::take(body).collect(MOST_KEPT as usize));
+        let kind = match collected.await {
+            Ok(Ok(bytes)) => {
+                *body = Body::full(bytes);
+                return Ok(());
+            }
+            Ok(Err(error)) => Kind::Client(error),
+            Err(_) => Kind::ClientStalled,
+        };
+        let origin = self.seats[0].origin.clone();
+        Err(UpstreamError { origin, phase: Phase::Write, kind, sent: false, body_consumed: true }.into())
+    }
+
     /// The next target, another one than those in `tried` if possible.
     pub fn choose(&self, tried: &[usize], key: Option<u64>) -> Result<usize, Failure> {
         let found = self.picker.pick(tried, key).ok_or_else(|| self.no_target())?;
@@ -240,8 +266,9 @@ impl Backend {
     pub fn may_retry(&self, error: &UpstreamError, method: &Method, retries: usize) -> bool {
         let unreached = is_unreached(error);
         let allowed = if unreached { self.seats.len().saturating_sub(1) } else { 0 };
-        let slow = self.retry_on.timeout && error.may_retry_slow(method);
-        let wanted = slow || (unreached || self.retry_on.reset) && error.may_retry(method);
+        let repeatable = self.may_repeat(method);
+        let slow = self.retry_on.timeout && error.may_retry_slow(repeatable);
+        let wanted = slow || (unreached || self.retry_on.reset) && error.may_retry(repeatable);
         wanted && retries < allowed.max(self.retries as usize)
     }
 
@@ -250,7 +277,15 @@ impl Backend {
         self.retry_on.statuses.contains(&status.as_u16())
             && retries < self.retries as usize
             && replayable
-            && is_idempotent(method)
+            && self.may_repeat(method)
+    }
+
+    /// Whether a request may be sent again that a target may have begun with.
+    fn may_repeat(&self, method: &Method) -> bool {
+        match &self.retry_on.methods {
+            None => is_idempotent(method),
+            Some(all) => all.contains(method),
+        }
     }
 
     /// A place in the budget of retries, after `wait`; none when the budget is spent.
@@ -288,9 +323,18 @@ impl Backend {
         target.standing() == Standing::Up && target.is_well()
     }
 
-    /// Whether all its targets have been tried, and it has several.
-    pub fn has_tried_all(&self, tried: &[usize], last: usize) -> bool {
-        self.seats.len() > 1 && (0..self.seats.len()).all(|index| index == last || tried.contains(&index))
+    /// Whether nobody is there after this failure, rather than one who failed: that is no answer of a gateway's, and a client may
+    /// well come back. So it is when none of several targets could be reached, and also when a request that may be repeated finds
+    /// none any more that was well when it was last seen: those that are left out meanwhile are not tried.
+    pub fn is_gone(&self, error: &UpstreamError, method: &Method, tried: &[usize], last: usize) -> bool {
+        if self.seats.len() < 2 {
+            return false;
+        }
+        let all = |is_so: &dyn Fn(usize) -> bool| (0..self.seats.len()).all(is_so);
+        let unreached = is_unreached(error);
+        let broken = matches!(error.kind, Kind::Reset(_) | Kind::Closed) && error.may_retry(self.may_repeat(method));
+        unreached && all(&|index| index == last || tried.contains(&index))
+            || (unreached || broken) && all(&|index| !self.is_well(index))
     }
 
     /// Whether it has more targets than were tried.

@@ -143,9 +143,11 @@ pub async fn send<'t>(
                     if error.fault() == Fault::Upstream && !own {
                         permit.ended(true, at);
                     }
-                    // Nobody is there: that is no answer of a gateway's, and a client may well come back.
-                    let all_dead = unreached && backend.has_tried_all(&tried, index);
-                    return Err(if all_dead { backend.no_target() } else { error.into() });
+                    return Err(if backend.is_gone(&error, outgoing.method, &tried, index) {
+                        backend.no_target()
+                    } else {
+                        error.into()
+                    });
                 }
                 tracing::debug!(%error, "trying again");
             }

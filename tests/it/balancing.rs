@@ -1,6 +1,6 @@
 //! Which target a request goes to, and where it goes when the first one fails.
 
-use crate::support::{Request, Upstream, gateway, reply};
+use crate::support::{Request, Upstream, gateway, reply, wire};
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicUsize, Ordering},
@@ -97,6 +97,37 @@ services:
     assert_eq!(gets, HashSet::from([200]));
     let posts: HashSet<u16> = (0..4).map(|_| gateway.send(Request::post("/", "x")).status).collect();
     assert_eq!(posts, HashSet::from([200, 503]));
+}
+
+/// How often a target that breaks off is asked for one request, and what its client gets.
+fn asked_of_one_that_breaks(keys: &str, request: &Request) -> (usize, u16) {
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let breaking = Upstream::raw(move |stream| {
+        let mut input = std::io::BufReader::new(stream);
+        if let Ok(Some((_, framing))) = wire::read_request_head(&mut input) {
+            // All of it has been read: the target may have done what it asks for.
+            let _ = wire::read_body(&mut input, framing);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let yaml = format!("services: [{{name: s, url: '${{s}}', retries: 2, {keys} routes: [{{paths: [/]}}]}}]\n");
+    let gateway = gateway(&yaml).url("s", &breaking).start();
+    let status = gateway.connect().send(request).status;
+    (asked.load(Ordering::Relaxed), status)
+}
+
+#[test]
+fn what_is_not_idempotent_is_sent_once_unless_the_service_says_that_it_may_be_repeated() {
+    let (get, post) = (Request::get("/"), Request::post("/", "x"));
+    assert_eq!(asked_of_one_that_breaks("", &get), (3, 502));
+    assert_eq!(asked_of_one_that_breaks("", &post), (1, 502));
+    let said = "retry_methods: [POST],";
+    assert_eq!(asked_of_one_that_breaks(said, &post), (3, 502));
+    assert_eq!(asked_of_one_that_breaks(said, &get), (1, 502));
+    // A body that streams by is gone once it has left.
+    let streamed = Request::new("POST", "/").header("transfer-encoding", "chunked").raw_body("1\r\nx\r\n0\r\n\r\n");
+    assert_eq!(asked_of_one_that_breaks(said, &streamed), (1, 502));
 }
 
 #[test]

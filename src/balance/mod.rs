@@ -18,7 +18,20 @@ pub use pick::{Member, Picker};
 pub use registry::{Registry, ServiceState};
 pub use target::{Cause, Hand, Standing, TargetState};
 
+use crate::{
+    config::{Scheme, Service, Target},
+    upstream::{Names, Origin, Tls},
+};
 use std::time::Instant;
+
+/// How a target is connected to; none for what can't be, which the configuration's check has refused.
+pub fn origin(service: &Service, target: &Target, tls: Option<&Tls>, names: &Names) -> Option<Origin> {
+    let mut origin = Origin::new(&target.host, target.port).ok()?.among(names);
+    if target.scheme == Scheme::Https {
+        origin = origin.with_tls(tls?.clone()).ok()?;
+    }
+    Some(if service.http2 { origin.with_http2() } else { origin })
+}
 
 /// Milliseconds since the process's registry was made: fits an atomic, where an [`Instant`] doesn't.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 
 use super::{
     attempt::counts,
-    backend::{Backend, is_unreached},
+    backend::{Backend, Current, is_unreached},
     failure::Failure,
     spans::{self, Under},
 };
@@ -65,6 +65,11 @@ pub async fn send<'t>(
     mut upgrade: Option<&mut Upgrade>,
     target: impl Fn(&str) -> Cow<'t, str>,
 ) -> Result<Answered, Failure> {
+    let current = match backend.current() {
+        Some(current) => current,
+        None => Box::pin(backend.resolved(outgoing.deadline)).await,
+    };
+    let backend = &current;
     let permit = backend.admit(outgoing.started)?;
     let replayable = matches!(body, Body::Empty | Body::Full(_));
     let timeouts = backend.timeouts(outgoing.deadline, replayable);
@@ -190,7 +195,7 @@ fn told(outgoing: &Outgoing<'_>, now: Instant, traced: Option<HeaderMap>) -> Opt
 /// How long to wait before asking again; none when the service said when to come back, and that is too late.
 fn wait_for(
     response: &Response<Body>,
-    backend: &Backend,
+    backend: &Current<'_>,
     retries: usize,
     outgoing: &Outgoing<'_>,
     at: Instant,

@@ -123,7 +123,7 @@ impl Backend {
         let state = registry.service(&service.name.value);
         let posts = service.targets.iter().filter_map(|target| Post::new(service, target, tls, &state, names));
         let (posts, rules): (Vec<Post>, _) = (posts.collect(), Rules::new(service));
-        let lineup = Lineup::new(&posts, &rules, &state, None);
+        let lineup = Lineup::new(&posts, &rules, &state, &meter, None);
         let breaker = service.circuit_breaker.clone();
         let watch = Watch { service: state.clone(), breaker: breaker.clone(), of_targets: rules.breaker.clone() };
         Backend {
@@ -182,7 +182,7 @@ impl Backend {
         if before.is_current() {
             return Current { backend: self, lineup: before };
         }
-        let lineup = Rc::new(Lineup::new(&self.posts, &self.rules, &self.state, Some(&before)));
+        let lineup = Rc::new(Lineup::new(&self.posts, &self.rules, &self.state, &self.meter, Some(&before)));
         self.lineup.replace(lineup.clone());
         Current { backend: self, lineup }
     }
@@ -239,17 +239,6 @@ impl Backend {
             None => is_idempotent(method),
             Some(all) => all.contains(method),
         }
-    }
-
-    /// Counts a try that began then and ended now; gives how long it took.
-    pub fn counted<T>(&self, begun: Instant, ended: &Result<T, UpstreamError>) -> Duration {
-        let took = begun.elapsed();
-        self.meter.tries.increment();
-        self.meter.duration.observe(took);
-        if let Err(error) = ended {
-            self.meter.failed(error.word());
-        }
-        took
     }
 
     pub fn read_timeout(&self) -> Duration {
@@ -417,6 +406,18 @@ impl Current<'_> {
     /// Whether it has more targets than were tried.
     pub fn has_more(&self, tried: usize) -> bool {
         tried < self.lineup.seats.len()
+    }
+
+    /// Counts a try that began then and ended now; gives how long it took.
+    pub fn counted<T>(&self, index: usize, begun: Instant, ended: &Result<T, UpstreamError>) -> Duration {
+        let took = begun.elapsed();
+        self.meter.tries.increment();
+        self.meter.duration.observe(took);
+        self.lineup.seats[index].duration.observe(took);
+        if let Err(error) = ended {
+            self.meter.failed(error.word());
+        }
+        took
     }
 
     /// Whether targets have breakers of their own, which an only one has not.

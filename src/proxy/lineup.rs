@@ -7,6 +7,7 @@
 use crate::{
     balance::{Hand, Member, Picker, ServiceState, TargetState},
     config::{Algorithm, CircuitBreaker, Service, Target},
+    observe::metrics::{Histogram, ServiceMeter},
     upstream::{Name, Names, Origin, Tls},
 };
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -65,6 +66,7 @@ pub struct Seat {
     pub path: Rc<str>,
     /// `max_connections`.
     pub gate: Option<Arc<Semaphore>>,
+    pub duration: Arc<Histogram>,
 }
 
 impl Post {
@@ -87,16 +89,26 @@ impl Post {
         })
     }
 
-    fn seat(&self, state: &TargetState, most: u32) -> Seat {
-        let (origin, name, path) = (self.origin.clone(), self.name.clone(), self.path.clone());
-        Seat { origin, name, path, gate: state.connections(most) }
+    fn seat(&self, name: &Arc<str>, state: &TargetState, rules: &Rules, meter: &ServiceMeter) -> Seat {
+        Seat {
+            origin: self.origin.clone(),
+            name: name.clone(),
+            path: self.path.clone(),
+            gate: state.connections(rules.max_connections),
+            duration: meter.target(name),
+        }
     }
 }
 
 impl Lineup {
     /// `before`: the one that it takes the place of.
-    pub fn new(posts: &[Post], rules: &Rules, state: &ServiceState, before: Option<&Lineup>) -> Lineup {
-        let most = rules.max_connections;
+    pub fn new(
+        posts: &[Post],
+        rules: &Rules,
+        state: &ServiceState,
+        meter: &ServiceMeter,
+        before: Option<&Lineup>,
+    ) -> Lineup {
         let (mut seats, mut members, mut follows) = (Vec::new(), Vec::new(), Vec::new());
         for post in posts {
             let (edition, addresses) = post.origin.name().map(|name| name.addresses()).unwrap_or_default();
@@ -104,7 +116,7 @@ impl Lineup {
                 follows.push((name.clone(), edition));
             }
             if addresses.is_empty() {
-                seats.push(post.seat(&post.state, most));
+                seats.push(post.seat(&post.name, &post.state, rules, meter));
                 let weight = post.weight.saturating_mul(SHARES);
                 members.push(Member::new(post.state.clone(), &post.name, weight, post.backup));
                 continue;
@@ -118,8 +130,8 @@ impl Lineup {
                 let alike = if address.is_ipv4() { of_four } else { addresses.len() - of_four };
                 let name: Arc<str> = SocketAddr::new(*address, post.origin.port()).to_string().into();
                 let known = known(state, &name, joins, post.state.hand());
-                let seat = post.seat(&known, most);
-                seats.push(Seat { origin: Arc::new(post.origin.at(*address)), name: name.clone(), ..seat });
+                let seat = post.seat(&name, &known, rules, meter);
+                seats.push(Seat { origin: Arc::new(post.origin.at(*address)), ..seat });
                 let share = post.weight.saturating_mul(SHARES) / u32::try_from(alike).unwrap_or(u32::MAX);
                 let share = share.max(u32::from(post.weight > 0));
                 members.push(Member::new(known, &name, share, post.backup || !is_main));

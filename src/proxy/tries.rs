@@ -107,7 +107,7 @@ pub async fn send<'t>(
             one(pool, request, &timeouts, ends, direct.as_ref()).await
         };
         spans::answered(span, &sent);
-        let took = backend.counted(begun, &sent);
+        let took = backend.counted(index, begun, &sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
         }

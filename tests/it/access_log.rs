@@ -77,6 +77,7 @@ access_log: {file: access.log, fields: [path, status, flags]}
 services:
   - {name: dead, url: '${dead}', routes: [{name: dead, paths: [/dead]}]}
 routes:
+  - {name: fault, paths: [/fault], fault: {abort: 503}, reply: {body: hi}}
   - {name: limited, paths: [/limited], plugins: [{script: refuse.lua}, {script: answer.lua}]}
 ",
     )
@@ -84,15 +85,16 @@ routes:
     .file("refuse.lua", REFUSE)
     .file("answer.lua", "return { handle = function() return reply.text(200, 'hi') end }\n")
     .start();
-    for path in ["/nowhere", "/dead", "/limited"] {
+    for path in ["/nowhere", "/dead", "/fault", "/limited"] {
         gateway.get(path);
     }
     let expected = [
         json!({"path": "/nowhere", "status": 404, "flags": ["no_route"]}),
         json!({"path": "/dead", "status": 502, "flags": ["connect"]}),
+        json!({"path": "/fault", "status": 503, "flags": ["fault"]}),
         json!({"path": "/limited", "status": 429, "flags": ["limited", "refused:refuse.lua"]}),
     ];
-    assert_eq!(wait(&gateway.files.path("access.log"), 3), expected);
+    assert_eq!(wait(&gateway.files.path("access.log"), 4), expected);
 }
 
 #[test]

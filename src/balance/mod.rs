@@ -15,6 +15,7 @@ pub mod target;
 
 pub use breaker::{Breaker, Permit, Refused};
 pub use pick::{Member, Picker};
+pub use rate::is_outlier;
 pub use registry::{Registry, ServiceState};
 pub use target::{Cause, Hand, Standing, TargetState};
 

@@ -83,6 +83,9 @@ pub struct PassiveCheck {
     /// Of its requests in `window`, in percent, whether in a row or not; absent: no limit. Envoy's `failure_percentage`, which is not
     /// enforced by default either.
     pub failure_rate: Option<u32>,
+    /// How far its share of successes may lie below the mean of all targets, in thousandths of a standard deviation; absent: no limit.
+    /// Envoy's `success_rate_stdev_factor`, which is enforced there where outliers are looked for at all.
+    pub max_deviation: Option<u32>,
     /// In the window, before the rate means something. Default 50, as Envoy's `failure_percentage_request_volume`.
     pub min_requests: u32,
     /// Default 10 s, as Envoy's `interval`.
@@ -137,6 +140,13 @@ pub struct RetryOn {
     pub methods: Option<Vec<Method>>,
 }
 
+impl PassiveCheck {
+    /// Whether requests are counted that do not fail, too.
+    pub fn counts_all(&self) -> bool {
+        self.failure_rate.is_some() || self.max_deviation.is_some()
+    }
+}
+
 impl Default for PassiveCheck {
     fn default() -> PassiveCheck {
         PassiveCheck {
@@ -145,6 +155,7 @@ impl Default for PassiveCheck {
             tcp_failures: 0,
             timeouts: 0,
             failure_rate: None,
+            max_deviation: None,
             min_requests: 50,
             window: Duration::from_secs(10),
             statuses: vec![500, 502, 503, 504],
@@ -286,6 +297,7 @@ fn passive(node: &Node, diagnostics: &mut Diagnostics) -> PassiveCheck {
     set("tcp_failures", &mut check.tcp_failures);
     set("timeouts", &mut check.timeouts);
     check.failure_rate = percent(&table, "failure_rate", diagnostics);
+    check.max_deviation = deviation(&table, diagnostics);
     check.min_requests = at_least_one(&table, "min_requests", diagnostics).unwrap_or(check.min_requests);
     check.window = table.duration("window", diagnostics).unwrap_or(check.window);
     check.eject_for = table.duration("eject_for", diagnostics).unwrap_or(check.eject_for);
@@ -295,6 +307,17 @@ fn passive(node: &Node, diagnostics: &mut Diagnostics) -> PassiveCheck {
         check.statuses = statuses(node, diagnostics).into_iter().flatten().collect();
     }
     check
+}
+
+fn deviation(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let node = table.get("max_deviation")?;
+    match node.as_f64() {
+        Some(deviations) if (0.1..=100.0).contains(&deviations) => Some((deviations * 1_000.0).round() as u32),
+        _ => {
+            mismatch(node, "a number from 0.1 to 100", diagnostics);
+            None
+        }
+    }
 }
 
 /// Decodes `circuit_breaker`; none when it is switched off.

@@ -72,7 +72,13 @@ impl Attempt<'_> {
     fn failed_by(&self, cause: Cause, clock: Clock, at: Instant) {
         let policy = self.backend.passive.as_ref();
         let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
-        if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
+        let now = clock.at(at);
+        let is_ejected = self.target.failed(cause, self.trial, policy, now, may_eject)
+            || policy.is_some_and(|policy| {
+                self.backend.is_outlier(self.target, policy, now)
+                    && self.target.eject(self.trial, policy, now, may_eject)
+            });
+        if is_ejected {
             let service = &*self.backend.name;
             tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often");
         }

@@ -5,7 +5,7 @@
 
 use crate::{
     balance::{
-        Cause, Member, Permit, Registry, ServiceState, Standing,
+        self, Cause, Member, Permit, Registry, ServiceState, Standing, TargetState,
         backoff::{self, Retry},
     },
     config::{Algorithm, CircuitBreaker, HashOn, PassiveCheck, RetryOn, Service},
@@ -431,6 +431,15 @@ impl Current<'_> {
 
     fn in_flight(&self) -> u32 {
         self.lineup.picker.members().iter().map(|member| member.state.in_flight()).sum()
+    }
+
+    /// Whether a target answers well so much less often than the others that it is left out for it.
+    pub(super) fn is_outlier(&self, target: &TargetState, policy: &PassiveCheck, now: u64) -> bool {
+        let Some(deviations) = policy.max_deviation else { return false };
+        let Some(own) = target.successes(policy, now) else { return false };
+        let members = self.lineup.picker.members().iter();
+        let all: Vec<f64> = members.filter_map(|member| member.state.successes(policy, now)).collect();
+        balance::is_outlier(own, &all, deviations)
     }
 
     /// Whether one more target may be ejected for `cause`. A service's only target never is: the breaker is there for that. Those that

@@ -160,6 +160,30 @@ services:
 }
 
 #[test]
+fn one_of_five_that_fails_more_than_the_others_is_left_out_and_none_where_all_fail_alike() {
+    for all_fail in [false, true] {
+        let flaky = |fails: bool| {
+            let nth = std::sync::atomic::AtomicUsize::new(0);
+            Upstream::start(move |_| {
+                let nth = nth.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                crate::support::reply(if fails && nth.is_multiple_of(4) { 500 } else { 200 }, "")
+            })
+        };
+        let upstreams: Vec<Upstream> = (0..5).map(|at| flaky(all_fail || at == 4)).collect();
+        let targets: Vec<String> = upstreams.iter().map(|upstream| format!("{{url: '{}'}}", upstream.url())).collect();
+        let yaml = format!(
+            "workers: 1\nadmin: 127.0.0.1:0\nservices: [{{name: s, targets: [{}], circuit_breaker: off, health: {{passive: {{max_deviation: 1.9, min_requests: 20, window: 60s}}}}, routes: [{{paths: [/]}}]}}]\n",
+            targets.join(", ")
+        );
+        let gateway = gateway(&yaml).start();
+        let mut client = gateway.connect();
+        (0..5 * 30).for_each(|_| drop(client.send(&Request::get("/"))));
+        let last = if all_fail { "up" } else { "ejected" };
+        assert_eq!(states(&gateway), ["up", "up", "up", "up", last]);
+    }
+}
+
+#[test]
 fn a_slow_one_and_a_cut_one_harm_nobody_else() {
     let slow = Process::start("slow");
     let cut = Process::start("cut");

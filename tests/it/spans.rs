@@ -256,6 +256,20 @@ fn the_callers_word_counts_and_otherwise_the_share() {
 }
 
 #[test]
+fn a_share_of_the_traces_that_begin_here_is_recorded() {
+    let (collector, users) = (Collector::start(), Upstream::echo("users"));
+    let gateway = start(&collector.url(), "0.25", &users);
+    let mut client = gateway.connect();
+    (0..400).for_each(|_| drop(client.send(&Request::get("/users")).ok()));
+    let flag = |request: &crate::support::wire::Received| request.header("traceparent").map(|it| it.ends_with("-01"));
+    let recorded = users.requests().iter().filter(|request| flag(request) == Some(true)).count();
+    // Seven standard deviations on each side.
+    assert!((40..=160).contains(&recorded), "{recorded}");
+    let paths = |spans: &[Value]| spans.iter().filter(|span| span["name"] == "GET /users").count();
+    assert_eq!(paths(&collector.spans(4 * recorded)), recorded);
+}
+
+#[test]
 fn the_last_spans_are_exported_when_it_drains() {
     let (collector, users) = (Collector::start(), Upstream::echo("users"));
     let mut gateway = start(&collector.url(), "1", &users);

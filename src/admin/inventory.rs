@@ -4,7 +4,7 @@
 
 use super::History;
 use crate::{
-    balance::{Hand, Registry, Standing},
+    balance::{Hand, Registry, Standing, apart},
     config::{PluginKind, PluginUse, Service, Target},
     gateway::generation::Generation,
     observe::metrics::{ScriptStanding, ServiceStanding, TargetStanding},
@@ -61,13 +61,13 @@ impl Inventory {
         })
     }
 
-    /// The targets of a service with what the configuration says of each: those that have a name at each of its addresses.
+    /// The targets of a service with what the configuration says of each; of a name that has several addresses these.
     fn members<'g>(&self, service: &'g Service) -> Vec<Member<'g>> {
         let all = service.targets.iter().flat_map(|target| {
             let resolved = self.names.resolved(&target.host.to_ascii_lowercase());
             let found = resolved.as_ref().map(|name| name.addresses.clone()).unwrap_or_default();
             let mut members: Vec<String> =
-                found.iter().map(|ip| SocketAddr::new(*ip, target.port).to_string()).collect();
+                apart(&found).iter().map(|(ip, _)| SocketAddr::new(*ip, target.port).to_string()).collect();
             if members.is_empty() {
                 members.push(target.address());
             }
@@ -184,7 +184,7 @@ impl Inventory {
 /// A target as requests see it.
 struct Member<'g> {
     target: &'g Target,
-    /// `host:port`; of a name that is resolved the address.
+    /// `host:port`; one address of a name that has several.
     address: String,
     resolved: Option<Resolved>,
 }

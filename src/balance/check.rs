@@ -1,11 +1,11 @@
 //! Active health checks: one task for each target that is checked, on the control thread, once in the process.
 //!
 //! [`Checks::follow`] is called with every generation: checks that are still wanted as they are go on with what they have counted, the
-//! others end. A target that has a name is checked at each of its addresses, and follows the name. Each check is a connection of its
+//! others end. A name of several addresses is checked at each, and followed. Each check is a connection of its
 //! own, made as requests make theirs, so that it sees what a new client would see. What a check finds is written into the target's
 //! state; nothing on the path of a request waits for it.
 
-use super::{Registry, ServiceState, TargetState, origin};
+use super::{Registry, ServiceState, TargetState, apart, origin};
 use crate::{
     config::{ActiveCheck, Config, Probe},
     upstream::{Kind, Names, Origin, Tls, look},
@@ -110,17 +110,18 @@ impl Whole {
         let mut running: HashMap<IpAddr, Task> = HashMap::new();
         loop {
             let (edition, addresses) = name.addresses();
-            running.retain(|ip, _| addresses.contains(ip));
-            for ip in addresses.iter() {
+            let each = apart(&addresses);
+            running.retain(|ip, _| each.iter().any(|(one, _)| one == ip));
+            for (ip, _) in &each {
                 running.entry(*ip).or_insert_with(|| {
                     let target = SocketAddr::new(*ip, self.origin.port()).to_string();
                     Task(spawn_local(self.check(target, Arc::new(self.origin.at(*ip))).run()))
                 });
             }
-            if addresses.is_empty() {
-                let unresolved = self.check(self.wanted.target.clone(), self.origin.clone());
+            if each.is_empty() {
+                let whole = self.check(self.wanted.target.clone(), self.origin.clone());
                 tokio::select! {
-                    () = unresolved.run() => {}
+                    () = whole.run() => {}
                     () = name.changed(edition) => {}
                 }
             } else {
@@ -151,7 +152,7 @@ impl Drop for Judged {
     }
 }
 
-/// One address, or a name that has none.
+/// One address, or a name that is one target.
 struct Check {
     service_name: String,
     address: String,

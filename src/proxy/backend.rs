@@ -162,14 +162,21 @@ impl Backend {
         (!now.lineup.is_unresolved()).then_some(now)
     }
 
-    /// The same, once the first name is resolved or cannot be, and at the latest when connecting has taken too long.
-    pub async fn resolved(&self, deadline: Instant) -> Current<'_> {
+    /// The same, once the first name is resolved or none can be, unless that takes longer than connecting may.
+    ///
+    /// # Errors
+    /// It has.
+    pub async fn resolved(&self, deadline: Instant) -> Result<Current<'_>, Failure> {
         let names = self.renewed().lineup.names();
         let looks = names.iter().map(|name| Box::pin(async move { name.ready().await }));
         let mut looks: FuturesUnordered<_> = looks.collect();
         let found = async { while matches!(looks.next().await, Some(Err(_))) {} };
-        let _ = tokio::time::timeout_at(deadline.min(Instant::now() + self.connect).into(), found).await;
-        self.renewed()
+        let end = deadline.min(Instant::now() + self.connect);
+        if tokio::time::timeout_at(end.into(), found).await.is_err() {
+            let (origin, phase, kind) = (self.posts[0].origin.clone(), Phase::Resolve, Kind::Timeout);
+            return Err(UpstreamError { origin, phase, kind, sent: false, body_consumed: false }.into());
+        }
+        Ok(self.renewed())
     }
 
     /// Follows names that have other addresses than before.

@@ -1,11 +1,11 @@
-//! The targets of a service as they stand: each address of a name is a target of its own, with its own health, breaker and share of
-//! the requests, as in Envoy's `STRICT_DNS`.
+//! The targets of a service as they stand: each of several addresses of a name is a target of its own, with its own health, breaker
+//! and share of the requests, as in Envoy's `STRICT_DNS`.
 //!
 //! Made anew when the addresses of a name have changed, from what the generation says ([`Post`]) and what the process knows. A request
 //! ends with the line-up that it began with.
 
 use crate::{
-    balance::{Hand, Member, Picker, ServiceState, TargetState},
+    balance::{Hand, Member, Picker, ServiceState, TargetState, apart},
     config::{Algorithm, CircuitBreaker, Service, Target},
     observe::metrics::{Histogram, ServiceMeter},
     upstream::{Name, Names, Origin, Tls},
@@ -21,7 +21,7 @@ pub struct Post {
     pub origin: Arc<Origin>,
     /// `host:port`.
     name: Arc<str>,
-    /// Of its host. For a name: whether the operator has set it, with all its addresses.
+    /// Of its host. For a name of several addresses: whether the operator has set it, with all of them.
     state: Arc<TargetState>,
     path: Rc<str>,
     weight: u32,
@@ -60,7 +60,7 @@ pub struct Lineup {
 /// Where a target is.
 pub struct Seat {
     pub origin: Arc<Origin>,
-    /// `host:port`; of a name that is resolved the address.
+    /// `host:port`; one address of a name that has several.
     pub name: Arc<str>,
     /// Goes before the request's path; empty, or without a slash at its end.
     pub path: Rc<str>,
@@ -115,26 +115,23 @@ impl Lineup {
             if let Some(name) = post.origin.name() {
                 follows.push((name.clone(), edition));
             }
-            if addresses.is_empty() {
+            let each = apart(&addresses);
+            if each.is_empty() {
                 seats.push(post.seat(&post.name, &post.state, rules, meter));
                 let weight = post.weight.saturating_mul(SHARES);
                 members.push(Member::new(post.state.clone(), &post.name, weight, post.backup));
                 continue;
             }
-            // A host that is reached by one version of IP need not be by the other: those of the rarer one wait.
-            let of_four = addresses.iter().filter(|address| address.is_ipv4()).count();
-            let mostly_four = of_four * 2 >= addresses.len();
             let joins = before.is_some_and(|before| before.has_found(post));
-            for address in addresses.iter() {
-                let is_main = address.is_ipv4() == mostly_four;
-                let alike = if address.is_ipv4() { of_four } else { addresses.len() - of_four };
+            for (address, waits) in &each {
+                let alike = each.iter().filter(|(_, other)| other == waits).count();
                 let name: Arc<str> = SocketAddr::new(*address, post.origin.port()).to_string().into();
                 let known = known(state, &name, joins, post.state.hand());
                 let seat = post.seat(&name, &known, rules, meter);
                 seats.push(Seat { origin: Arc::new(post.origin.at(*address)), ..seat });
                 let share = post.weight.saturating_mul(SHARES) / u32::try_from(alike).unwrap_or(u32::MAX);
                 let share = share.max(u32::from(post.weight > 0));
-                members.push(Member::new(known, &name, share, post.backup || !is_main));
+                members.push(Member::new(known, &name, share, post.backup || *waits));
             }
         }
         let picker = Picker::new(rules.algorithm.clone(), rules.slow_start, state.clock, members);

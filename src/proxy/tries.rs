@@ -67,7 +67,7 @@ pub async fn send<'t>(
 ) -> Result<Answered, Failure> {
     let current = match backend.current() {
         Some(current) => current,
-        None => Box::pin(backend.resolved(outgoing.deadline)).await,
+        None => Box::pin(backend.resolved(outgoing.deadline)).await?,
     };
     let backend = &current;
     let permit = backend.admit(outgoing.started)?;

@@ -294,6 +294,24 @@ fn each_address_of_a_name_is_checked_and_those_that_come_and_go_with_it() {
     becomes(&[(3, "up"), (5, "down")]);
 }
 
+/// A server at home, or anyone whose name has one address: as a service's only target it is never left out.
+#[test]
+fn a_name_of_one_address_is_one_target_whichever_version_of_ip_it_has() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let failing = Arc::new(AtomicU8::new(1));
+    let server = failing.clone();
+    thread::spawn(move || serve(&listener, &server));
+    let yaml = format!(
+        "workers: 1\nadmin: 127.0.0.1:0\nservices: [{{name: s, url: 'http://localhost:{port}', circuit_breaker: off, routes: [{{paths: [/]}}]}}]\n"
+    );
+    let gateway = gateway(&yaml).start();
+    (0..20).for_each(|_| assert_eq!(gateway.get("/").status, 500));
+    failing.store(0, Ordering::Relaxed);
+    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(states(&gateway), [(format!("localhost:{port}"), "up".to_owned())]);
+}
+
 #[test]
 fn a_name_that_is_set_by_hand_is_so_with_all_its_addresses_those_to_come_too() {
     let (dns, address) = Dns::start();

@@ -8,7 +8,7 @@ use super::super::{Section, harmless, key, without};
 pub const DNS: Section = Section {
     name: "dns",
     at: "dns",
-    doc: "The names of targets are resolved again and again in the background. Each address of a name is a target of its own, with its own health, breaker and part of the name's weight; those of the rarer version of IP are used while no other is up. When a look fails, the last addresses stay in use.",
+    doc: "The names of targets are resolved again and again in the background. Each of several addresses of a name is a target of its own, with its own health, breaker and part of the name's weight; those of the rarer version of IP are used while no other is up. When a look fails, the last addresses stay in use.",
     keys: &[
         key("refresh", "duration", "5s", "from one look to the next"),
         key("servers", "list of addresses", "[]", "DNS servers, asked in this order instead of the system's; names are taken as they are written, without search domains or `/etc/hosts`"),
@@ -20,7 +20,7 @@ pub const DNS: Section = Section {
 pub const HEALTH: Section = Section {
     name: "health",
     at: "services[].health",
-    doc: "How the gateway finds out which targets can answer. With a `path` or `tcp: true` it looks by itself, at each address of a name and as requests would be sent there, TLS and version of HTTP included.",
+    doc: "How the gateway finds out which targets can answer. With a `path` or `tcp: true` it looks by itself, at each of several addresses of a name and as requests would be sent there, TLS and version of HTTP included.",
     keys: &[
         key("path", "path", "", "asked for with GET"),
         key("tcp", "boolean", "false", "a connection is enough"),

@@ -4,15 +4,18 @@
 
 use super::History;
 use crate::{
-    balance::{Hand, Registry, Standing},
-    config::{PluginKind, PluginUse, Service},
+    balance::{Hand, Registry, Standing, apart},
+    config::{PluginKind, PluginUse, Service, Target},
     gateway::generation::Generation,
     observe::metrics::{ScriptStanding, ServiceStanding, TargetStanding},
-    upstream::Names,
+    upstream::{Names, Resolved},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 use tokio::sync::watch;
 
 pub struct Inventory {
@@ -58,23 +61,38 @@ impl Inventory {
         })
     }
 
+    /// The targets of a service with what the configuration says of each; of a name that has several addresses these.
+    fn members<'g>(&self, service: &'g Service) -> Vec<Member<'g>> {
+        let all = service.targets.iter().flat_map(|target| {
+            let resolved = self.names.resolved(&target.host.to_ascii_lowercase());
+            let found = resolved.as_ref().map(|name| name.addresses.clone()).unwrap_or_default();
+            let mut members: Vec<String> =
+                apart(&found).iter().map(|(ip, _)| SocketAddr::new(*ip, target.port).to_string()).collect();
+            if members.is_empty() {
+                members.push(target.address());
+            }
+            members.into_iter().map(move |address| Member { target, address, resolved: resolved.clone() })
+        });
+        all.collect()
+    }
+
     fn targets(&self, service: &Service) -> Vec<Value> {
         let state = self.registry.known(&service.name.value);
-        let breakers = have_breakers(service);
-        let describe = |target: &crate::config::Target| {
-            let address = target.address();
-            let known = state.as_ref().and_then(|state| Some((state.clock, state.known(&address)?)));
+        let members = self.members(service);
+        let breakers = have_breakers(service, members.len());
+        let describe = |Member { target, address, resolved }: &Member<'_>| {
+            let known = state.as_ref().and_then(|state| Some((state.clock, state.known(address)?)));
             let (standing, hand) = match &known {
                 Some((_, target)) => (target.standing(), target.hand()),
                 None => (Standing::Down, Hand::Auto),
             };
             let ends = known.as_ref().and_then(|(clock, target)| Some((target.ejected_until()?, clock.now())));
-            let resolved = self.names.resolved(&target.host.to_ascii_lowercase());
             json!({
                 "addresses": resolved.as_ref().map(|name| name.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()),
                 "lookups_failed": resolved.as_ref().map(|name| name.failures),
                 "lookup_error": resolved.as_ref().and_then(|name| name.failing.as_deref()),
                 "service": service.name.value,
+                "name": target.address(),
                 "target": address,
                 "url": target.to_string(),
                 "state": match standing { Standing::Up => "up", Standing::Down => "down", Standing::Ejected => "ejected" },
@@ -89,16 +107,16 @@ impl Inventory {
                 "breaker": known.as_ref().filter(|_| breakers).map(|(_, target)| target.breaker.state().name()),
             })
         };
-        service.targets.iter().map(describe).collect()
+        members.iter().map(describe).collect()
     }
 
     /// Services and targets of the configuration as they stand, for the metrics.
     pub fn standings<'g>(&self, generation: &'g Generation) -> Vec<ServiceStanding<'g>> {
         let standing = |service: &'g Service| {
             let state = self.registry.known(&service.name.value);
-            let breakers = have_breakers(service);
-            let target = |target: &crate::config::Target| {
-                let address = target.address();
+            let members = self.members(service);
+            let breakers = have_breakers(service, members.len());
+            let target = |Member { address, .. }: Member<'_>| {
                 let known = state.as_ref().and_then(|state| state.known(&address));
                 let standing = known.as_ref().map_or(Standing::Down, |known| known.standing());
                 let breaker = known.as_ref().filter(|_| breakers).map(|known| known.breaker.state().name());
@@ -118,13 +136,22 @@ impl Inventory {
             ServiceStanding {
                 name: &service.name.value,
                 breaker: service.circuit_breaker.as_ref().and(state.as_ref()).map(|state| state.breaker.state().name()),
-                targets: service.targets.iter().map(target).collect(),
+                targets: members.into_iter().map(target).collect(),
             }
         };
         generation.config.services.iter().map(standing).collect()
     }
 
-    /// `SERVICE/ADDRESS/up|down|auto`; names are percent-decoded.
+    /// Those of a target that has a name.
+    fn addresses(&self, service: &str, name: &str) -> Vec<String> {
+        let generation = self.current.borrow().clone();
+        let service = generation.config.services.iter().find(|known| known.name.value == service);
+        let members = service.map(|service| self.members(service)).unwrap_or_default();
+        let of_name = members.into_iter().filter(|member| member.target.address() == name && member.address != name);
+        of_name.map(|member| member.address).collect()
+    }
+
+    /// `SERVICE/ADDRESS/up|down|auto`, names percent-encoded. The name of several addresses means all of them.
     fn set(&self, rest: &str) -> (StatusCode, Value) {
         let refuse = |status, error: String| (status, json!({ "error": error }));
         let parts: Vec<_> = rest.split('/').map(percent_decoded).collect();
@@ -137,15 +164,29 @@ impl Inventory {
             "auto" => Hand::Auto,
             other => return refuse(StatusCode::NOT_FOUND, format!("`{other}` is not `up`, `down` or `auto`")),
         };
-        match self.registry.known(service).and_then(|state| state.known(address)) {
+        let state = self.registry.known(service);
+        match state.as_ref().and_then(|state| state.known(address)) {
             Some(target) => {
                 target.set(hand);
+                for address in self.addresses(service, address) {
+                    if let Some(of_name) = state.as_ref().and_then(|state| state.known(&address)) {
+                        of_name.set(hand);
+                    }
+                }
                 tracing::warn!(service, target = address, ?hand, "a target was set by hand");
                 (StatusCode::OK, json!({ "service": service, "target": address, "set": parts[2] }))
             }
             None => refuse(StatusCode::NOT_FOUND, format!("the service `{service}` has no target `{address}`")),
         }
     }
+}
+
+/// A target as requests see it.
+struct Member<'g> {
+    target: &'g Target,
+    /// `host:port`; one address of a name that has several.
+    address: String,
+    resolved: Option<Resolved>,
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -241,8 +282,8 @@ fn plugins(generation: &Generation) -> Vec<Value> {
 }
 
 /// Whether the targets of a service have breakers of their own: an only one has its service's.
-fn have_breakers(service: &Service) -> bool {
-    service.targets.len() > 1 && service.circuit_breaker.as_ref().is_some_and(|breaker| breaker.targets.is_some())
+fn have_breakers(service: &Service, targets: usize) -> bool {
+    targets > 1 && service.circuit_breaker.as_ref().is_some_and(|breaker| breaker.targets.is_some())
 }
 
 #[cfg(test)]

@@ -40,10 +40,27 @@ use tokio::{
 #[derive(Clone, Debug)]
 pub struct Status {
     pub generation: u64,
-    /// False while it drains.
-    pub ready: bool,
+    pub phase: Phase,
     /// Why the last reload failed.
     pub last_error: Option<String>,
+}
+
+/// Whether connections should be sent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Ready,
+    Draining,
+}
+
+impl Phase {
+    const fn name(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Draining => "draining",
+        }
+    }
 }
 
 type Reload = mpsc::Sender<oneshot::Sender<Reloaded>>;
@@ -134,12 +151,14 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Byt
     match path {
         "/" => dashboard::page(),
         "/healthz" => reply(StatusCode::OK, json!({ "status": "ok" })),
-        "/readyz" if status.ready => reply(StatusCode::OK, json!({ "status": "ready" })),
-        "/readyz" => reply(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })),
+        "/readyz" => {
+            let code = if status.phase == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            reply(code, json!({ "status": status.phase.name() }))
+        }
         "/metrics" => metrics(state, request),
         "/api/v1/status" => reply(
             StatusCode::OK,
-            json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.ready, "last_error": status.last_error }),
+            json!({ "version": env!("CARGO_PKG_VERSION"), "generation": status.generation, "ready": status.phase == Phase::Ready, "last_error": status.last_error }),
         ),
         "/api/v1/reload" => reload(state).await,
         path => match state.inventory.answer(path) {

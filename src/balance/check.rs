@@ -1,22 +1,29 @@
 //! Active health checks: one task for each target that is checked, on the control thread, once in the process.
 //!
 //! [`Checks::follow`] is called with every generation: checks that are still wanted as they are go on with what they have counted, the
-//! others end. Each check is a connection of its own, so that it sees what a new client would see. What a check finds is written into
-//! the target's state; nothing on the path of a request waits for it.
+//! others end. A name of several addresses is checked at each, and followed. Each check is a connection of its
+//! own, made as requests make theirs, so that it sees what a new client would see. What a check finds is written into the target's
+//! state; nothing on the path of a request waits for it.
 
-use super::{Registry, ServiceState, TargetState};
+use super::{Registry, ServiceState, TargetState, apart, origin};
 use crate::{
-    config::{ActiveCheck, Config, Probe, Service, Target},
-    upstream::Names,
+    config::{ActiveCheck, Config, Probe},
+    upstream::{Kind, Names, Origin, Tls, look},
 };
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use std::{cell::OnceCell, collections::HashMap, io, net::SocketAddr, sync::Arc};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use tokio::{
+    net::TcpStream,
+    task::{JoinHandle, spawn_local},
+    time::timeout,
+};
 
 /// The checks that run.
 pub struct Checks {
-    /// Made for the first check: reading the system's certificates would keep the start of those who have none.
-    client: OnceCell<reqwest::Client>,
     names: Arc<Names>,
     running: HashMap<Wanted, Running>,
 }
@@ -24,19 +31,22 @@ pub struct Checks {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Wanted {
     service: String,
-    address: String,
-    url: String,
+    /// `host:port`.
+    target: String,
 }
 
 struct Running {
     how: ActiveCheck,
-    target: Arc<TargetState>,
-    task: JoinHandle<()>,
+    origin: Arc<Origin>,
+    _task: Task,
 }
 
-impl Drop for Running {
+/// Ends when it is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -54,82 +64,102 @@ enum Found {
 impl Checks {
     /// They resolve names as requests do.
     pub fn new(names: Arc<Names>) -> Checks {
-        Checks { client: OnceCell::new(), names, running: HashMap::new() }
+        Checks { names, running: HashMap::new() }
     }
 
-    fn client(&self) -> &reqwest::Client {
-        self.client.get_or_init(|| {
-            let client = reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .pool_max_idle_per_host(0)
-                .no_proxy()
-                .dns_resolver(Arc::new(Lookup(self.names.clone())))
-                .user_agent("gatewright-health-check");
-            client.build().unwrap_or_default()
-        })
-    }
-
-    /// Starts what this configuration wants and ends what it doesn't.
-    pub fn follow(&mut self, config: &Config, registry: &Registry) {
+    /// Starts what this configuration wants and ends what it doesn't. `tls`: of its services, in their order.
+    pub fn follow(&mut self, config: &Config, tls: &[Option<Tls>], registry: &Registry) {
         let mut before = std::mem::take(&mut self.running);
-        for service in config.services.iter().filter(|service| service.enabled) {
+        for (service, tls) in config.services.iter().zip(tls).filter(|(service, _)| service.enabled) {
             let Some(how) = &service.active_check else { continue };
-            let state = registry.service(&service.name.value);
             for target in &service.targets {
-                let wanted = wanted(service, target, how);
-                let kept = before.remove(&wanted).filter(|running| running.how == *how);
-                let running = kept.unwrap_or_else(|| self.start(&wanted, how, &state));
+                let Some(origin) = origin(service, target, tls.as_ref(), &self.names) else { continue };
+                let wanted = Wanted { service: service.name.value.clone(), target: target.address() };
+                let kept = before.remove(&wanted).filter(|running| running.how == *how && *running.origin == origin);
+                let running = kept.unwrap_or_else(|| {
+                    let origin = Arc::new(origin);
+                    let whole = Whole {
+                        wanted: wanted.clone(),
+                        how: how.clone(),
+                        service: registry.service(&service.name.value),
+                        origin: origin.clone(),
+                        names: self.names.clone(),
+                    };
+                    Running { how: how.clone(), origin, _task: Task(spawn_local(whole.run())) }
+                });
                 self.running.insert(wanted, running);
             }
         }
-        for gone in before.into_values() {
-            gone.target.unchecked();
-        }
-    }
-
-    fn start(&self, wanted: &Wanted, how: &ActiveCheck, service: &Arc<ServiceState>) -> Running {
-        let target = service.target(&wanted.address);
-        let check = Check {
-            wanted: wanted.clone(),
-            how: how.clone(),
-            service: service.clone(),
-            target: target.clone(),
-            client: self.client().clone(),
-            names: self.names.clone(),
-        };
-        Running { how: how.clone(), target, task: tokio::spawn(check.run()) }
     }
 }
 
-/// What the client asks for addresses; the port is put in by it.
-struct Lookup(Arc<Names>);
-
-impl Resolve for Lookup {
-    fn resolve(&self, name: Name) -> Resolving {
-        let names = self.0.clone();
-        Box::pin(async move {
-            let found = names.lookup(name.as_str()).await?;
-            let found: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
-            let found: Addrs = Box::new(found.into_iter());
-            Ok(found)
-        })
-    }
-}
-
-fn wanted(service: &Service, target: &Target, how: &ActiveCheck) -> Wanted {
-    let url = match &how.probe {
-        Probe::Http(path) => format!("{}://{}{path}", target.scheme.as_str(), target.authority()),
-        Probe::Tcp => String::new(),
-    };
-    Wanted { service: service.name.value.clone(), address: target.address(), url }
-}
-
-struct Check {
+/// A target as the configuration writes it.
+struct Whole {
     wanted: Wanted,
     how: ActiveCheck,
     service: Arc<ServiceState>,
-    target: Arc<TargetState>,
-    client: reqwest::Client,
+    origin: Arc<Origin>,
+    names: Arc<Names>,
+}
+
+impl Whole {
+    async fn run(self) {
+        let Some(name) = self.origin.name() else {
+            return self.check(self.wanted.target.clone(), self.origin.clone()).run().await;
+        };
+        let mut running: HashMap<IpAddr, Task> = HashMap::new();
+        loop {
+            let (edition, addresses) = name.addresses();
+            let each = apart(&addresses);
+            running.retain(|ip, _| each.iter().any(|(one, _)| one == ip));
+            for (ip, _) in &each {
+                running.entry(*ip).or_insert_with(|| {
+                    let target = SocketAddr::new(*ip, self.origin.port()).to_string();
+                    Task(spawn_local(self.check(target, Arc::new(self.origin.at(*ip))).run()))
+                });
+            }
+            if each.is_empty() {
+                let whole = self.check(self.wanted.target.clone(), self.origin.clone());
+                tokio::select! {
+                    () = whole.run() => {}
+                    () = name.changed(edition) => {}
+                }
+            } else {
+                name.changed(edition).await;
+            }
+        }
+    }
+
+    fn check(&self, address: String, origin: Arc<Origin>) -> Check {
+        Check {
+            target: Judged(self.service.target(&address)),
+            service_name: self.wanted.service.clone(),
+            address,
+            how: self.how.clone(),
+            service: self.service.clone(),
+            origin,
+            names: self.names.clone(),
+        }
+    }
+}
+
+/// A target while it is checked: without checks what they found is forgotten.
+struct Judged(Arc<TargetState>);
+
+impl Drop for Judged {
+    fn drop(&mut self) {
+        self.0.unchecked();
+    }
+}
+
+/// One address, or a name that is one target.
+struct Check {
+    service_name: String,
+    address: String,
+    how: ActiveCheck,
+    service: Arc<ServiceState>,
+    target: Judged,
+    origin: Arc<Origin>,
     names: Arc<Names>,
 }
 
@@ -146,20 +176,21 @@ impl Check {
     async fn run(self) {
         let mut rows = Rows::default();
         let mut up = true;
+        let target = &*self.target.0;
         loop {
             let found = self.look().await;
-            self.target.looked(match found {
+            target.looked(match found {
                 Found::Good => Some(true),
                 Found::Neither => None,
                 Found::Status | Found::Tcp | Found::Timeout => Some(false),
             });
             if let Some(good) = rows.count(found, &self.how) {
                 up = good;
-                if self.target.checked(good, self.service.clock.now()) {
-                    let Wanted { service, address, .. } = &self.wanted;
+                if target.checked(good, self.service.clock.now()) {
+                    let (service, target) = (&self.service_name, &self.address);
                     match good {
-                        true => tracing::info!(service, target = address, "health checks: the target is up"),
-                        false => tracing::warn!(service, target = address, ?found, "health checks: the target is down"),
+                        true => tracing::info!(service, target, "health checks: the target is up"),
+                        false => tracing::warn!(service, target, ?found, "health checks: the target is down"),
                     }
                 }
             }
@@ -172,23 +203,22 @@ impl Check {
     }
 
     async fn ask(&self) -> Found {
-        if self.how.probe == Probe::Tcp {
-            return match self.connect().await {
-                Ok(_) => Found::Good,
+        match &self.how.probe {
+            Probe::Tcp => self.connect().await.map_or(Found::Tcp, |_| Found::Good),
+            Probe::Http(path) => match look(&self.origin, path).await {
+                Ok(status) => judge(status.as_u16(), &self.how),
+                Err(error) if matches!(error.kind, Kind::Timeout) => Found::Timeout,
                 Err(_) => Found::Tcp,
-            };
+            },
         }
-        let Ok(answer) = self.client.get(&self.wanted.url).send().await else { return Found::Tcp };
-        judge(answer.status().as_u16(), &self.how)
     }
-}
 
-impl Check {
     async fn connect(&self) -> io::Result<TcpStream> {
-        let (host, port) = self.wanted.address.rsplit_once(':').unwrap_or((&self.wanted.address, ""));
-        let port = port.parse().map_err(io::Error::other)?;
-        let found = self.names.lookup(host).await?;
-        let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        if let Some(address) = self.origin.address() {
+            return TcpStream::connect(address).await;
+        }
+        let found = self.names.lookup(self.origin.host()).await?;
+        let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(*ip, self.origin.port())).collect();
         TcpStream::connect(&addresses[..]).await
     }
 }

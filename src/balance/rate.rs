@@ -33,6 +33,17 @@ impl Rate {
 
     /// Whether at least `rate` percent of at least `least` requests failed.
     pub fn reached(&self, rate: u32, least: u32, window: Duration, now: u64) -> bool {
+        let (requests, failures) = self.counts(window, now);
+        requests >= u64::from(least) && failures * 100 >= requests * u64::from(rate)
+    }
+
+    /// The share of at least `least` requests that did not fail.
+    pub fn successes(&self, least: u32, window: Duration, now: u64) -> Option<f64> {
+        let (requests, failures) = self.counts(window, now);
+        (requests >= u64::from(least)).then(|| 1.0 - failures as f64 / requests as f64)
+    }
+
+    fn counts(&self, window: Duration, now: u64) -> (u64, u64) {
         let epoch = epoch(window, now);
         let (mut requests, mut failures) = (0, 0);
         for half in &self.0 {
@@ -42,12 +53,27 @@ impl Rate {
                 failures += (word >> 24) & COUNT;
             }
         }
-        requests >= u64::from(least) && failures * 100 >= requests * u64::from(rate)
+        (requests, failures)
     }
 
     pub fn clear(&self) {
         self.0.iter().for_each(|half| half.store(0, Relaxed));
     }
+}
+
+/// Envoy's `success_rate_minimum_hosts`: of fewer, none is unlike the others.
+const LEAST_TARGETS: usize = 5;
+
+/// Where all answer alike the deviation is next to nothing, and one request more or less that failed would be far outside of it.
+const LEAST_DISTANCE: f64 = 0.05;
+
+/// Whether a share lies more than so many standard deviations, in thousandths, below the mean of all.
+pub fn is_outlier(own: f64, all: &[f64], deviations: u32) -> bool {
+    let count = all.len() as f64;
+    let mean = all.iter().sum::<f64>() / count;
+    let deviation = (all.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt();
+    let distance = (deviation * f64::from(deviations) / 1_000.0).max(LEAST_DISTANCE);
+    all.len() >= LEAST_TARGETS && own < mean - distance
 }
 
 fn epoch(window: Duration, now: u64) -> u64 {
@@ -58,6 +84,19 @@ fn epoch(window: Duration, now: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_five_that_is_far_below_the_others_is_an_outlier() {
+        for (all, expected) in [
+            (&[1.0, 1.0, 1.0, 1.0, 0.7][..], true),
+            (&[1.0, 1.0, 1.0, 0.7], false),
+            (&[0.7, 0.7, 0.7, 0.7, 0.7], false),
+            (&[1.0, 1.0, 1.0, 1.0, 0.99], false),
+            (&[0.9, 0.8, 1.0, 0.85, 0.75], false),
+        ] {
+            assert_eq!(is_outlier(all[all.len() - 1], all, 1_900), expected, "{all:?}");
+        }
+    }
 
     #[test]
     fn the_rate_is_over_the_window_and_needs_enough_requests() {

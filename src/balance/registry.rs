@@ -58,15 +58,21 @@ impl Default for Registry {
 }
 
 impl ServiceState {
-    /// The state of a target, by its `host:port`; made when there is none.
+    /// The state of a target, by its `host:port`; made when there is none. One that joins others begins slowly; all of a service
+    /// that is new begin together.
     pub fn target(&self, address: &str) -> Arc<TargetState> {
+        let joins = lock(&self.targets).values().any(|state| state.strong_count() > 0);
+        self.target_that(joins, address)
+    }
+
+    /// The same of one address of a name; `joins`: there were others before, and it begins slowly.
+    pub fn target_that(&self, joins: bool, address: &str) -> Arc<TargetState> {
         let mut targets = lock(&self.targets);
         if let Some(known) = targets.get(address).and_then(Weak::upgrade) {
             return known;
         }
         targets.retain(|_, state| state.strong_count() > 0);
-        // One that joins others begins slowly; all of a service that is new begin together.
-        let since = if targets.is_empty() { 0 } else { self.clock.now() };
+        let since = if joins { self.clock.now() } else { 0 };
         let made = Arc::new(TargetState::new(since));
         targets.insert(address.to_owned(), Arc::downgrade(&made));
         made

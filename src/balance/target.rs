@@ -56,7 +56,7 @@ pub struct TargetState {
     row_tcp: AtomicU32,
     row_timeouts: AtomicU32,
     failures: AtomicU64,
-    /// Counts only where the service has a `failure_rate`.
+    /// Counts only where the service has a `failure_rate` or `max_deviation`.
     rate: Rate,
     tries: AtomicU64,
     ejected: AtomicU64,
@@ -179,7 +179,7 @@ impl TargetState {
     }
 
     pub fn succeeded(&self, trial: bool, policy: Option<&PassiveCheck>, now: impl Fn() -> u64) {
-        if let Some(policy) = policy.filter(|policy| policy.failure_rate.is_some()) {
+        if let Some(policy) = policy.filter(|policy| policy.counts_all()) {
             self.rate.count(false, policy.window, now());
         }
         if self.row.load(Relaxed) != 0 {
@@ -213,13 +213,24 @@ impl TargetState {
         let of_kind = kind.fetch_add(1, Relaxed) + 1;
         let Some(policy) = policy else { return false };
         let reached = |count: u32, limit: u32| limit > 0 && count >= limit;
-        let too_often = policy.failure_rate.is_some_and(|rate| {
+        if policy.counts_all() {
             self.rate.count(true, policy.window, now);
-            self.rate.reached(rate, policy.min_requests, policy.window, now)
-        });
+        }
+        let reached_by = |rate| self.rate.reached(rate, policy.min_requests, policy.window, now);
+        let too_often = policy.failure_rate.is_some_and(reached_by);
         if !trial && !too_often && !reached(row, policy.failures) && !reached(of_kind, limit) {
             return false;
         }
+        self.eject(trial, policy, now, may_eject)
+    }
+
+    /// The share of its requests that did not fail lately, when there were enough of them.
+    pub fn successes(&self, policy: &PassiveCheck, now: u64) -> Option<f64> {
+        self.rate.successes(policy.min_requests, policy.window, now)
+    }
+
+    /// Leaves it out for a while, unless it is already. `trial`: it was being tried out. True when it was ejected now.
+    pub fn eject(&self, trial: bool, policy: &PassiveCheck, now: u64, may_eject: impl FnOnce() -> bool) -> bool {
         let mut changes = self.lock();
         let stays_out = trial && changes.ejected_until.is_some();
         if !stays_out && (changes.ejected_until.is_some() || !may_eject()) {

@@ -18,7 +18,7 @@ pub fn run(config: &ConfigFile, dev: bool, watch_files: bool) -> anyhow::Result<
     // First: the log has a thread.
     let handed = Handed::from_env();
     let _log = observe::log::start(dev);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     let result = runtime.block_on(async {
         let (drain, draining) = watch::channel(false);
         let options = Options { config: path.clone(), dev, watch: watch_files, handed };

@@ -10,11 +10,12 @@ pub(super) use kong::{Kong, kong};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::diagnostic::Diagnostics;
 use super::keys;
 use super::node::Node;
+use super::route::methods;
 use super::source::Spanned;
 use super::table::{Table, integer, list, mismatch};
 
@@ -82,6 +83,9 @@ pub struct PassiveCheck {
     /// Of its requests in `window`, in percent, whether in a row or not; absent: no limit. Envoy's `failure_percentage`, which is not
     /// enforced by default either.
     pub failure_rate: Option<u32>,
+    /// How far its share of successes may lie below the mean of all targets, in thousandths of a standard deviation; absent: no limit.
+    /// Envoy's `success_rate_stdev_factor`, which is enforced there where outliers are looked for at all.
+    pub max_deviation: Option<u32>,
     /// In the window, before the rate means something. Default 50, as Envoy's `failure_percentage_request_volume`.
     pub min_requests: u32,
     /// Default 10 s, as Envoy's `interval`.
@@ -132,6 +136,15 @@ pub struct RetryOn {
     /// Tries that took longer than `per_try_timeout` or another of its timeouts, while there is time left.
     pub timeout: bool,
     pub statuses: Vec<u16>,
+    /// Which are sent again although a target may have begun with them; absent: the idempotent ones.
+    pub methods: Option<Vec<Method>>,
+}
+
+impl PassiveCheck {
+    /// Whether requests are counted that do not fail, too.
+    pub fn counts_all(&self) -> bool {
+        self.failure_rate.is_some() || self.max_deviation.is_some()
+    }
 }
 
 impl Default for PassiveCheck {
@@ -142,6 +155,7 @@ impl Default for PassiveCheck {
             tcp_failures: 0,
             timeouts: 0,
             failure_rate: None,
+            max_deviation: None,
             min_requests: 50,
             window: Duration::from_secs(10),
             statuses: vec![500, 502, 503, 504],
@@ -173,7 +187,7 @@ impl Default for CircuitBreaker {
 
 impl Default for RetryOn {
     fn default() -> RetryOn {
-        RetryOn { reset: true, timeout: false, statuses: Vec::new() }
+        RetryOn { reset: true, timeout: false, statuses: Vec::new(), methods: None }
     }
 }
 
@@ -283,6 +297,7 @@ fn passive(node: &Node, diagnostics: &mut Diagnostics) -> PassiveCheck {
     set("tcp_failures", &mut check.tcp_failures);
     set("timeouts", &mut check.timeouts);
     check.failure_rate = percent(&table, "failure_rate", diagnostics);
+    check.max_deviation = deviation(&table, diagnostics);
     check.min_requests = at_least_one(&table, "min_requests", diagnostics).unwrap_or(check.min_requests);
     check.window = table.duration("window", diagnostics).unwrap_or(check.window);
     check.eject_for = table.duration("eject_for", diagnostics).unwrap_or(check.eject_for);
@@ -292,6 +307,17 @@ fn passive(node: &Node, diagnostics: &mut Diagnostics) -> PassiveCheck {
         check.statuses = statuses(node, diagnostics).into_iter().flatten().collect();
     }
     check
+}
+
+fn deviation(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let node = table.get("max_deviation")?;
+    match node.as_f64() {
+        Some(deviations) if (0.1..=100.0).contains(&deviations) => Some((deviations * 1_000.0).round() as u32),
+        _ => {
+            mismatch(node, "a number from 0.1 to 100", diagnostics);
+            None
+        }
+    }
 }
 
 /// Decodes `circuit_breaker`; none when it is switched off.
@@ -329,13 +355,14 @@ fn rates(table: &Table<'_>, breaker: &mut CircuitBreaker, diagnostics: &mut Diag
     breaker.half_open_requests = probes.unwrap_or(breaker.half_open_requests);
 }
 
-/// Decodes `retry_on`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
+/// Decodes `retry_on` and `retry_methods`. `connect` may be listed for completeness: it is always so. A limit for each try would be of no use
 /// if none could follow, so `timeout` is the default beside it.
 pub(super) fn retry_on(table: &Table<'_>, limits_tries: bool, diagnostics: &mut Diagnostics) -> RetryOn {
+    let methods = table.get("retry_methods").map(|_| methods(table, "retry_methods", diagnostics));
     if table.get("retry_on").is_none() {
-        return RetryOn { timeout: limits_tries, ..RetryOn::default() };
+        return RetryOn { timeout: limits_tries, methods, ..RetryOn::default() };
     }
-    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new() };
+    let mut on = RetryOn { reset: false, timeout: false, statuses: Vec::new(), methods };
     for node in table.list("retry_on", diagnostics) {
         match (node.as_str(), node.as_i64()) {
             (Some("connect"), _) => {}

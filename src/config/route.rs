@@ -91,7 +91,7 @@ pub(super) fn route(
         service: None,
         hosts: hosts(&table, diagnostics),
         paths,
-        methods: methods(&table, diagnostics),
+        methods: methods(&table, "methods", diagnostics),
         headers: headers(&table, diagnostics),
         query: query(&table, diagnostics),
         listeners: table.strings("listeners", diagnostics),
@@ -158,8 +158,9 @@ fn is_old_regex(path: &str) -> bool {
     path.starts_with('/') && !path.bytes().all(plain)
 }
 
-fn methods(table: &Table<'_>, diagnostics: &mut Diagnostics) -> Vec<Method> {
-    let nodes = table.list("methods", diagnostics);
+/// A list of methods.
+pub(super) fn methods(table: &Table<'_>, key: &str, diagnostics: &mut Diagnostics) -> Vec<Method> {
+    let nodes = table.list(key, diagnostics);
     let mut methods = Vec::with_capacity(nodes.len());
     for node in nodes {
         let Some(text) = string(node, diagnostics) else {

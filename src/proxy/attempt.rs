@@ -3,7 +3,7 @@
 //! Its head is judged by the target's health and breaker at once; its body is followed, since an answer may still break. A
 //! target counts as busy, and its connection as in use, until then. Whether it is asked again is decided in `tries`.
 
-use super::backend::{Backend, is_unreached};
+use super::backend::{Current, is_unreached};
 use crate::{
     balance::{Cause, Clock, Permit, ServiceState, TargetState, breaker::Round},
     config::{CircuitBreaker, PassiveCheck},
@@ -31,7 +31,7 @@ pub struct Watch {
 
 /// One request to one target, in flight.
 pub struct Attempt<'b> {
-    pub(super) backend: &'b Backend,
+    pub(super) backend: &'b Current<'b>,
     pub(super) target: &'b Arc<TargetState>,
     /// It decides whether an ejection ends.
     pub(super) trial: bool,
@@ -72,7 +72,13 @@ impl Attempt<'_> {
     fn failed_by(&self, cause: Cause, clock: Clock, at: Instant) {
         let policy = self.backend.passive.as_ref();
         let may_eject = || policy.is_some_and(|policy| self.backend.may_eject(cause, policy));
-        if self.target.failed(cause, self.trial, policy, clock.at(at), may_eject) {
+        let now = clock.at(at);
+        let is_ejected = self.target.failed(cause, self.trial, policy, now, may_eject)
+            || policy.is_some_and(|policy| {
+                self.backend.is_outlier(self.target, policy, now)
+                    && self.target.eject(self.trial, policy, now, may_eject)
+            });
+        if is_ejected {
             let service = &*self.backend.name;
             tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often");
         }
@@ -91,7 +97,8 @@ impl Attempt<'_> {
             Body::Streamed(inner) => {
                 let connection = self.connection.take();
                 let busy = Busy { target: self.target.clone(), _connection: connection };
-                let (watch, rounds) = (self.backend.watch.clone(), [round, self.round]);
+                let own = self.backend.has_target_breakers().then_some(self.round);
+                let (watch, rounds) = (self.backend.watch.clone(), [Some(round), own]);
                 // It ends with the body, and not here. Its head was judged already, so that nothing else is left in it.
                 std::mem::forget(self);
                 Body::Streamed(Box::new(Followed { inner, busy, watch, rounds, own_end }))
@@ -132,7 +139,7 @@ struct Followed {
     busy: Busy,
     watch: Rc<Watch>,
     /// Of the service's breaker and the target's.
-    rounds: [Round; 2],
+    rounds: [Option<Round>; 2],
     own_end: Option<Instant>,
 }
 
@@ -150,7 +157,7 @@ impl Followed {
         let now = service.clock.now();
         let both = [(&service.breaker, breaker), (&self.busy.target.breaker, of_targets)];
         for ((breaker, policy), round) in both.into_iter().zip(self.rounds) {
-            if let Some(policy) = policy {
+            if let (Some(policy), Some(round)) = (policy, round) {
                 breaker.broke(policy, round, now);
             }
         }

@@ -103,6 +103,10 @@ async fn send(
         let request = &mut *exchange.request.borrow_mut();
         (request.method.clone(), request.target.clone(), request.body.take())
     };
+    if plan.backend.keeps(&method, &body) {
+        // Boxed, since it is rare and would make every exchange larger.
+        Box::pin(plan.backend.keep(&mut body, exchange.deadline.get())).await?;
+    }
     let upgrade = ahead.switching.map(|switching| {
         switching.idle = plan.backend.read_timeout();
         &mut switching.target

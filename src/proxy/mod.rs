@@ -18,6 +18,7 @@ mod grpc;
 mod hooks;
 mod ids;
 mod life;
+mod lineup;
 pub mod listen;
 mod mirror;
 pub mod outbound;

@@ -39,18 +39,17 @@ impl Outbound for Calls {
         let deadline = call.deadline;
         let max_body = self.max_body;
         let mut span = spans::call(scope, &call);
+        // A script that names another parent has its way: tries are recorded only where they continue this trace.
+        let own = call.headers.contains_key(TRACEPARENT);
+        if let Some(parent) = spans::parent(scope, span.as_ref()).filter(|_| !own) {
+            call.headers.insert(TRACEPARENT, parent);
+        }
         let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
             Some(rest) => {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
                 let (name, target) = (name.to_owned(), target.to_owned());
                 if let Some(exchange) = &scope.exchange {
                     call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
-                }
-                // A script that names another parent has its way: tries are recorded only where they continue this trace.
-                let own = call.headers.contains_key(TRACEPARENT);
-                let trace = scope.exchange.as_ref().and_then(|exchange| exchange.account.trace.get().header());
-                if let Some(trace) = trace {
-                    call.headers.entry(TRACEPARENT).or_insert(trace);
                 }
                 if let Some(span) = &mut span {
                     span.set("gatewright.service", name.clone());

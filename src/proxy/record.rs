@@ -142,8 +142,9 @@ impl Record {
             (!self.complete).then_some("client_closed"),
             (status == 429 && refused_by.is_some()).then_some("limited"),
             account.mirror.get(),
+            account.fault.get().then_some("fault"),
         ];
-        let mut set = [""; 4];
+        let mut set = [""; 5];
         let mut count = 0;
         for flag in flags.into_iter().flatten() {
             set[count] = flag;

@@ -49,6 +49,7 @@ pub async fn direct(
     if let Some(fault) = &traffic.fault
         && dice.happens(fault.share)
     {
+        exchange.account.fault.set(true);
         if let Some(delay) = fault.delay {
             let left = exchange.remaining();
             tokio::time::sleep(delay.min(left)).await;

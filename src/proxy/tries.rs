@@ -6,7 +6,7 @@
 
 use super::{
     attempt::counts,
-    backend::{Backend, is_unreached},
+    backend::{Backend, Current, is_unreached},
     failure::Failure,
     spans::{self, Under},
 };
@@ -65,6 +65,11 @@ pub async fn send<'t>(
     mut upgrade: Option<&mut Upgrade>,
     target: impl Fn(&str) -> Cow<'t, str>,
 ) -> Result<Answered, Failure> {
+    let current = match backend.current() {
+        Some(current) => current,
+        None => Box::pin(backend.resolved(outgoing.deadline)).await?,
+    };
+    let backend = &current;
     let permit = backend.admit(outgoing.started)?;
     let replayable = matches!(body, Body::Empty | Body::Full(_));
     let timeouts = backend.timeouts(outgoing.deadline, outgoing.shortened, replayable);
@@ -102,7 +107,7 @@ pub async fn send<'t>(
             one(pool, request, &timeouts, ends, direct.as_ref()).await
         };
         spans::answered(span, &sent);
-        let took = backend.counted(begun, &sent);
+        let took = backend.counted(index, begun, &sent);
         if let Some(account) = outgoing.account {
             account.tried(&backend.name, &seat.name, took);
         }
@@ -143,9 +148,11 @@ pub async fn send<'t>(
                     if error.fault() == Fault::Upstream && !own {
                         permit.ended(true, at);
                     }
-                    // Nobody is there: that is no answer of a gateway's, and a client may well come back.
-                    let all_dead = unreached && backend.has_tried_all(&tried, index);
-                    return Err(if all_dead { backend.no_target() } else { error.into() });
+                    return Err(if backend.is_gone(&error, outgoing.method, &tried, index) {
+                        backend.no_target()
+                    } else {
+                        error.into()
+                    });
                 }
                 tracing::debug!(%error, "trying again");
             }
@@ -188,7 +195,7 @@ fn told(outgoing: &Outgoing<'_>, now: Instant, traced: Option<HeaderMap>) -> Opt
 /// How long to wait before asking again; none when the service said when to come back, and that is too late.
 fn wait_for(
     response: &Response<Body>,
-    backend: &Backend,
+    backend: &Current<'_>,
     retries: usize,
     outgoing: &Outgoing<'_>,
     at: Instant,

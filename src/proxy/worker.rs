@@ -320,7 +320,9 @@ async fn sweep(worker: Weak<Worker>) {
         ticks.tick().await;
         let Some(worker) = worker.upgrade() else { return };
         worker.pool.sweep();
-        worker.ready().repeats.sweep(Instant::now());
+        let ready = worker.ready();
+        ready.backends.follow();
+        ready.repeats.sweep(Instant::now());
     }
 }
 

@@ -12,7 +12,7 @@ pub mod watch;
 pub use reload::Reloaded;
 
 use crate::{
-    admin::{self, Attempt, Cause, History},
+    admin::{self, Attempt, Cause, History, Phase},
     balance::{Registry, check::Checks},
     config::{
         AccessLog as Log, AccessLogTo, Config, Diagnostics, Dns, Listener, ListenerKey, Secret, Style, Workers as Count,
@@ -36,7 +36,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, watch as cell};
+use tokio::sync::{mpsc, oneshot, watch as cell};
 
 /// How long the end waits for the last lines to be written and the last spans to be exported, both together.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -97,15 +97,17 @@ pub struct Gateway {
     names: Arc<Names>,
     /// Keeps the names fresh, and as the configuration wants it.
     looking: (Dns, tokio::task::JoinHandle<()>),
-    /// What scripts never call.
-    administration: Administration,
+    /// Whoever asks for a reload.
+    asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    /// Where administration listens, and the task that answers there.
+    administration: Option<(SocketAddr, tokio::task::JoinHandle<()>)>,
 }
 
 impl Gateway {
     /// Builds the first generation, starts the workers and listens.
     ///
     /// # Errors
-    /// The configuration or one of its scripts has errors, an address can't be bound, or the access log or the exporter of traces can't be
+    /// The configuration or one of its scripts has errors, an address can't be bound, that of administration too, or the access log or the exporter of traces can't be
     /// opened.
     pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
         let begun = Instant::now();
@@ -123,7 +125,29 @@ impl Gateway {
         let meters = metrics.prepare(&shape(&generation));
         let access_log = access_log(&generation.config.access_log, options.dev, metrics.lost_lines.clone())?;
         let traces = traces(&generation.config, &metrics)?;
-        let administration = Administration::default();
+        let (ask, asked) = mpsc::channel(16);
+        let (status, _) = cell::channel(admin::Status { generation: 1, phase: Phase::Starting, last_error: None });
+        let history = cell::Sender::new(History::default());
+        let shown = cell::Sender::new(generation.clone());
+        let inventory = admin::Inventory {
+            registry: registry.clone(),
+            names: names.clone(),
+            current: shown.subscribe(),
+            history: history.subscribe(),
+        };
+        // Before the scripts are loaded, which may take long: whoever looks is told that it starts.
+        let administration = match &generation.config.admin {
+            Some(admin) => Some(
+                admin::listen(admin, status.subscribe(), ask, inventory, metrics.clone())
+                    .await
+                    .map_err(|why| RunError::Bind { address: admin.address, why })?,
+            ),
+            None => None,
+        };
+        let own = Administration::default();
+        if let Some((address, _)) = &administration {
+            let _ = own.set(*address);
+        }
         let shared = Arc::new(Shared {
             current: AtomicU64::new(0),
             stores: Arc::new(Stores::new(Arc::new(SystemClock::new()))),
@@ -136,7 +160,7 @@ impl Gateway {
             admission: Arc::default(),
             exhausted: listen::exhausted::Exhausted::default(),
             drain,
-            administration: administration.clone(),
+            administration: own,
         });
         let count = match generation.config.workers {
             Count::Auto => std::thread::available_parallelism().map_or(1, usize::from),
@@ -151,8 +175,6 @@ impl Gateway {
             })?;
         metrics.switch(meters, generation.number);
         let watch = watch();
-        let (status, _) = cell::channel(admin::Status { generation: 1, ready: true, last_error: None });
-        let history = cell::Sender::new(History::default());
         let first = Attempt {
             generation: 1,
             cause: Cause::Start,
@@ -162,7 +184,6 @@ impl Gateway {
             diagnostics: built.diagnostics.render(Style::Plain),
         };
         history.send_modify(|history| history.add(first));
-        let shown = cell::Sender::new(generation.clone());
         let dns = generation.config.dns.clone();
         let looking = tokio::spawn(names.clone().keep_fresh(dns.refresh));
         let mut gateway = Gateway {
@@ -182,9 +203,10 @@ impl Gateway {
             checks: Checks::new(names.clone()),
             names,
             looking: (dns, looking),
+            asked,
             administration,
         };
-        gateway.checks.follow(&gateway.current.config, &gateway.registry);
+        gateway.checks.follow(&gateway.current.config, &gateway.current.upstream_tls, &gateway.registry);
         gateway.listen(sockets);
         Ok(gateway)
     }
@@ -217,21 +239,8 @@ impl Gateway {
     /// Runs until `shutdown` ends, then drains: readiness fails, after `drain.delay` listeners close, then connections end.
     ///
     /// # Errors
-    /// Administration can't be bound, or signals can't be heard, both at the very beginning; or a worker can't be waited for.
+    /// Signals can't be heard, at the very beginning; or a worker can't be waited for.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>, drain: cell::Sender<bool>) -> Result<(), RunError> {
-        let (ask, mut asked) = mpsc::channel(16);
-        let admin = self.current.config.admin.clone();
-        let administration = match &admin {
-            Some(admin) => Some(
-                admin::listen(admin, self.status.subscribe(), ask.clone(), self.inventory(), self.metrics.clone())
-                    .await
-                    .map_err(|why| RunError::Bind { address: admin.address, why })?,
-            ),
-            None => None,
-        };
-        if let Some((address, _)) = &administration {
-            let _ = self.administration.set(*address);
-        }
         let mut changes = watch::Changes::new(self.options.watch);
         changes.follow(&self.watch);
         if self.options.watch {
@@ -242,8 +251,9 @@ impl Gateway {
         // As nginx does: HUP reloads, USR1 reopens the log. Before anybody is told that it is ready: unhandled, they end the process.
         let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut reopened = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+        self.status.send_modify(|status| status.phase = Phase::Ready);
         if !self.options.dev {
-            if let Some((address, _)) = &administration {
+            if let Some((address, _)) = &self.administration {
                 tracing::info!(%address, name = "admin", "listening");
             }
             tracing::info!("ready");
@@ -256,13 +266,13 @@ impl Gateway {
                 () = changes.settled() => { self.reload_if_changed().await; }
                 _ = reopened.recv() => self.reopen(),
                 _ = hangups.recv() => { self.reload(Cause::Signal).await; }
-                Some(reply) = asked.recv() => { let _ = reply.send(self.reload(Cause::Api).await); }
+                Some(reply) = self.asked.recv() => { let _ = reply.send(self.reload(Cause::Api).await); }
             }
             changes.follow(&self.watch);
         }
-        self.status.send_modify(|status| status.ready = false);
+        self.status.send_modify(|status| status.phase = Phase::Draining);
         // From here on nothing is reloaded, and who asks for it is told at once.
-        drop(asked);
+        self.asked = mpsc::channel(1).1;
         let delay = self.current.config.drain.delay;
         if !delay.is_zero() {
             tracing::info!(delay_ms = delay.as_millis() as u64, "not ready any more; still accepting connections");
@@ -291,7 +301,7 @@ impl Gateway {
             }
         };
         let stopped = tokio::task::spawn_blocking(stop).await;
-        if let Some((_, administration)) = administration {
+        if let Some((_, administration)) = self.administration {
             administration.abort();
         }
         stopped.map_err(|error| RunError::Io(io::Error::other(error)))
@@ -301,15 +311,6 @@ impl Gateway {
     fn reopen(&self) {
         if let Some(log) = self.access_log.clone() {
             tokio::task::spawn_blocking(move || log.reopen());
-        }
-    }
-
-    fn inventory(&self) -> admin::Inventory {
-        admin::Inventory {
-            registry: self.registry.clone(),
-            names: self.names.clone(),
-            current: self.shown.subscribe(),
-            history: self.history.subscribe(),
         }
     }
 }

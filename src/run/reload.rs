@@ -152,7 +152,7 @@ impl Gateway {
                 self.workers.unlisten(bound);
             }
         }
-        self.checks.follow(&generation.config, &self.registry);
+        self.checks.follow(&generation.config, &generation.upstream_tls, &self.registry);
         self.look_as(&generation.config.dns);
         self.shown.send_replace(generation.clone());
         retire(std::mem::replace(&mut self.current, generation));

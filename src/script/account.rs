@@ -39,6 +39,8 @@ pub struct Account {
     pub scripts: Cell<Duration>,
     /// The word for what became of the copy for another service, if one was to be made.
     pub mirror: Cell<Option<&'static str>>,
+    /// Whether a fault was injected.
+    pub fault: Cell<bool>,
     /// The plugin whose `on_request` answered.
     pub answered_by: RefCell<Option<Arc<str>>>,
 }

@@ -146,11 +146,11 @@ impl UpstreamError {
         }
     }
 
-    /// Whether the same request may be sent again, to this or another target.
+    /// Whether the same request may be sent again, to this or another target; `repeatable`: whether it may be done twice.
     ///
-    /// Always when no byte has left; after that only an idempotent method (RFC 9110 §9.2.2) whose body is still here.
+    /// Always when no byte has left; after that only what is repeatable and whose body is still here.
     /// A target that was reached and is slow is not asked again: that would double the load where it hurts.
-    pub fn may_retry(&self, method: &Method) -> bool {
+    pub fn may_retry(&self, repeatable: bool) -> bool {
         if self.body_consumed {
             return false;
         }
@@ -162,7 +162,7 @@ impl UpstreamError {
             (
                 Kind::Reset(_) | Kind::Closed | Kind::BadResponse(_),
                 Phase::Resolve | Phase::Connect | Phase::Write | Phase::Head,
-            ) => unsent || is_idempotent(method),
+            ) => unsent || repeatable,
             (Kind::Reset(_) | Kind::Closed | Kind::BadResponse(_), Phase::Body) => false,
             (Kind::Client(_) | Kind::ClientStalled | Kind::BadRequest(_), _) => false,
         }
@@ -171,11 +171,11 @@ impl UpstreamError {
 
 impl UpstreamError {
     /// The same for a service that asks for it: whether a try that was too slow may be made again. It may still be at work on
-    /// the first, so that only idempotent methods are.
-    pub fn may_retry_slow(&self, method: &Method) -> bool {
+    /// the first, so that only what is repeatable is.
+    pub fn may_retry_slow(&self, repeatable: bool) -> bool {
         matches!((&self.kind, self.phase), (Kind::Timeout, Phase::Write | Phase::Head))
             && !self.body_consumed
-            && (!self.sent || is_idempotent(method))
+            && (!self.sent || repeatable)
     }
 }
 
@@ -222,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_tried_again_only_while_no_byte_has_left() {
+    fn what_may_not_be_repeated_is_tried_again_only_while_no_byte_has_left() {
         let refused = || Kind::Refused(io::ErrorKind::ConnectionRefused.into());
-        for (kind, phase, sent, consumed, get, post) in [
+        for (kind, phase, sent, consumed, repeatable, other) in [
             (refused(), Phase::Connect, false, false, true, true),
             (Kind::Timeout, Phase::Connect, false, false, true, true),
             (Kind::Closed, Phase::Write, false, false, true, true),
@@ -234,8 +234,8 @@ mod tests {
             (Kind::Closed, Phase::Body, true, false, false, false),
         ] {
             let error = error(phase, kind, sent, consumed);
-            let verdict = (error.may_retry(&Method::GET), error.may_retry(&Method::POST));
-            assert_eq!(verdict, (get, post), "{error}");
+            let verdict = (error.may_retry(true), error.may_retry(false));
+            assert_eq!(verdict, (repeatable, other), "{error}");
         }
     }
 

@@ -20,15 +20,17 @@ mod http2_body;
 mod names;
 mod origin;
 mod pool;
+mod probe;
 mod sender;
 mod tls;
 mod ways;
 
 pub use client::{Direct, Handshake, Lines, Request, Switched, Transport, Upgrade};
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
-pub use names::{Names, Resolved};
+pub use names::{Name, Names, Resolved};
 pub use origin::{BadOrigin, Origin};
 pub use pool::{Pool, PoolLimits};
+pub use probe::look;
 pub use tls::{BadTls, SystemRoots, Tls, TlsSettings};
 
 use std::time::Duration;

@@ -43,6 +43,8 @@ pub struct Name {
     state: Mutex<State>,
     /// Held while somebody looks.
     looking: tokio::sync::Mutex<()>,
+    /// Told of each edition.
+    followed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +140,7 @@ impl Name {
             edition: AtomicU64::new(0),
             state: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
+            followed: Notify::default(),
         }
     }
 
@@ -146,21 +149,33 @@ impl Name {
         Name::new(host, Arc::default())
     }
 
-    pub(super) fn edition(&self) -> u64 {
+    pub fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)
     }
 
     /// The addresses, and the edition that they are.
-    pub(super) fn addresses(&self) -> (u64, Arc<[IpAddr]>) {
+    pub fn addresses(&self) -> (u64, Arc<[IpAddr]>) {
         let state = lock(&self.state);
         (self.edition(), state.addresses.clone())
+    }
+
+    /// Waits until there is another edition than this one.
+    pub async fn changed(&self, edition: u64) {
+        loop {
+            // Made before the look, so that nothing that comes after it is missed.
+            let told = self.followed.notified();
+            if self.edition() != edition {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// Waits for the first look, if there was none yet.
     ///
     /// # Errors
     /// It found nothing; that is told at once until a look in the background finds something.
-    pub(super) async fn ready(&self) -> Result<(), io::Error> {
+    pub async fn ready(&self) -> Result<(), io::Error> {
         if self.edition() == 0 && lock(&self.state).failing.is_none() {
             self.look(false).await;
         }
@@ -195,6 +210,7 @@ impl Name {
                     tracing::debug!(name, ?addresses, "the addresses of a target have changed");
                     state.addresses = addresses.into();
                     self.edition.fetch_add(1, Ordering::Release);
+                    self.followed.notify_waiters();
                 }
             }
             nothing => {

@@ -101,6 +101,12 @@ impl Origin {
         self
     }
 
+    /// The same at one address of its name: what it is called stays, and so does whom its certificate must name.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Origin {
+        Origin { place: Place::Address(SocketAddr::new(address, self.port)), ..self.clone() }
+    }
+
     /// The host: a name in lower case, or an address, IPv6 in brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -110,7 +116,7 @@ impl Origin {
         self.port
     }
 
-    /// The address, when the host is one.
+    /// The address, when there is only one.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Address(address) => Some(*address),
@@ -118,11 +124,16 @@ impl Origin {
         }
     }
 
-    pub(super) fn name(&self) -> Option<&Name> {
+    /// The name that leads to it, when addresses are still to be chosen from.
+    pub fn name(&self) -> Option<&Arc<Name>> {
         match &self.place {
             Place::Address(_) => None,
             Place::Name(name) => Some(name),
         }
+    }
+
+    fn is_address(&self, address: IpAddr) -> bool {
+        self.host.trim_matches(['[', ']']).parse() == Ok(address)
     }
 
     /// The TLS settings, and whom the certificate must name.
@@ -143,7 +154,11 @@ impl Origin {
 impl PartialEq for Origin {
     fn eq(&self, other: &Origin) -> bool {
         // SECURITY: a connection made with other settings, or none, must never be taken for one of these.
-        self.port == other.port && self.host == other.host && self.http2 == other.http2 && self.tls == other.tls
+        self.port == other.port
+            && self.host == other.host
+            && self.address() == other.address()
+            && self.http2 == other.http2
+            && self.tls == other.tls
     }
 }
 
@@ -159,7 +174,11 @@ impl Hash for Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        write!(f, "{}:{}", self.host, self.port)?;
+        match &self.place {
+            Place::Address(address) if !self.is_address(address.ip()) => write!(f, " at {}", address.ip()),
+            Place::Address(_) | Place::Name(_) => Ok(()),
+        }
     }
 }
 
@@ -183,6 +202,16 @@ mod tests {
             let error = Origin::new(host, 80).unwrap_err();
             assert_eq!(error.to_string(), format!("`{host}` has no usable host"));
         }
+    }
+
+    #[test]
+    fn one_address_of_a_name_is_an_origin_of_its_own() {
+        let name = Origin::new("users", 80).unwrap();
+        let [first, second] = ["10.0.0.1", "::1"].map(|address| name.at(address.parse().unwrap()));
+        assert_eq!([first.to_string(), second.to_string()], ["users:80 at 10.0.0.1", "users:80 at ::1"]);
+        assert_eq!((first.host_header(), first.address()), (name.host_header(), Some(([10, 0, 0, 1], 80).into())));
+        assert_ne!(first, second);
+        assert_ne!(first, name);
     }
 
     #[test]

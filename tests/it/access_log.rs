@@ -77,6 +77,7 @@ access_log: {file: access.log, fields: [path, status, flags]}
 services:
   - {name: dead, url: '${dead}', routes: [{name: dead, paths: [/dead]}]}
 routes:
+  - {name: fault, paths: [/fault], fault: {abort: 503}, reply: {body: hi}}
   - {name: limited, paths: [/limited], plugins: [{script: refuse.lua}, {script: answer.lua}]}
 ",
     )
@@ -84,15 +85,61 @@ routes:
     .file("refuse.lua", REFUSE)
     .file("answer.lua", "return { handle = function() return reply.text(200, 'hi') end }\n")
     .start();
-    for path in ["/nowhere", "/dead", "/limited"] {
+    for path in ["/nowhere", "/dead", "/fault", "/limited"] {
         gateway.get(path);
     }
     let expected = [
         json!({"path": "/nowhere", "status": 404, "flags": ["no_route"]}),
         json!({"path": "/dead", "status": 502, "flags": ["connect"]}),
+        json!({"path": "/fault", "status": 503, "flags": ["fault"]}),
         json!({"path": "/limited", "status": 429, "flags": ["limited", "refused:refuse.lua"]}),
     ];
-    assert_eq!(wait(&gateway.files.path("access.log"), 3), expected);
+    assert_eq!(wait(&gateway.files.path("access.log"), 4), expected);
+}
+
+#[test]
+fn flags_of_services_say_why() {
+    let failing = Upstream::start(|_| reply(500, ""));
+    let slow = Upstream::start(|_| reply(200, "").after(std::time::Duration::from_secs(5)));
+    let gateway = gateway(
+        "
+access_log: {file: access.log, fields: [path, status, tries, flags]}
+services:
+  - {name: none, targets: [{url: '${dead}'}, {url: '${dead2}'}], routes: [{name: none, paths: [/none]}]}
+  - {name: slow, url: '${slow}', timeout: 50ms, routes: [{name: slow, paths: [/slow]}]}
+  - {name: failing, url: '${failing}', circuit_breaker: {min_requests: 1}, routes: [{name: failing, paths: [/failing]}]}
+",
+    )
+    .url("dead", &Upstream::dead())
+    .url("dead2", &Upstream::dead())
+    .url("slow", &slow)
+    .url("failing", &failing)
+    .start();
+    for path in ["/none", "/slow", "/failing", "/failing"] {
+        gateway.get(path);
+    }
+    let expected = [
+        json!({"path": "/none", "status": 503, "tries": 2, "flags": ["no_target"]}),
+        json!({"path": "/slow", "status": 504, "tries": 1, "flags": ["timeout"]}),
+        json!({"path": "/failing", "status": 500, "tries": 1, "flags": []}),
+        json!({"path": "/failing", "status": 503, "tries": 0, "flags": ["breaker"]}),
+    ];
+    assert_eq!(wait(&gateway.files.path("access.log"), 4), expected);
+}
+
+/// SECURITY: whoever reads the log in a terminal, or by lines, reads what was written here and nothing else.
+#[test]
+fn what_clients_write_stays_in_its_line() {
+    let gateway = gateway("access_log: {file: access.log, fields: [id, method, host, path]}\n").start();
+    let path = "/a%0a%0d%1b[31m%7f%c2%9b%e2%80%ae%22";
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-request-id: b\u{202e}\u{9b}\r\n\r\n");
+    gateway.raw(request);
+    let file = gateway.files.path("access.log");
+    wait(&file, 1);
+    let text = fs::read_to_string(&file).expect("the log");
+    assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+    let is_harmless = |c: char| c == '\n' || (!c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c));
+    assert!(text.chars().all(is_harmless), "{text:?}");
 }
 
 #[test]
@@ -118,6 +165,17 @@ fn a_sample_of_none_writes_none() {
     // Its metrics count it after the log was asked.
     counted(gateway.address_of("admin"), r#"gatewright_requests_total{route="",service="",status="404"} 1"#);
     assert_eq!(lines(&gateway.files.path("access.log")), [Value::Null; 0]);
+}
+
+#[test]
+fn a_share_of_the_lines_is_written() {
+    let mut gateway = gateway("access_log: {file: access.log, fields: [status], sample: 0.25}\n").start();
+    ask(&mut gateway.connect(), 400);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), Some(0));
+    let count = lines(&gateway.files.path("access.log")).len();
+    // Of 400 with a share of a quarter: seven standard deviations on each side.
+    assert!((40..=160).contains(&count), "{count}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The administration: who may ask, by which method, and what it tells of generations.
 
-use crate::support::{Answer, Client, Gateway, Request, gateway};
+use crate::support::{Answer, Client, Gateway, Request, Upstream, eventually, gateway, reply};
 
 const YAML: &str = "admin: 127.0.0.1:0\nworkers: 1\nroutes:\n- {name: a, paths: [/a], reply: {body: one}}\n";
 
@@ -119,6 +119,43 @@ fn generations_say_what_changed_and_why_one_was_refused() {
     let (at, since) = (served["at"].as_f64().expect("a time"), first["current"]["since"].as_f64().expect("a time"));
     assert!(at >= since, "{at} is before {since}");
     assert_eq!(gateway.get("/a").text(), "two");
+}
+
+/// Scripts that load for long, as those do that ask somebody: meanwhile it is not ready.
+#[test]
+fn it_is_not_ready_while_it_starts() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (arrive, arrived) = std::sync::mpsc::channel::<()>();
+    let both = std::sync::Mutex::new((arrive, released));
+    let asked = Upstream::start(move |_| {
+        let (arrive, released) = &*both.lock().expect("no panic before");
+        let _ = arrive.send(());
+        let _ = released.recv();
+        reply(200, "")
+    });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let yaml = format!(
+        "admin: {free}\nworkers: 1\nservices: [{{name: s, url: '${{s}}', routes: [{{paths: [/], plugins: [{{script: a.lua}}]}}]}}]\n"
+    );
+    let script = "return { on_load = function() http.get('svc://s/x') end }";
+    let given = gateway(&yaml).url("s", &asked).file("a.lua", script);
+    let readiness = || {
+        let mut client = Client::try_connect(free).ok()?;
+        let answer = client.try_send(&Request::get("/readyz")).ok()?;
+        Some((answer.status, answer.json()["status"].as_str().unwrap_or_default().to_owned()))
+    };
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| given.start());
+        let told = eventually("it answers", readiness);
+        assert_eq!(told, (503, "starting".to_owned()));
+        arrived.recv().expect("the script asks");
+        assert_eq!(readiness(), Some((503, "starting".to_owned())));
+        let alive = Client::connect(free).send(&Request::get("/healthz"));
+        assert_eq!(alive.status, 200);
+        release.send(()).expect("the upstream waits");
+        let _gateway = starting.join().expect("it starts");
+        assert_eq!(readiness(), Some((200, "ready".to_owned())));
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which target a request goes to, and where it goes when the first one fails.
 
-use crate::support::{Request, Upstream, gateway, reply};
+use crate::support::{Client, Request, Upstream, eventually, gateway, reply, wire};
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicUsize, Ordering},
@@ -41,6 +41,77 @@ services:
     }
     let of_ip: HashSet<String> = (0..5).map(|_| gateway.get("/ip").text()).collect();
     assert_eq!(of_ip.len(), 1, "{of_ip:?}");
+}
+
+#[test]
+fn requests_are_shared_by_weight() {
+    let [a, b, c] = three();
+    let yaml = "
+workers: 1
+services:
+  - name: s
+    targets: [{url: '${a}', weight: 5}, {url: '${b}'}, {url: '${c}', weight: 0}]
+    routes: [{paths: [/]}]
+";
+    let gateway = gateway(yaml).url("a", &a).url("b", &b).url("c", &c).start();
+    let mut client = gateway.connect();
+    let order: String = (0..12).map(|_| client.send(&Request::get("/")).ok().text()).collect();
+    assert_eq!(order, "aaabaaaaabaa");
+}
+
+#[test]
+fn a_target_that_comes_back_begins_slowly_and_has_its_share_in_the_end() {
+    let [a, b, _] = three();
+    let yaml = "
+workers: 1
+admin: 127.0.0.1:0
+services:
+  - {name: s, targets: [{url: '${a}'}, {url: '${b}'}], slow_start: SLOW, health: {tcp: true, interval: 10ms, healthy_threshold: 1, unhealthy_threshold: 1}, routes: [{paths: [/]}]}
+";
+    let client_of = |slow: &str| {
+        // It is away when the gateway starts, and comes back at the same address.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let late = listener.local_addr().expect("its address");
+        drop(listener);
+        let yaml = yaml.replace("SLOW", slow);
+        let gateway = gateway(&yaml).url("a", &a).env("b", format!("http://{late}")).start();
+        let state = || {
+            let targets = Client::connect(gateway.address_of("admin")).send(&Request::get("/api/v1/targets"));
+            targets.json()[1]["state"].as_str().unwrap_or_default().to_owned()
+        };
+        eventually("it is down", || (state() == "down").then_some(()));
+        let listener = std::net::TcpListener::bind(late).expect("the same port");
+        let relay = b.address();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || wire_through(stream, relay));
+            }
+        });
+        eventually("it is up", || (state() == "up").then_some(()));
+        gateway
+    };
+    let of_b = |gateway: &crate::support::Gateway, count: usize| {
+        let mut client = gateway.connect();
+        (0..count).filter(|_| client.send(&Request::get("/")).ok().text() == "b").count()
+    };
+    let slowly = client_of("1h");
+    assert_eq!(of_b(&slowly, 110), 10, "a tenth of the other's weight");
+    let soon = client_of("50ms");
+    eventually("it has its share", || (of_b(&soon, 20) == 10).then_some(()));
+}
+
+/// Bytes both ways, until either side ends.
+fn wire_through(client: std::net::TcpStream, to: std::net::SocketAddr) {
+    let Ok(server) = std::net::TcpStream::connect(to) else { return };
+    let (mut from_client, mut to_server) =
+        (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+    let sending = thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(std::net::Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut &server, &mut &client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+    let _ = sending.join();
 }
 
 #[test]
@@ -97,6 +168,37 @@ services:
     assert_eq!(gets, HashSet::from([200]));
     let posts: HashSet<u16> = (0..4).map(|_| gateway.send(Request::post("/", "x")).status).collect();
     assert_eq!(posts, HashSet::from([200, 503]));
+}
+
+/// How often a target that breaks off is asked for one request, and what its client gets.
+fn asked_of_one_that_breaks(keys: &str, request: &Request) -> (usize, u16) {
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let breaking = Upstream::raw(move |stream| {
+        let mut input = std::io::BufReader::new(stream);
+        if let Ok(Some((_, framing))) = wire::read_request_head(&mut input) {
+            // All of it has been read: the target may have done what it asks for.
+            let _ = wire::read_body(&mut input, framing);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let yaml = format!("services: [{{name: s, url: '${{s}}', retries: 2, {keys} routes: [{{paths: [/]}}]}}]\n");
+    let gateway = gateway(&yaml).url("s", &breaking).start();
+    let status = gateway.connect().send(request).status;
+    (asked.load(Ordering::Relaxed), status)
+}
+
+#[test]
+fn what_is_not_idempotent_is_sent_once_unless_the_service_says_that_it_may_be_repeated() {
+    let (get, post) = (Request::get("/"), Request::post("/", "x"));
+    assert_eq!(asked_of_one_that_breaks("", &get), (3, 502));
+    assert_eq!(asked_of_one_that_breaks("", &post), (1, 502));
+    let said = "retry_methods: [POST],";
+    assert_eq!(asked_of_one_that_breaks(said, &post), (3, 502));
+    assert_eq!(asked_of_one_that_breaks(said, &get), (1, 502));
+    // A body that streams by is gone once it has left.
+    let streamed = Request::new("POST", "/").header("transfer-encoding", "chunked").raw_body("1\r\nx\r\n0\r\n\r\n");
+    assert_eq!(asked_of_one_that_breaks(said, &streamed), (1, 502));
 }
 
 #[test]

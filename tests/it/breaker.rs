@@ -47,6 +47,26 @@ fn it_opens_survives_a_reload_lets_a_few_through_and_closes() {
 }
 
 #[test]
+fn slow_answers_open_it_too() {
+    let slow = Upstream::start(|request| {
+        let wait = if request.target == "/slow" { Duration::from_millis(60) } else { Duration::ZERO };
+        reply(200, "").after(wait)
+    });
+    let yaml = "
+admin: 127.0.0.1:0
+services:
+  - {name: s, url: '${s}', circuit_breaker: {slow_call: 50ms, slow_rate: 60, min_requests: 10, window: 60s, open_for: 60s}, routes: [{paths: [/]}]}
+";
+    let gateway = gateway(yaml).url("s", &slow).start();
+    (0..4).for_each(|_| assert_eq!(gateway.get("/").status, 200));
+    (0..5).for_each(|_| assert_eq!(gateway.get("/slow").status, 200));
+    assert_eq!(state(&gateway), "closed");
+    assert_eq!(gateway.get("/slow").status, 200);
+    assert_eq!(gateway.get("/").problem(503), "the service is left alone for a moment: it failed too often");
+    assert_eq!(state(&gateway), "open");
+}
+
+#[test]
 fn a_failing_probe_opens_it_again() {
     let (gateway, _, upstream) = service("circuit_breaker: {min_requests: 4, open_for: 50ms}");
     (0..4).for_each(|_| assert_eq!(gateway.get("/").status, 500));

@@ -208,6 +208,22 @@ services:
 }
 
 #[test]
+fn no_more_than_its_share_of_the_targets_is_left_out() {
+    let all: Vec<Upstream> = (0..4).map(|_| switchable(503).0).collect();
+    let targets: Vec<String> = all.iter().map(|upstream| format!("{{url: '{}'}}", upstream.url())).collect();
+    for (most, expected) in [("", 1), ("max_ejected: 50", 2), ("max_ejected: 75", 3)] {
+        let yaml = format!(
+            "workers: 1\nadmin: 127.0.0.1:0\nservices: [{{name: s, targets: [{}], circuit_breaker: off, health: {{passive: {{failures: 2, {most}}}}}, routes: [{{paths: [/]}}]}}]\n",
+            targets.join(", ")
+        );
+        let gateway = gateway(&yaml).start();
+        (0..40).for_each(|_| assert_eq!(gateway.get("/").status, 503));
+        let ejected = states(&gateway).iter().filter(|state| *state == "ejected").count();
+        assert_eq!(ejected, expected, "{most}");
+    }
+}
+
+#[test]
 fn a_target_is_taken_out_and_put_in_by_hand() {
     let (a, b) = (Upstream::echo("a"), Upstream::echo("b"));
     let yaml = "

@@ -67,6 +67,7 @@ fn targets_and_breakers_are_shown() {
     assert_eq!(gateway.get("/dead").status, 502);
     let target = format!("service=\"users\",target=\"{}\"", users.address());
     has(&gateway, &format!("gatewright_target_tries_total{{{target}}} 1"));
+    has(&gateway, &format!("gatewright_target_duration_seconds_count{{{target}}} 1"));
     has(&gateway, &format!("gatewright_target_failures_total{{{target}}} 0"));
     has(&gateway, &format!("gatewright_target_requests_in_flight{{{target}}} 0"));
     has(&gateway, &format!("gatewright_target_up{{{target}}} 1"));
@@ -159,6 +160,7 @@ fn scripts_are_counted_by_plugin_hook_and_route() {
     assert_eq!(gateway.get("/script/fail").status, 500);
     has(&gateway, r#"gatewright_script_calls_total{plugin="a.lua",hook="handle",route="script"} 2"#);
     has(&gateway, r#"gatewright_script_errors_total{plugin="a.lua",hook="handle",route="script"} 1"#);
+    has(&gateway, r#"gatewright_plugin_duration_seconds_count{plugin="a.lua"} 2"#);
     has(&gateway, r#"gatewright_script_limit_hits_total{plugin="a.lua",hook="handle",route="script"} 0"#);
 }
 

@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -82,31 +82,38 @@ impl Dns {
     }
 }
 
-/// Servers on one port of 127.0.0.2 and the following addresses; each says which one it is, and how many connections it has had.
+/// Servers on one port of 127.0.0.2 and the following addresses; each says which one it is.
 fn servers(count: u8) -> u16 {
+    failing_servers(count, &Arc::default())
+}
+
+/// The same, of which the one with this last octet answers 500.
+fn failing_servers(count: u8, failing: &Arc<AtomicU8>) -> u16 {
     for _ in 0..20 {
         let first = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).expect("a free port");
         let port = first.local_addr().expect("its address").port();
         let others = (1..count).map(|more| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2 + more), port)));
         let Ok(others) = others.collect::<Result<Vec<_>, _>>() else { continue };
         for listener in [first].into_iter().chain(others) {
-            thread::spawn(move || serve(&listener));
+            let failing = failing.clone();
+            thread::spawn(move || serve(&listener, &failing));
         }
         return port;
     }
     panic!("no port is free on {count} addresses");
 }
 
-fn serve(listener: &TcpListener) {
+fn serve(listener: &TcpListener, failing: &Arc<AtomicU8>) {
     let IpAddr::V4(ip) = listener.local_addr().expect("its address").ip() else { return };
-    let body = format!("{}", ip.octets()[3]);
+    let own = ip.octets()[3];
     for stream in listener.incoming().flatten() {
-        let body = body.clone();
+        let failing = failing.clone();
         thread::spawn(move || {
             let mut input = BufReader::new(stream);
             let mut line = String::new();
             while input.read_line(&mut line).is_ok_and(|read| read > 0) {
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{body}");
+                let status = if failing.load(Ordering::Relaxed) == own { 500 } else { 200 };
+                let answer = format!("HTTP/1.1 {status} OK\r\ncontent-length: 1\r\n\r\n{own}");
                 if line == "\r\n" && input.get_mut().write_all(answer.as_bytes()).is_err() {
                     return;
                 }
@@ -225,8 +232,136 @@ fn a_name_that_does_not_exist_fails_at_once_and_works_when_it_does() {
 fn localhost_is_reached_on_whichever_address_somebody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("its address").port();
-    thread::spawn(move || serve(&listener));
+    thread::spawn(move || serve(&listener, &Arc::default()));
     let yaml = format!("services: [{{name: s, url: 'http://localhost:{port}', routes: [{{paths: [/]}}]}}]");
     let gateway = gateway(&yaml).start();
     assert_eq!(shares(&mut gateway.connect(), 10), share(&[("1", 10)]));
+}
+
+/// The targets as the administration lists them: which, and how they stand.
+fn states(gateway: &Gateway) -> Vec<(String, String)> {
+    let answer = Client::connect(gateway.address_of("admin")).send(&Request::get("/api/v1/targets")).ok();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let all = answer.json().as_array().expect("a list").clone();
+    all.iter().map(|target| (text(&target["target"]), text(&target["state"]))).collect()
+}
+
+fn standing(port: u16, states: &[(u8, &str)]) -> Vec<(String, String)> {
+    states.iter().map(|(last, state)| (format!("127.0.0.{last}:{port}"), (*state).to_owned())).collect()
+}
+
+fn post(gateway: &Gateway, path: &str) {
+    assert_eq!(Client::connect(gateway.address_of("admin")).send(&Request::post(path, "")).status, 200, "{path}");
+}
+
+#[test]
+fn an_address_that_answers_badly_is_left_out_alone() {
+    let (dns, address) = Dns::start();
+    let failing = Arc::new(AtomicU8::new(3));
+    let port = failing_servers(3, &failing);
+    dns.set("up.test", &[2, 3, 4]);
+    let gateway = named(address, port, "circuit_breaker: off,");
+    let mut client = gateway.connect();
+    let bad = (0..30).filter(|_| client.send(&Request::get("/")).status == 500).count();
+    assert_eq!(bad, 5, "five in a row are enough");
+    assert_eq!(states(&gateway), standing(port, &[(2, "up"), (3, "ejected"), (4, "up")]));
+    assert_eq!(target(&gateway)["name"], format!("up.test:{port}"));
+    let metrics = Client::connect(gateway.address_of("admin")).send(&Request::get("/metrics")).text();
+    let line = format!("gatewright_target_ejected{{service=\"s\",target=\"127.0.0.3:{port}\"}} 1");
+    assert!(metrics.lines().any(|each| each == line), "{metrics}");
+    failing.store(0, Ordering::Relaxed);
+    post(&gateway, &format!("/api/v1/targets/s/127.0.0.3:{port}/auto"));
+    assert_eq!(shares(&mut client, 30), share(&[("2", 10), ("3", 10), ("4", 10)]));
+}
+
+#[test]
+fn each_address_of_a_name_is_checked_and_those_that_come_and_go_with_it() {
+    let (dns, address) = Dns::start();
+    let failing = Arc::new(AtomicU8::new(3));
+    let port = failing_servers(4, &failing);
+    dns.set("up.test", &[2, 3, 4]);
+    let health = "health: {path: /healthz, interval: 10ms, unhealthy_threshold: 1, healthy_threshold: 1},";
+    let gateway = named(address, port, health);
+    let becomes = |expected: &[(u8, &str)]| {
+        eventually("they stand so", || (states(&gateway) == standing(port, expected)).then_some(()));
+    };
+    becomes(&[(2, "up"), (3, "down"), (4, "up")]);
+    assert_eq!(shares(&mut gateway.connect(), 10), share(&[("2", 5), ("4", 5)]));
+    dns.set("up.test", &[3, 5]);
+    becomes(&[(3, "down"), (5, "up")]);
+    assert_eq!(shares(&mut gateway.connect(), 4), share(&[("5", 4)]));
+    failing.store(5, Ordering::Relaxed);
+    becomes(&[(3, "up"), (5, "down")]);
+}
+
+/// A server at home, or anyone whose name has one address: as a service's only target it is never left out.
+#[test]
+fn a_name_of_one_address_is_one_target_whichever_version_of_ip_it_has() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let failing = Arc::new(AtomicU8::new(1));
+    let server = failing.clone();
+    thread::spawn(move || serve(&listener, &server));
+    let yaml = format!(
+        "workers: 1\nadmin: 127.0.0.1:0\nservices: [{{name: s, url: 'http://localhost:{port}', circuit_breaker: off, routes: [{{paths: [/]}}]}}]\n"
+    );
+    let gateway = gateway(&yaml).start();
+    (0..20).for_each(|_| assert_eq!(gateway.get("/").status, 500));
+    failing.store(0, Ordering::Relaxed);
+    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(states(&gateway), [(format!("localhost:{port}"), "up".to_owned())]);
+}
+
+#[test]
+fn a_name_that_is_set_by_hand_is_so_with_all_its_addresses_those_to_come_too() {
+    let (dns, address) = Dns::start();
+    let port = servers(3);
+    dns.set("up.test", &[2, 3]);
+    let gateway = named(address, port, "");
+    assert_eq!(gateway.get("/").status, 200);
+    post(&gateway, &format!("/api/v1/targets/s/up.test:{port}/down"));
+    assert_eq!(states(&gateway), standing(port, &[(2, "down"), (3, "down")]));
+    gateway.get("/").problem(503);
+    dns.set("up.test", &[4]);
+    wait_for_addresses(&gateway, &["127.0.0.4"]);
+    gateway.get("/").problem(503);
+    post(&gateway, &format!("/api/v1/targets/s/up.test:{port}/auto"));
+    assert_eq!(gateway.get("/").text(), "4");
+}
+
+#[test]
+fn a_key_stays_with_one_address_of_a_name() {
+    let (dns, address) = Dns::start();
+    let port = servers(3);
+    dns.set("up.test", &[2, 3, 4]);
+    let gateway = named(address, port, "balance: hash, hash_on: 'header:x-user',");
+    let of = |n: usize| gateway.send(Request::get("/").header("x-user", n)).ok().text();
+    let first: Vec<String> = (0..30).map(of).collect();
+    assert_eq!(first, (0..30).map(of).collect::<Vec<_>>());
+    let different: std::collections::HashSet<_> = first.iter().collect();
+    assert_eq!(different.len(), 3, "{first:?}");
+}
+
+#[test]
+fn a_name_has_its_share_however_many_addresses_it_has() {
+    let (dns, address) = Dns::start();
+    let port = servers(4);
+    dns.set("up.test", &[2, 3, 4]);
+    let yaml = format!(
+        "
+workers: 1
+dns: {{servers: ['{address}']}}
+services:
+  - name: s
+    targets: [{{url: 'http://up.test:{port}'}}, {{url: 'http://127.0.0.5:{port}'}}]
+    routes: [{{paths: [/]}}]
+"
+    );
+    let gateway = gateway(&yaml).start();
+    let mut client = gateway.connect();
+    // From the first request on its name is known; that one may have gone anywhere.
+    eventually("the name is resolved", || (client.send(&Request::get("/")).text() == "3").then_some(()));
+    let of = shares(&mut client, 60);
+    let expected = share(&[("2", 10), ("3", 10), ("4", 10), ("5", 30)]);
+    assert_eq!(of, expected);
 }

@@ -151,6 +151,23 @@ fn references_reach_files_below_and_never_through_a_link() {
 }
 
 #[test]
+fn parameters_of_every_style_are_held_against_their_schema() {
+    let config = "{openapi: {openapi: 3.1.0, paths: {'/x/{n}': {get: {parameters: [\
+        {name: n, in: path, required: true, style: matrix, explode: true, schema: {type: array, items: {type: integer}}}, \
+        {name: filter, in: query, schema: {type: object, properties: {min: {type: integer}}}}]}}}}}";
+    for behind in behind("request-validation", config, || Upstream::echo("it")) {
+        behind.gateway.get("/x/;n=1;n=2?min=3&page=x").ok();
+        let wrong = behind.gateway.get("/x/;n=1;n=b?min=y");
+        assert_eq!(wrong.problem(422), "the request is not as it should be", "{}", behind.language);
+        let mut found = violations(&wrong.json());
+        found.sort_by_key(Value::to_string);
+        let expected = [json!(["path", "/n/1", "type"]), json!(["query", "/filter/min", "type"])];
+        assert_eq!(found, expected, "{}", behind.language);
+        assert_eq!(behind.upstream.request().target, "/x/;n=1;n=2?min=3&page=x", "{}", behind.language);
+    }
+}
+
+#[test]
 fn hostile_requests_cost_little() {
     let config = "{openapi: {openapi: 3.1.0, paths: {/x: {post: {requestBody: {content: {application/json: {schema: {items: {type: string, pattern: '^(a+)+$'}}}}}}}}}, max_body: 64KiB, max_errors: 3}";
     for behind in behind("request-validation", config, || Upstream::echo("it")) {

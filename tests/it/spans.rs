@@ -148,6 +148,29 @@ fn calls_by_scripts_are_below_their_hook() {
 }
 
 #[test]
+fn a_call_to_another_host_is_a_span_that_the_host_is_told() {
+    let (collector, other) = (Collector::start(), Upstream::echo("other"));
+    let script = format!(
+        "return {{ handle = function()\n  http.get('{}/called?key=secret')\n  return reply.text(200, 'hi')\nend }}",
+        other.url()
+    );
+    let manifest = format!("kind = \"other\"\n[permissions]\nhosts = [\"{}\"]\n", other.address());
+    let gateway = gateway("traces: '${collector}'\nroutes: [{name: r, paths: [/], plugins: [{name: it}]}]\n")
+        .env("collector", collector.url())
+        .file("plugins/it/plugin.toml", &manifest)
+        .file("plugins/it/main.lua", &script)
+        .start();
+    gateway.get("/").ok();
+    let spans = collector.spans(3);
+    let (hook, call) = (named(&spans, "handle it"), named(&spans, "http.get"));
+    assert_eq!((&call["parent"], &call["kind"]), (&hook["id"], &"SPAN_KIND_CLIENT".into()));
+    assert_eq!(call["attributes"]["server.port"], other.address().port());
+    let (trace, span, flags) = told(&other);
+    assert_eq!((Value::from(trace), Value::from(span), &*flags), (call["trace"].clone(), call["id"].clone(), "01"));
+    assert!(!spans.iter().any(|span| span.to_string().contains("secret")), "{spans:?}");
+}
+
+#[test]
 fn a_script_may_name_another_parent() {
     let (collector, users) = (Collector::start(), Upstream::echo("users"));
     let gateway = start(&collector.url(), "1", &users);
@@ -230,6 +253,20 @@ fn the_callers_word_counts_and_otherwise_the_share() {
     let mut paths: Vec<&str> = spans.iter().filter_map(|span| span["attributes"]["url.path"].as_str()).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["/users/parent", "/users/share"]);
+}
+
+#[test]
+fn a_share_of_the_traces_that_begin_here_is_recorded() {
+    let (collector, users) = (Collector::start(), Upstream::echo("users"));
+    let gateway = start(&collector.url(), "0.25", &users);
+    let mut client = gateway.connect();
+    (0..400).for_each(|_| drop(client.send(&Request::get("/users")).ok()));
+    let flag = |request: &crate::support::wire::Received| request.header("traceparent").map(|it| it.ends_with("-01"));
+    let recorded = users.requests().iter().filter(|request| flag(request) == Some(true)).count();
+    // Seven standard deviations on each side.
+    assert!((40..=160).contains(&recorded), "{recorded}");
+    let paths = |spans: &[Value]| spans.iter().filter(|span| span["name"] == "GET /users").count();
+    assert_eq!(paths(&collector.spans(4 * recorded)), recorded);
 }
 
 #[test]

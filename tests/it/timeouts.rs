@@ -52,6 +52,39 @@ fn the_first_byte_has_a_limit_of_its_own_and_the_rest_of_a_stream_has_another() 
     assert_eq!(with(&halting, "first_byte_timeout: 300ms").get("/").ok().text(), "abcd");
 }
 
+/// A port where connections are neither accepted nor refused.
+fn silent() -> (socket2::Socket, Vec<std::net::TcpStream>, std::net::SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    socket.listen(1).expect("a queue");
+    let address = socket.local_addr().expect("its address").as_socket().expect("an address of IP");
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let queued = std::iter::from_fn(connect).collect();
+    (socket, queued, address)
+}
+
+#[test]
+fn connecting_and_silence_have_limits_of_their_own() {
+    let (_socket, _queued, address) = silent();
+    let yaml =
+        format!("services: [{{name: s, url: 'http://{address}', connect_timeout: 200ms, routes: [{{paths: [/]}}]}}]\n");
+    let gateway = gateway(&yaml).start();
+    assert_eq!(at_once(|| gateway.get("/")).problem(504), LATE);
+    let halting = Upstream::raw(|stream| {
+        let mut input = BufReader::new(stream);
+        if let Ok(Some(_)) = wire::read_request_head(&mut input) {
+            let _ = input.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab");
+            thread::sleep(LONG);
+        }
+    });
+    let gateway = with(&halting, "read_timeout: 200ms");
+    let mut client = gateway.connect();
+    client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.read_head().0, 200);
+    let body = at_once(|| wire::read_body(&mut BufReader::new(client.reader()), Framing::Length(4)));
+    assert_eq!(body.expect_err("a whole body").kind(), ErrorKind::UnexpectedEof);
+}
+
 #[test]
 fn a_try_that_is_too_slow_is_made_again_elsewhere_if_the_method_allows() {
     let (slow, quick) = (slow(), Upstream::start(|_| reply(200, "quick")));

@@ -48,3 +48,26 @@ fn calls_by_scripts_belong_to_the_trace() {
     let (sent, _) = received("/script", &[("traceparent", PARENT)]);
     assert_eq!(sent[..36], PARENT[..36]);
 }
+
+#[test]
+fn calls_to_other_hosts_belong_to_the_trace_unless_the_script_says_otherwise() {
+    let other = Upstream::echo("other");
+    let yaml = "routes: [{paths: [/], plugins: [{name: it}]}]\n";
+    let script = "return { handle = function(req)
+  local own = req.query.own and { headers = { traceparent = req.query.own } } or nil
+  return reply.text(200, tostring(http.get('URL/x', own).status))
+end }";
+    let manifest = format!("kind = \"other\"\n[permissions]\nhosts = [\"{}\"]\n", other.address());
+    let gateway = gateway(yaml)
+        .file("plugins/it/plugin.toml", &manifest)
+        .file("plugins/it/main.lua", &script.replace("URL", &other.url()))
+        .start();
+    assert_eq!(gateway.send(Request::get("/").header("traceparent", PARENT)).ok().text(), "200");
+    let of_script = "00-11111111111111111111111111111111-2222222222222222-00";
+    assert_eq!(gateway.get(&format!("/?own={of_script}")).ok().text(), "200");
+    let told: Vec<String> =
+        other.requests().iter().map(|request| request.headers.all("traceparent").join(" ")).collect();
+    assert_eq!((&told[0][..36], &told[0][52..]), (&PARENT[..36], "-01"));
+    assert_ne!(told[0][36..52], PARENT[36..52], "the gateway's own span");
+    assert_eq!(told[1], of_script);
+}

@@ -256,6 +256,7 @@ pub const SERVICE: Section = Section {
         key("routes", "list of routes", "[]", "the routes of this service"),
         key("plugins", "list of plugins", "[]", "plugins on all its routes"),
         key("retry_on", "list", "[connect, reset], with `per_try_timeout` also timeout", "what is tried again: `reset`, `timeout` (a try that was too slow), and statuses such as 503; a connection that fails always is. A `Retry-After` of at most 5 s is waited for where the timeout allows; otherwise the answer is passed on"),
+        key("retry_methods", "list of methods", "the idempotent ones", "which are sent again although a target may have begun with them: with `POST` among them it may be done twice. What no byte was sent of is always sent again. Bodies of up to 64 KiB whose length is told are kept for it; others stream by and are never sent twice"),
         key("balance", "`round_robin`, `least_requests` or `hash`", "round_robin", "how one of several targets is chosen"),
         key("hash_on", "`ip`, `path`, `header:NAME` or `cookie:NAME`", "ip", "with `balance: hash`; a request without it takes its turn"),
         key("slow_start", "duration", "", "how long a target that has come back is given less than its share"),

@@ -28,8 +28,8 @@ pub struct ScriptStanding<'a> {
 
 use super::traces::Counts;
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -88,6 +88,15 @@ pub struct Meters {
     pub services: Vec<Arc<ServiceMeter>>,
     /// For each place of a script.
     pub background: Vec<Arc<BackgroundMeter>>,
+    /// For each place of a script; those of one plugin share theirs.
+    plugins: Vec<Arc<PluginMeter>>,
+}
+
+/// All hooks of a plugin, wherever it is used.
+#[derive(Default)]
+struct PluginMeter {
+    plugin: String,
+    duration: Histogram,
 }
 
 /// What a place's `every` does.
@@ -129,6 +138,8 @@ pub struct ServiceMeter {
     /// Tries after the first of a request.
     pub retries: Counter,
     errors: [Counter; ERRORS.len()],
+    /// By `host:port`, while a worker has it.
+    targets: Mutex<BTreeMap<String, Weak<Histogram>>>,
 }
 
 #[derive(Default)]
@@ -178,7 +189,12 @@ impl Metrics {
     pub fn new() -> Metrics {
         let started = now().as_secs_f64();
         Metrics {
-            meters: Mutex::new(Arc::new(Meters { routes: Vec::new(), services: Vec::new(), background: Vec::new() })),
+            meters: Mutex::new(Arc::new(Meters {
+                routes: Vec::new(),
+                services: Vec::new(),
+                background: Vec::new(),
+                plugins: Vec::new(),
+            })),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             connections_refused: Counter::default(),
@@ -252,6 +268,7 @@ impl Meters {
             routes: shape.routes.iter().map(|new| new.meter(routes.get(&(new.name, new.service)).copied())).collect(),
             services: shape.services.iter().map(service).collect(),
             background: shape.places.iter().map(background).collect(),
+            plugins: PluginMeter::all(&old.plugins, shape),
         }
     }
 
@@ -271,6 +288,7 @@ impl Meters {
     /// A hook of the script at `place` ended on this route.
     pub fn ran(&self, route: usize, place: usize, hook: usize, took: Duration, cpu: Duration, ended: Ended) {
         let Some(meter) = self.hook(route, place, hook) else { return };
+        self.plugins[place].duration.observe(took);
         meter.calls.increment();
         meter.nanoseconds.add(took.as_nanos() as u64);
         meter.cpu_nanoseconds.add(cpu.as_nanos() as u64);
@@ -280,6 +298,18 @@ impl Meters {
         if ended == Ended::Limit {
             meter.limit_hits.increment();
         }
+    }
+}
+
+impl PluginMeter {
+    fn all(old: &[Arc<PluginMeter>], shape: &Shape<'_>) -> Vec<Arc<PluginMeter>> {
+        let mut all: Vec<Arc<PluginMeter>> = Vec::with_capacity(shape.places.len());
+        let mut known: HashMap<&str, Arc<PluginMeter>> = old.iter().map(|own| (&*own.plugin, own.clone())).collect();
+        for (plugin, _) in &shape.places {
+            let new = || Arc::new(PluginMeter { plugin: (*plugin).to_owned(), duration: Histogram::default() });
+            all.push(known.entry(plugin).or_insert_with(new).clone());
+        }
+        all
     }
 }
 
@@ -323,6 +353,18 @@ impl RouteMeter {
 }
 
 impl ServiceMeter {
+    /// How long the tries at a target take; made when there is none.
+    pub fn target(&self, address: &str) -> Arc<Histogram> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = targets.get(address).and_then(Weak::upgrade) {
+            return known;
+        }
+        targets.retain(|_, known| known.strong_count() > 0);
+        let made = Arc::new(Histogram::default());
+        targets.insert(address.to_owned(), Arc::downgrade(&made));
+        made
+    }
+
     /// A try at a target failed, for a reason of [`ERRORS`].
     pub fn failed(&self, kind: &str) {
         if let Some(at) = ERRORS.iter().position(|known| *known == kind) {

@@ -8,7 +8,7 @@ use super::{
     targets::{self, ServiceStanding},
     text::{Format, Text},
 };
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 impl Metrics {
     /// The page at `/metrics`; `standings` are those of this moment.
@@ -110,6 +110,13 @@ fn services(text: &mut Text, meters: &Meters) {
     for service in &meters.services {
         text.distribution(&[("service", &service.name)], &service.duration);
     }
+    text.histogram("gatewright_target_duration_seconds", "The same by target.");
+    for service in &meters.services {
+        let targets = service.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (target, duration) in targets.iter().filter_map(|(target, known)| Some((target, known.upgrade()?))) {
+            text.distribution(&[("service", &service.name), ("target", target)], &duration);
+        }
+    }
     text.counter("gatewright_upstream_tries", "Requests sent to targets, retries and calls by scripts included.");
     for service in &meters.services {
         text.sample(&[("service", &service.name)], service.tries.get());
@@ -157,6 +164,13 @@ fn quarantines(text: &mut Text, failing: &[ScriptStanding<'_>]) {
 }
 
 fn scripts(text: &mut Text, meters: &Meters) {
+    text.histogram("gatewright_plugin_duration_seconds", "Time in the hooks of a plugin, waiting for others included.");
+    for (at, own) in meters.plugins.iter().enumerate() {
+        let is_first = !meters.plugins[..at].iter().any(|before| Arc::ptr_eq(before, own));
+        if is_first && own.duration.counts().iter().any(|count| *count > 0) {
+            text.distribution(&[("plugin", &own.plugin)], &own.duration);
+        }
+    }
     let mut family = |name, help, value: &dyn Fn(&HookMeter) -> f64| {
         text.counter(name, help);
         for Route { meter, scripts } in &meters.routes {

@@ -155,6 +155,16 @@ fn both(gateway: &Gateway) -> Vec<String> {
 }
 
 #[test]
+fn checks_speak_http2_as_requests_do() {
+    let server = start(None, 100);
+    let yaml = format!(
+        "admin: 127.0.0.1:0\nservices: [{{name: s, url: 'http://{}', protocol: h2c, health: {{path: /healthz, interval: 10ms}}}}]\n",
+        server.address
+    );
+    assert_eq!(super::tls::checked(&gateway(&yaml).start()), "good");
+}
+
+#[test]
 fn exchanges_share_a_connection_with_prior_knowledge() {
     let server = start(None, 100);
     let gateway = given(&server, "http", "h2c").start();

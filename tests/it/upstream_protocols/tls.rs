@@ -130,6 +130,28 @@ fn a_target_is_verified_by_the_authority_of_its_service_and_its_connection_kept(
     assert_eq!(secure.connections.load(Ordering::SeqCst), 1);
 }
 
+/// What active checks found of the one target of `s`, once they have found anything.
+pub fn checked(gateway: &Gateway) -> String {
+    let admin = gateway.address_of("admin");
+    crate::support::eventually("a check", || {
+        let page = crate::support::Client::connect(admin).send(&crate::support::Request::get("/metrics")).text();
+        let line = page.lines().find(|line| line.starts_with("gatewright_health_checks_total{"))?;
+        Some(line.split("result=\"").nth(1)?.split('"').next()?.to_owned())
+    })
+}
+
+#[test]
+fn checks_speak_tls_as_requests_do() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    for (ca, result) in [(&authority, "good"), (&other, "bad")] {
+        let secure = secure(server(&authority.sign("127.0.0.1"), None, "http/1.1"));
+        let port = secure.upstream.address().port().to_string();
+        let yaml = "admin: 127.0.0.1:0\nservices: [{name: s, url: 'https://127.0.0.1:${port}', tls: {ca: ca.pem}, health: {path: /healthz, interval: 10ms}}]\n";
+        let gateway = gateway(yaml).env("port", port).file("ca.pem", &ca.pem).start();
+        assert_eq!(checked(&gateway), result);
+    }
+}
+
 #[test]
 fn the_authorities_of_the_system_are_the_default() {
     let (known, unknown) = (Authority::new(), Authority::new());

@@ -8,7 +8,7 @@ use super::super::{Section, harmless, key, without};
 pub const DNS: Section = Section {
     name: "dns",
     at: "dns",
-    doc: "The names of targets are resolved again and again in the background, and requests go round over all addresses of a name. When that fails, the last ones stay in use.",
+    doc: "The names of targets are resolved again and again in the background. Each of several addresses of a name is a target of its own, with its own health, breaker and part of the name's weight; those of the rarer version of IP are used while no other is up. When a look fails, the last addresses stay in use.",
     keys: &[
         key("refresh", "duration", "5s", "from one look to the next"),
         key("servers", "list of addresses", "[]", "DNS servers, asked in this order instead of the system's; names are taken as they are written, without search domains or `/etc/hosts`"),
@@ -20,7 +20,7 @@ pub const DNS: Section = Section {
 pub const HEALTH: Section = Section {
     name: "health",
     at: "services[].health",
-    doc: "How the gateway finds out which targets can answer. With a `path` or `tcp: true` it looks by itself.",
+    doc: "How the gateway finds out which targets can answer. With a `path` or `tcp: true` it looks by itself, at each of several addresses of a name and as requests would be sent there, TLS and version of HTTP included.",
     keys: &[
         key("path", "path", "", "asked for with GET"),
         key("tcp", "boolean", "false", "a connection is enough"),
@@ -46,8 +46,9 @@ pub const PASSIVE: Section = Section {
         key("tcp_failures", "number", "0", "connections that fail or break, in a row"),
         key("timeouts", "number", "0", "in a row"),
         key("failure_rate", "percent", "", "of its requests in the window, in a row or not; no limit when it is left out"),
-        key("min_requests", "number", "50", "in the window, before the rate means something"),
-        key("window", "duration", "10s", "of the rate"),
+        key("max_deviation", "number", "", "standard deviations that its share of successes may lie below the mean of all targets, of at least five, and it must be 5 % at least; Envoy takes 1.9; no limit when it is left out"),
+        key("min_requests", "number", "50", "in the window, before the rate or the share means something"),
+        key("window", "duration", "10s", "of both"),
         key("statuses", "list of statuses", "[500, 502, 503, 504]", "which answers are failures"),
         key("eject_for", "duration", "30s", "how long it is left out, times the ejections in a row"),
         key("max_eject_for", "duration", "300s", "the longest time"),

@@ -100,9 +100,15 @@ impl Matched<'_> {
         for reader in &self.operation.parameters {
             let parameter = &reader.parameter;
             let place = parameter.place.as_str();
-            if parameter.style == Style::Deep {
-                let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-                let value = reader.read_deep(pairs);
+            let is_spread = parameter.style == Style::Exploded && reader.kinds.object && !reader.kinds.list;
+            if parameter.style == Style::Deep || is_spread {
+                let of_query = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+                let of_cookies = request.cookies.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                let value = match (is_spread, parameter.place) {
+                    (true, Place::Cookie) => reader.read_spread(of_cookies),
+                    (true, _) => reader.read_spread(of_query),
+                    (false, _) => reader.read_deep(of_query),
+                };
                 found.extend(reader.deep(value, most).into_iter().map(|violation| (place, violation)));
             } else {
                 let texts = match parameter.place {
@@ -218,11 +224,18 @@ impl Reader {
     }
 
     fn deep(&self, value: Option<Json>, most: usize) -> Vec<Violation> {
-        value.map_or_else(|| self.absent(), |value| self.held(&value, most))
+        match value {
+            Some(value) => self.held(&value, most),
+            // All of its properties may be left out, unless its schema says otherwise.
+            None if self.parameter.required && self.parameter.style == Style::Exploded => {
+                self.held(&Json::Object(Map::new()), most)
+            }
+            None => self.absent(),
+        }
     }
 
     fn absent(&self) -> Vec<Violation> {
-        match self.parameter.required && !(self.kinds.object && self.parameter.style == Style::Exploded) {
+        match self.parameter.required {
             true => vec![self.violation("required", "the parameter is required")],
             false => Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! A parameter of an operation: where it stands, how its text is read (3.1.0 §4.8.12), and the schema of its value.
 //!
-//! Styles that are read: `simple`, `form`, `spaceDelimited`, `pipeDelimited` and `deepObject`, the last for objects; an object in
-//! another style is looked at for its presence only. `label` and `matrix` are refused when the document is loaded.
+//! All styles are read, each for lists and objects. Lists of `label` that are not exploded are written with commas (RFC 6570 §3.2.5,
+//! OpenAPI 3.0.4 and 3.1.1). Of an object whose properties are parameters of their own only those are looked at that its schema names.
 
 use super::{
     Wrong,
@@ -34,14 +34,24 @@ impl Place {
 /// How several values stand in one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Each by itself: the name again.
+    /// Each by itself: the name again, or an object's own keys.
     Exploded,
+    /// An object's keys and values in turns.
     Separated(char),
+    /// `key=value`, of an object, with commas in between.
+    Pairs,
+    /// Behind a dot; `.a.b` when it is exploded, which objects are as `.key=value`.
+    Label { explode: bool },
+    /// Behind `;name=`; `;name=a;name=b` when it is exploded, which objects are as `;key=value`.
+    Matrix { explode: bool },
     /// `name[key]=value`.
     Deep,
     /// JSON, by `content`.
     Json,
 }
+
+/// What is said of a text that is none of its parameter's style.
+const OTHER_STYLE: &str = "the parameter is not written in its style";
 
 /// As written, before its schema is compiled.
 pub struct Parameter {
@@ -123,7 +133,10 @@ impl Parameter {
                 let explode = flag("explode").unwrap_or(written_style == "form");
                 let style = match written_style {
                     "form" if explode => Style::Exploded,
+                    "simple" if explode => Style::Pairs,
                     "form" | "simple" => Style::Separated(','),
+                    "label" => Style::Label { explode },
+                    "matrix" => Style::Matrix { explode },
                     "spaceDelimited" => Style::Separated(' '),
                     "pipeDelimited" => Style::Separated('|'),
                     "deepObject" => Style::Deep,
@@ -188,49 +201,127 @@ impl Reader {
             };
         }
         if self.kinds.list {
-            let items = match (self.parameter.style, texts) {
-                (Style::Separated(by), [one]) => {
-                    let trim = self.parameter.place == Place::Header;
-                    one.split(by).map(|item| self.items.read(if trim { item.trim() } else { item })).collect()
-                }
-                (Style::Separated(_), _) if self.parameter.place != Place::Header => {
-                    return Err("the parameter is given more than once");
-                }
-                // RFC 9110 §5.3: several lines are one list.
-                (Style::Separated(by), lines) => {
-                    lines.iter().flat_map(|line| line.split(by)).map(|item| self.items.read(item.trim())).collect()
-                }
-                _ => texts.iter().map(|item| self.items.read(item)).collect(),
-            };
-            return Ok(Some(Json::Array(items)));
+            return self.list(texts).map(Some);
         }
-        if self.kinds.object {
+        if self.kinds.object && self.parameter.style == Style::Exploded {
             return Ok(None);
         }
-        match texts {
-            [one] => Ok(Some(self.kinds.read(one))),
-            _ => Err("the parameter is given more than once"),
+        // RFC 9110 §5.3: several lines are one.
+        let joined;
+        let text = match texts {
+            [one] => *one,
+            several if self.parameter.place == Place::Header && self.kinds.object => {
+                joined = several.join(",");
+                &joined
+            }
+            _ => return Err("the parameter is given more than once"),
+        };
+        if self.kinds.object {
+            return self.object(text).map(Some);
         }
+        Ok(Some(self.kinds.read(match self.parameter.style {
+            Style::Label { .. } => text.strip_prefix('.').ok_or(OTHER_STYLE)?,
+            Style::Matrix { .. } => self.named(text).ok_or(OTHER_STYLE)?,
+            _ => text,
+        })))
+    }
+
+    fn list(&self, texts: &[&str]) -> Result<Json, &'static str> {
+        let is_header = self.parameter.place == Place::Header;
+        let read = |item: &str| self.items.read(if is_header { item.trim() } else { item });
+        let one = |text: &str, by: char| text.split(by).map(read).collect();
+        let items = match (self.parameter.style, texts) {
+            (Style::Label { explode }, [text]) => {
+                let text = text.strip_prefix('.').ok_or(OTHER_STYLE)?;
+                one(text, if explode { '.' } else { ',' })
+            }
+            (Style::Matrix { explode: false }, [text]) => one(self.named(text).ok_or(OTHER_STYLE)?, ','),
+            (Style::Matrix { explode: true }, [text]) => {
+                let text = text.strip_prefix(';').ok_or(OTHER_STYLE)?;
+                let values = text.split(';').map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    if name == self.parameter.name { Ok(read(value)) } else { Err(OTHER_STYLE) }
+                });
+                values.collect::<Result<_, _>>()?
+            }
+            (Style::Separated(by), [text]) => one(text, by),
+            (Style::Pairs, [text]) => one(text, ','),
+            // RFC 9110 §5.3: several lines are one list.
+            (Style::Separated(by), lines) if is_header => {
+                lines.iter().flat_map(|line| line.split(by)).map(read).collect()
+            }
+            (Style::Pairs, lines) if is_header => lines.iter().flat_map(|line| line.split(',')).map(read).collect(),
+            (Style::Exploded | Style::Deep | Style::Json, _) => texts.iter().map(|item| read(item)).collect(),
+            _ => return Err("the parameter is given more than once"),
+        };
+        Ok(Json::Array(items))
+    }
+
+    /// An object in one text: keys and values in turns, or each with its key.
+    fn object(&self, text: &str) -> Result<Json, &'static str> {
+        let label = || text.strip_prefix('.').ok_or(OTHER_STYLE);
+        let (text, by, with_keys) = match self.parameter.style {
+            Style::Separated(by) => (text, by, false),
+            Style::Pairs => (text, ',', true),
+            Style::Label { explode: false } => (label()?, ',', false),
+            Style::Label { explode: true } => (label()?, '.', true),
+            Style::Matrix { explode: false } => (self.named(text).ok_or(OTHER_STYLE)?, ',', false),
+            Style::Matrix { explode: true } => (text.strip_prefix(';').ok_or(OTHER_STYLE)?, ';', true),
+            Style::Exploded | Style::Deep | Style::Json => return Err(OTHER_STYLE),
+        };
+        let pieces: Vec<&str> = text.split(by).map(|piece| self.trimmed(piece)).collect();
+        let pairs: Option<Vec<(&str, &str)>> = if with_keys {
+            pieces.iter().map(|piece| piece.split_once('=')).collect()
+        } else if pieces.len().is_multiple_of(2) {
+            Some(pieces.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+        } else {
+            None
+        };
+        pairs.map(|pairs| Json::Object(self.properties_of(pairs.into_iter()))).ok_or(OTHER_STYLE)
+    }
+
+    fn trimmed<'t>(&self, piece: &'t str) -> &'t str {
+        if self.parameter.place == Place::Header { piece.trim() } else { piece }
+    }
+
+    /// What stands behind `;name=`; nothing behind `;name`.
+    fn named<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let rest = text.strip_prefix(';')?.strip_prefix(self.parameter.name.as_str())?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('=') }
+    }
+
+    /// The object whose properties are parameters of their own; nothing when there are none of those that the schema names.
+    pub fn read_spread<'q>(&self, pairs: impl Iterator<Item = (&'q str, &'q str)>) -> Option<Json> {
+        let own = pairs.filter(|(key, _)| self.properties.iter().any(|(name, ..)| name == key));
+        let object = self.properties_of(own);
+        (!object.is_empty()).then_some(Json::Object(object))
     }
 
     /// The object that `name[key]=value` pairs stand for; nothing when there are none.
     pub fn read_deep<'q>(&self, pairs: impl Iterator<Item = (&'q str, &'q str)>) -> Option<Json> {
+        let name = self.parameter.name.as_str();
+        let inner = pairs.filter_map(|(key, value)| Some((key.strip_prefix(name)?.strip_prefix('[')?, value)));
+        let inner = inner.filter_map(|(key, value)| Some((key.strip_suffix(']')?, value)));
+        let object = self.properties_of(inner);
+        (!object.is_empty()).then_some(Json::Object(object))
+    }
+
+    fn properties_of<'q>(&self, pairs: impl Iterator<Item = (&'q str, &'q str)>) -> Map<String, Json> {
         let mut object = Map::new();
         for (key, value) in pairs {
-            let inner = key.strip_prefix(self.parameter.name.as_str()).and_then(|rest| rest.strip_prefix('['));
-            let Some(inner) = inner.and_then(|rest| rest.strip_suffix(']')) else { continue };
-            let kinds = self.properties.iter().find(|(name, ..)| name == inner).map(|(_, kinds, _)| *kinds);
-            let value = kinds.unwrap_or_default().read(value);
-            // Twice the same is a list, which is then of the wrong type.
-            match object.get_mut(inner) {
+            let property = self.properties.iter().find(|(name, ..)| name == key);
+            let (kinds, items) = property.map(|(_, kinds, items)| (*kinds, *items)).unwrap_or_default();
+            let value = if kinds.list { items } else { kinds }.read(value);
+            match object.get_mut(key) {
                 None => {
-                    object.insert(inner.to_owned(), value);
+                    object.insert(key.to_owned(), if kinds.list { Json::Array(vec![value]) } else { value });
                 }
+                // Twice the same is a list, which is then of the wrong type unless it may be one.
                 Some(Json::Array(items)) => items.push(value),
                 Some(first) => *first = Json::Array(vec![first.take(), value]),
             }
         }
-        (!object.is_empty()).then_some(Json::Object(object))
+        object
     }
 }
 

@@ -114,6 +114,57 @@ fn parameters_are_read_by_their_style() {
 }
 
 #[test]
+fn lists_and_objects_are_read_in_every_style() {
+    let list = json!({ "type": "array", "items": { "type": "integer" } });
+    let object = json!({ "type": "object", "properties": { "a": { "type": "integer" }, "b": { "type": "string" } }, "required": ["a"], "additionalProperties": false });
+    let one = json!({ "type": "integer" });
+    for (style, explode, schema, good, bad) in [
+        ("simple", false, &one, "7", &["x", "7,8"][..]),
+        ("simple", false, &list, "1,2", &["1,x", "1.2"]),
+        ("simple", false, &object, "a,1,b,x", &["a,x", "a", "b,x", "a,1,c,2", "a=1"]),
+        ("simple", true, &object, "a=1,b=x", &["a,1", "a=x", "b=x"]),
+        ("label", false, &one, ".7", &["7", ".x"]),
+        ("label", false, &list, ".1,2", &["1,2", ".1.2", ".1,x"]),
+        ("label", true, &list, ".1.2", &[".1,2", ".1.x"]),
+        ("label", false, &object, ".a,1,b,x", &["a,1", ".a", ".b,x"]),
+        ("label", true, &object, ".a=1.b=x", &[".a,1", ".a=x"]),
+        ("matrix", false, &one, ";n=7", &["7", ";m=7", ";n7", ";n=x"]),
+        ("matrix", false, &list, ";n=1,2", &[";n=1;n=2", ";n=x"]),
+        ("matrix", true, &list, ";n=1;n=2", &[";n=1;m=2", ";n=1,2", "n=1"]),
+        ("matrix", false, &object, ";n=a,1,b,x", &[";a=1", ";n=a"]),
+        ("matrix", true, &object, ";a=1;b=x", &[";n=a,1", ";a=x", ";b=x"]),
+    ] {
+        let written = json!({ "name": "n", "in": "path", "required": true, "style": style, "explode": explode, "schema": schema });
+        let api = api(with_paths(json!({ "/x/{n}": { "get": { "parameters": [written] } } })));
+        let told = |text: &str| told(&api, &request("GET", &format!("/x/{text}")));
+        assert_eq!(told(good), [""; 0], "{style} {explode} {good}");
+        bad.iter().for_each(|text| assert_ne!(told(text), [""; 0], "{style} {explode} {schema} {text}"));
+    }
+    for (style, explode, good, bad) in [
+        ("form", true, "a=1&b=x&other=1", &["a=x", "b=x", "a=1&a=2"][..]),
+        ("form", false, "n=a,1,b,x", &["n=a", "n=b,x", "n=a,1,c,2"]),
+        ("spaceDelimited", false, "n=a%201%20b%20x", &["n=a%20x", "n=a,1"]),
+        ("pipeDelimited", false, "n=a|1|b|x", &["n=a|x"]),
+    ] {
+        let api =
+            parameter(json!({ "name": "n", "in": "query", "style": style, "explode": explode, "schema": object }));
+        let told = |text: &str| told(&api, &request("GET", &format!("/x?{text}")));
+        assert_eq!(told(good), [""; 0], "{style} {explode} {good}");
+        assert_eq!(told("other=1"), [""; 0], "it may be left out");
+        bad.iter().for_each(|text| assert_ne!(told(text), [""; 0], "{style} {explode} {text}"));
+    }
+    let needed = parameter(json!({ "name": "n", "in": "query", "required": true, "schema": object }));
+    assert_eq!(told(&needed, &request("GET", "/x?other=1")), ["query /n required"]);
+    let header = parameter(json!({ "name": "X-N", "in": "header", "schema": object }));
+    let mut asked = request("GET", "/x");
+    asked.headers = vec![("x-n".to_owned(), "a, 1".to_owned()), ("x-n".to_owned(), "b, x".to_owned())];
+    assert_eq!(told(&header, &asked), [""; 0]);
+    asked.headers.pop();
+    asked.headers[0].1 = "a, x".to_owned();
+    assert_eq!(told(&header, &asked), ["header /x-n/a type"]);
+}
+
+#[test]
 fn every_parameter_has_its_place() {
     let api = api(with_paths(json!({ "/users/{id}": {
         "parameters": [
@@ -215,8 +266,8 @@ fn documents_that_can_not_work_are_named() {
         (get(json!({ "parameters": [{ "in": "query" }] })), "a parameter needs a `name`".to_owned()),
         (get(json!({ "parameters": [{ "name": "a", "in": "body" }] })), "`in` none of".to_owned()),
         (
-            get(json!({ "parameters": [{ "name": "a", "in": "path", "style": "matrix" }] })),
-            "the style `matrix` is not supported".to_owned(),
+            get(json!({ "parameters": [{ "name": "a", "in": "path", "style": "odd" }] })),
+            "the style `odd` is not supported".to_owned(),
         ),
         (get(json!({ "requestBody": { "$ref": "#/paths/~1x/get/requestBody" } })), "this refers to itself".to_owned()),
     ] {

@@ -1,7 +1,7 @@
 //! What would fail for certain when a script runs is found when it is loaded: `check` refuses it, with file, line, column, the line,
 //! a caret and a way to mend it, in both languages.
 
-use crate::support::{command::gatewright, gateway::Files};
+use crate::support::{command::gatewright, gateway, gateway::Files};
 
 /// A mistake in the body of a hook, in both languages: what stands where the caret points, and what is said.
 struct Mistake {
@@ -299,4 +299,21 @@ fn spellings_of_other_languages_get_the_right_one() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_save_that_would_fail_for_certain_changes_nothing_that_is_served() {
+    for (lang, good, bad) in [
+        ("lua", "return reply.text(200, 'good')", "return reply.text(200, req.header.host)"),
+        ("rhai", "reply::text(200, \"good\")", "reply::text(200, req.header.host)"),
+    ] {
+        let text = |body: &str| text(lang, body).replace("on_request", "handle");
+        let yaml = format!("routes: [{{name: r, paths: [/], plugins: [{{script: a.{lang}}}]}}]\n");
+        let gateway = gateway(&yaml).file(&format!("a.{lang}"), &text(good)).start();
+        assert_eq!(gateway.get("/").text(), "good");
+        gateway.files.replace(&format!("a.{lang}"), &text(bad));
+        let line = gateway.log_contains("request has no `header`, did you mean `headers`?");
+        assert!(line.contains(&format!("a.{lang}:4:")), "{line}");
+        assert_eq!(gateway.get("/").ok().text(), "good");
+    }
 }

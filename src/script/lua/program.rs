@@ -124,7 +124,7 @@ impl LuaProgram {
 
     fn error(&self, message: String) -> ScriptError {
         let files = self.vm.shared.files.borrow();
-        let last = files.get(&self.file).map_or(1, |file| file.text.lines().count().max(1));
+        let last = files.get(&self.file).map_or(1, |file| file.text.trim_end().lines().count().max(1));
         drop(files);
         fault::at(&self.vm.shared, Fault::Returned, &message, Some((&self.file, last)))
     }

@@ -191,7 +191,8 @@ pub fn runtime(
 ) -> ScriptError {
     // From the outside in: each call with the place where it was made, which is in the function before it.
     let (mut inner, mut source, mut stack) = (error, main, Vec::new());
-    let mut function_name = hook.map_or("the top level", Hook::name).to_owned();
+    let called = hook.map(Hook::name).or(function.map(|function| function.name.as_str()));
+    let mut function_name = called.unwrap_or("the top level").to_owned();
     loop {
         inner = match inner {
             EvalAltResult::ErrorInFunctionCall(name, file, next, called) => {

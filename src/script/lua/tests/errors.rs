@@ -65,7 +65,7 @@ fn scripts_that_do_not_compile_are_refused_with_their_place() {
         "Returned test.lua:1:10: `on_request` must be a function, it is a number"
     );
     assert_eq!(
-        rig.refused("local M = {}\nfunction M.on_request() end"),
+        rig.refused("local M = {}\nfunction M.on_request() end\n\n"),
         "Returned test.lua:2:1: a script returns a table of hooks, this one returned nothing"
     );
     assert_eq!(rig.refused("return { helper = function() end, VERSION = 3 }"), "it compiled");

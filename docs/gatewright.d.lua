@@ -1145,7 +1145,7 @@ function metrics.gauge(name, value, labels) end
 
 ---Counts a value in a histogram: with the buckets that `describe` gave it, or those for seconds, from 0.0005 to 10. In `on_load` one worker counts for all.
 ---```lua
----metrics.histogram("ledger_seconds", 0.012, { call = "read" })
+---metrics.histogram("ledger_seconds", 0.012, { part = "read" })
 ---```
 ---@param name string letters, digits and `_`; the page puts `gatewright_plugin_` before it
 ---@param value number what was observed

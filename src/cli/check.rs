@@ -43,21 +43,25 @@ pub fn check(config: &ConfigFile, format: Format) -> anyhow::Result<ExitCode> {
             match &generation {
                 Some(generation) => {
                     println!(
-                        "{}: fine: {} routes, {} services, {} scripts in use",
+                        "{}: fine: {}, {}, {} in use",
                         path.display(),
-                        generation.router.routes().len(),
-                        generation.config.services.len(),
-                        generation.places.len()
+                        counted(generation.router.routes().len(), "route"),
+                        counted(generation.config.services.len(), "service"),
+                        counted(generation.places.len(), "script")
                     );
                     for plugin in capabilities::used(generation) {
                         println!("{plugin}");
                     }
                 }
-                None => println!("{}: {} errors", path.display(), diagnostics.count(Severity::Error)),
+                None => println!("{}: {}", path.display(), counted(diagnostics.count(Severity::Error), "error")),
             }
         }
     }
     Ok(ExitCode::from(u8::from(generation.is_none())))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Builds a generation and runs its scripts' `on_load`; none when there are errors.

@@ -20,11 +20,17 @@ pub enum Lang {
     Rhai,
 }
 
+impl Lang {
+    pub fn language(self) -> Language {
+        match self {
+            Lang::Lua => Language::Lua,
+            Lang::Rhai => Language::Rhai,
+        }
+    }
+}
+
 pub fn eject(name: &str, lang: Lang, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let language = match lang {
-        Lang::Lua => Language::Lua,
-        Lang::Rhai => Language::Rhai,
-    };
+    let language = lang.language();
     let Some(stock) = stock(name, language) else {
         let names: Vec<&str> = STOCK.iter().map(|(name, ..)| *name).collect();
         bail!("`{name}` is not a stock plugin: there are {}", names.join(", "));

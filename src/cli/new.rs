@@ -59,6 +59,17 @@ pub fn new(what: New) -> anyhow::Result<ExitCode> {
         write(path, &template.replace("NAME", &named.name))?;
         println!("wrote {}", path.display());
     }
+    let (name, extension) = (&named.name, named.lang.language().extension());
+    let (entry, tests) = match &what {
+        New::Script(_) => (format!("script: {name}.{extension}"), format!("{name}_test.{extension}")),
+        New::Plugin(_) => {
+            (format!("name: {name}, config: {{value: hello}}"), files[0].0.with_file_name("").display().to_string())
+        }
+    };
+    println!("\ntest it:    gatewright test {tests}");
+    println!("use it:     plugins: [{{{entry}}}]   on a route");
+    println!("or try it:  gatewright dev   with this gateway.yaml, which needs no service:\n");
+    println!("routes: [{{name: {name}, paths: [/], plugins: [{{{entry}}}], reply: {{body: \"hi\\n\"}}}}]");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,10 @@ pub const MAX_ENTRIES: usize = 16 << 10;
 
 /// A value of an engine, as far as the conversion looks at it.
 pub trait Native: Sized {
+    /// Whether nothing is known of it, so that it passes everywhere: no value of an engine is such.
+    fn is_unknown(&self) -> bool {
+        false
+    }
     fn is_nil(&self) -> bool;
     /// A boolean, number or string.
     fn scalar(&self) -> Option<Value>;
@@ -85,6 +89,9 @@ pub fn assigned<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
 }
 
 fn convert<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
+    if value.is_unknown() {
+        return Ok(Value::Nil);
+    }
     // Before it is copied.
     within_size(value.size(), value.most())?;
     let expected = |what: &str| Err(Raise::error(format!("expected {what}, got {}", value.type_name())));
@@ -235,6 +242,10 @@ fn arguments(count: usize) -> String {
 /// What to say when a script names a member that a kind doesn't have.
 pub fn unknown_member(kind: &super::list::Kind, name: &str) -> Raise {
     Raise::error(match kind.nearest(name) {
+        Some(same) if same == name && kind.method(name).is_some() => {
+            format!("`{name}` of {} is a method: call it with `()`", kind.name)
+        }
+        Some(same) if same == name => format!("`{name}` of {} is no method: read it without `()`", kind.name),
         Some(near) => format!("{} has no `{name}`, did you mean `{near}`?", kind.name),
         None => format!("{} has no `{name}`", kind.name),
     })

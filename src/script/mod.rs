@@ -11,6 +11,7 @@
 pub mod account;
 pub mod background;
 pub mod cache;
+pub mod check;
 pub mod convert;
 pub mod error;
 pub mod exchange;
@@ -121,6 +122,16 @@ impl Hooks {
 
 /// How a hook on a piece of a body is put right; its head has left, so there is no replying any more.
 pub(crate) const NO_CHUNK: &str = "return nothing, or the string that takes the chunk's place";
+
+/// The same for the other hooks.
+pub(crate) const fn no_decision(language: Language) -> &'static str {
+    match language {
+        Language::Lua => "return nothing, or a reply such as `reply.json(200, value)`",
+        Language::Rhai => {
+            "return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression, also before a `;`: end it with `return;`"
+        }
+    }
+}
 
 /// What a hook decided.
 #[derive(Debug)]

@@ -53,11 +53,19 @@ fn hook_param(name: &str) -> Option<&'static str> {
     }
 }
 
+const FOUND: &str = "
+## What is found when a script is loaded
+
+Misspelt hooks, and what a hook would fail with for certain: members that `req`, `res`, `ctx` or a result does not have, functions that a module does not have, arguments of a wrong type, unknown \
+options, values that can't be assigned or returned, and in Lua names that are nowhere defined. `gatewright check` shows them with their place, and a reload that brings one changes nothing. What stands in \
+`pcall` or `try` is left alone, and so is a file with the comment `--!nocheck` (Lua) or `// nocheck` (Rhai).
+";
+
 const LIBRARIES: &str = "
 ## Libraries
 
 Lua files beside the script or in the plugin folder are loaded by `require \"lib.x\"` (`lib/x.lua`, or `lib/x/init.lua`), Rhai files by `import \"lib/x\" as x;` \
-(`lib/x.rhai`); the name must be a literal in Rhai. Each is loaded once and followed for reloading. A Lua file gets the name it was required by as `...`; `require \"string\"` and \
+(`lib/x.rhai`); the name must be a literal in Rhai. Each is loaded once and followed for reloading. A library may lie in a folder of its own choice: what it requires is looked for below the folders around it too. A Lua file gets the name it was required by as `...`; `require \"string\"` and \
 the other standard libraries give those. Pure Lua libraries written for Lua 5.1 or Luau work. Their syntax is Luau's: without `goto`, attributes of locals and operators on bits. \
 A file that adds functions to `string`, `table` or `math` (a line that begins with `function string.trim(` or `string.trim =`) has a copy of that library, which the files that it requires \
 see too and no other script does; methods of strings, as in `text:trim()`, are those of the original. Template engines that interpret their templates work, Mustache's for one; what makes code \
@@ -87,6 +95,7 @@ pub fn reference() -> String {
         let (when, returns) = hook_doc(hook);
         line(&mut out, format_args!("| `{}({})` | {when} | {returns} |", hook.name(), hook.params().join(", ")));
     }
+    out.push_str(FOUND);
     out.push_str(LIBRARIES);
     for (name, why) in super::lua::absent::NAMES {
         line(&mut out, format_args!("- `{name}`: {why}"));

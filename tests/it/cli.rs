@@ -2,7 +2,11 @@
 
 use crate::support::{command::gatewright, gateway};
 use serde_json::Value;
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
 
 /// A folder with these files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -44,7 +48,7 @@ fn check_says_that_a_good_configuration_is_fine() {
     let folder = folder(&[("gateway.yaml", GOOD)]);
     let ended = gatewright(folder.path(), &["check"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert!(ended.stdout.contains("fine: 2 routes, 1 services, 1 scripts in use"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("fine: 2 routes, 1 service, 1 script in use"), "{}", ended.stdout);
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_plugin_folder_that_is_missing_is_one_problem() {
   |
 1 | plugins_dir: ./none
   |              ^^^^^^
-gateway.yaml: 1 errors
+gateway.yaml: 1 error
 ";
     assert_eq!((ended.code, format!("{}{}", ended.stderr, ended.stdout).as_str()), (1, expected));
 }
@@ -242,10 +246,42 @@ fn what_new_writes_works_as_it_is_in_both_languages() {
         }
         let checked = gatewright(folder.path(), &["check"]);
         let first = checked.stdout.lines().next();
-        assert_eq!(first, Some("gateway.yaml: fine: 1 routes, 1 services, 2 scripts in use"), "{lang}");
+        assert_eq!(first, Some("gateway.yaml: fine: 1 route, 1 service, 2 scripts in use"), "{lang}");
     }
     let odd = gatewright(folder(&[]).path(), &["new", "script", "../x"]);
     assert_eq!(odd.stderr, "gatewright: `../x` is not a name of letters, digits, `-` and `_`\n");
+}
+
+/// In an empty folder, with nothing but what the command prints.
+#[test]
+fn what_new_says_next_works_in_both_languages() {
+    for (what, lang) in [("script", "lua"), ("script", "rhai"), ("plugin", "lua"), ("plugin", "rhai")] {
+        let made_in = folder(&[]);
+        let made = gatewright(made_in.path(), &["new", what, "hello", "--lang", lang]);
+        let line = |start: &str| made.stdout.lines().find(|line| line.starts_with(start)).expect("a line").to_owned();
+        let test = line("test it:");
+        let tested = gatewright(made_in.path(), &["test", test.split_whitespace().last().expect("a path")]);
+        assert_eq!(tested.code, 0, "{what} {lang}: {}", tested.stdout);
+        let config = format!("{}\n", line("routes: "));
+        fs::write(made_in.path().join("gateway.yaml"), &config).expect("a file");
+        let checked = gatewright(made_in.path(), &["check"]);
+        assert_eq!(checked.code, 0, "{what} {lang}: {}", checked.stdout);
+        // As a gateway on a port of its own.
+        let mut given = gateway(&config);
+        for entry in walk(made_in.path()) {
+            let path = entry.strip_prefix(made_in.path()).expect("below it").to_string_lossy().into_owned();
+            given = given.file(&path, &fs::read_to_string(&entry).expect("a file"));
+        }
+        let answer = given.start().get("/");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hi\n"), "{what} {lang}");
+    }
+}
+
+/// Files that `new` wrote, without the configuration.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let is_other = |path: &PathBuf| !path.ends_with("gateway.yaml");
+    entries.filter(is_other).flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod every;
 mod examples;
 mod failures;
 mod footprint;
+mod found_at_load;
 mod grpc;
 mod handed;
 mod health;

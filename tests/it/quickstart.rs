@@ -91,10 +91,12 @@ fn a_saved_script_is_live_and_a_broken_one_shows_its_error_and_changes_nothing()
 fn clients_see_the_errors_of_scripts() {
     let quickstart = Quickstart::start();
     let path = "examples/quickstart/scripts/demo/users.lua";
-    quickstart.files.replace(path, "return { handle = function(req)\n  return req.nothing.at_all\nend }\n");
+    quickstart.files.replace(path, "return { handle = function(req)\n  return req.cookies.nothing.at_all\nend }\n");
     eventually("the failing script", || {
         let answer = Client::connect(quickstart.address()).send(&Request::get("/api/users/42"));
-        (answer.status == 500 && answer.text().contains("users.lua:2") && answer.text().contains("req.nothing.at_all"))
-            .then_some(())
+        (answer.status == 500
+            && answer.text().contains("users.lua:2")
+            && answer.text().contains("req.cookies.nothing.at_all"))
+        .then_some(())
     });
 }

@@ -152,5 +152,5 @@ fn a_wrong_name_is_an_error_at_its_line() {
     let script = "return { handle = function()\n  metrics.counter('a-b')\nend }";
     let gateway = gateway(YAML).file("shop.lua", script).file("shop.rhai", RHAI).start();
     assert_eq!(gateway.get("/lua").status, 500);
-    gateway.log_contains("shop.lua:2:3: metrics.counter: `a-b` is not a name");
+    gateway.log_contains("shop.lua:2:20: metrics.counter: `a-b` is not a name");
 }

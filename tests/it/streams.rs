@@ -63,8 +63,8 @@ fn between(upstream: &Upstream) -> Gateway {
         .url("events", upstream)
         .file("filter.lua", FILTER_LUA)
         .file("filter.rhai", FILTER_RHAI)
-        .file("bad.lua", "return { on_response_chunk = function(chunk, ctx) return 7 end }")
-        .file("bad.rhai", "fn on_response_chunk(chunk, ctx) { 7 }")
+        .file("bad.lua", "return { on_response_chunk = function(chunk, ctx) return #'a text' end }")
+        .file("bad.rhai", "fn on_response_chunk(chunk, ctx) { \"a text\".len() }")
         .start()
 }
 
@@ -163,5 +163,53 @@ fn a_hook_that_fails_breaks_the_body_off() {
         assert!(!all.contains("\r\n0\r\n\r\n") && !all.contains("text"), "{all}");
         let line = gateway.log_contains(&format!("bad.{language}:1:"));
         assert!(line.contains("on_response_chunk returned a"), "{line}");
+    }
+}
+
+/// More than all buffers on the way hold together.
+const MUCH: usize = 64 << 20;
+
+/// Takes nothing for a while: whoever writes must come to a stop, with the gateway holding little. Then everything arrives, changed.
+#[test]
+fn back_pressure_reaches_the_source_through_a_hook() {
+    for lang in ["lua", "rhai"] {
+        let source = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = source.local_addr().expect("an address");
+        let yaml = format!(
+            "workers: 1\nservices: [{{name: s, url: 'http://{address}', routes: [{{name: r, paths: [/], plugins: [{{script: up.{lang}}}]}}]}}]\n"
+        );
+        let gateway = gateway(&yaml)
+            .file("up.lua", "return { on_response_chunk = function(chunk, ctx) return chunk and chunk:upper() end }")
+            .file("up.rhai", "fn on_response_chunk(chunk, ctx) { if chunk != () { return chunk.to_upper(); } }")
+            .start();
+        let (stopped, stops) = mpsc::channel();
+        let writing = std::thread::spawn(move || {
+            let (mut connection, _) = source.accept().expect("a connection");
+            assert!(connection.read(&mut [0; 4096]).expect("a request") > 0);
+            connection.set_write_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {MUCH}\r\n\r\n");
+            connection.write_all(head.as_bytes()).expect("a head");
+            let (piece, mut written) = ([b'x'; 16 << 10], 0);
+            while written < MUCH {
+                let rest = piece.len().min(MUCH - written);
+                match connection.write(&piece[..rest]) {
+                    Ok(bytes) => written += bytes,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => drop(stopped.send(written)),
+                    Err(error) => panic!("after {written} bytes: {error}"),
+                }
+            }
+            written
+        });
+        let before = gateway.memory("VmRSS");
+        let mut client = TcpStream::connect(gateway.address()).expect("a connection");
+        write!(client, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").expect("a request");
+        let written = stops.recv_timeout(PATIENCE).expect("the source comes to a stop");
+        assert!(written < MUCH / 2, "{lang}: {written} bytes were taken from the source");
+        let held = gateway.memory("VmRSS").saturating_sub(before);
+        assert!(held < 8 << 10, "{lang}: {held} KiB are held");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the whole answer");
+        let body = answer.iter().filter(|byte| **byte == b'X').count();
+        assert_eq!((body, writing.join().expect("the source")), (MUCH, MUCH), "{lang}");
     }
 }

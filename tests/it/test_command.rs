@@ -185,7 +185,7 @@ fn what_new_writes_passes_test_and_check_in_both_languages() {
         files.write("gateway.yaml", &format!("services: [{{name: s, url: 'http://127.0.0.1:1', routes: [{{name: r, paths: [/], plugins: {plugins}}}]}}]\n"));
         let checked = gatewright(files.folder(), &["check"]);
         assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{lang}: {}", checked.stdout);
-        assert!(checked.stdout.contains("fine: 1 routes, 1 services, 2 scripts in use"), "{lang}: {}", checked.stdout);
+        assert!(checked.stdout.contains("fine: 1 route, 1 service, 2 scripts in use"), "{lang}: {}", checked.stdout);
     }
 }
 

@@ -107,6 +107,7 @@ fn a_failure_shows_its_line_and_what_came() {
         "a_test.lua:13",
         "FAILED b_test.rhai test_that_fails (",
         "b_test.rhai:3:11",
+        "at b_test.rhai:3 in test_that_fails",
         "test::equal(gw.request().status, 401);",
         "4 cases, 3 failed, in ",
     ] {

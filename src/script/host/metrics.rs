@@ -66,8 +66,8 @@ pub static MODULE: Module = Module {
             variadic: false,
             returns: Type::Nil,
             doc: "Counts a value in a histogram: with the buckets that `describe` gave it, or those for seconds, from 0.0005 to 10. In `on_load` one worker counts for all.",
-            lua: r#"metrics.histogram("ledger_seconds", 0.012, { call = "read" })"#,
-            rhai: r#"metrics::histogram("ledger_seconds", 0.012, #{ call: "read" });"#,
+            lua: r#"metrics.histogram("ledger_seconds", 0.012, { part = "read" })"#,
+            rhai: r#"metrics::histogram("ledger_seconds", 0.012, #{ part: "read" });"#,
             run: |scope, args| histogram(scope, &args).into(),
         },
         Function {

@@ -38,6 +38,21 @@ const SYNTAX: &[(&str, &str)] = &[
     ("<close>", "Luau has no attributes of locals: leave `<const>` and `<close>` away"),
     ("<<", "Luau has no operators on bits: use bit32"),
     (">>", "Luau has no operators on bits: use bit32"),
+    ("!=", "not equal is written `~=`"),
+    ("&&", "Luau writes `and`, `or` and `not`"),
+    ("||", "Luau writes `and`, `or` and `not`"),
+    ("!", "Luau writes `and`, `or` and `not`"),
+    ("++", "Luau has no `++`: write `x += 1`"),
+    ("elsif", "`elseif` is one word"),
+    ("elif", "`elseif` is one word"),
+    ("let", "variables are written `local x = …`"),
+    ("var", "variables are written `local x = …`"),
+    ("const", "variables are written `local x = …`"),
+    ("fn", "functions are written `function name(…) … end`"),
+    ("func", "functions are written `function name(…) … end`"),
+    ("def", "functions are written `function name(…) … end`"),
+    ("//", "comments begin with `--`"),
+    ("/*", "comments begin with `--`"),
 ];
 
 /// Tokens that Luau has too, in types and casts: the parser's message says whether it stumbled over one.
@@ -45,6 +60,8 @@ const TOKENS: &[(&str, &str)] = &[
     ("'&'", "Luau has no operators on bits: use bit32"),
     ("'|'", "Luau has no operators on bits: use bit32"),
     ("'::'", "Luau has no goto and no labels: use continue, break or a function"),
+    ("got ':'", "tables are written `{ name = value }` or `{ [\"a name\"] = value }`"),
+    ("'then' when parsing if statement, got '{'", "blocks are written `if … then … end`"),
 ];
 
 /// Help for an error whose line uses one of them.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::script::{
     Hook, ScriptError,
+    check::{self, Complaint, Finding},
     error::{Fault, Limit},
 };
 use mlua::{Lua, Table, Value};
@@ -220,12 +221,14 @@ pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, u
     }
 }
 
-/// From 1: where the line has the word that the message ends with in quotes (`… got 'ctx'`), if it has it once; otherwise its
-/// first word.
+/// From 1: where the line has the word that the message ends with in quotes (`… got 'ctx'`), or the function or the name that it
+/// speaks of, if it has it once; otherwise its first word.
 fn column(message: &str, line: &str) -> usize {
-    let mut quoted = message.rsplit('\'').skip(1).step_by(2);
-    let named = quoted.next().filter(|word| !word.is_empty() && line.matches(word).count() == 1);
-    let bytes = named.and_then(|word| line.find(word)).unwrap_or(line.len() - line.trim_start().len());
+    let quoted = message.rsplit('\'').skip(1).step_by(2);
+    let called = message.split_once(": ").map(|(called, _)| called.rsplit(':').next().unwrap_or(called));
+    let named = message.split('`').skip(1).step_by(2);
+    let place = quoted.take(1).chain(named.take(1)).chain(called).find_map(|word| check::only_place(word, line));
+    let bytes = place.unwrap_or(line.len() - line.trim_start().len());
     1 + line[..bytes].chars().count()
 }
 
@@ -241,6 +244,14 @@ fn help(message: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// What was found without running the file.
+pub fn found(shared: &Shared, file: &str, finding: Finding) -> ScriptError {
+    let Complaint { fault, message, help } = finding.complaint;
+    let error = at(shared, fault, &message, Some((file, finding.place.line)));
+    let column = check::pointed(&finding.place, &message, &error.source_line);
+    ScriptError { column, help: help.or(error.help.clone()), ..error }
 }
 
 /// An error of loading, from mlua.

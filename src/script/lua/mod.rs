@@ -1,7 +1,7 @@
 //! The Lua engine: Luau, one virtual machine for each worker and generation.
 //!
 //! [`vm`] makes the machine and stops scripts that take too much, [`bind`] hangs the one list of host functions into it and [`objects`] the handles,
-//! [`convert`] and [`json`] carry values across (by the unsafe code of [`raw`], the only one), [`modules`] loads files, [`extended`] gives those that add to `string` a copy of it, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong, [`absent`] what is not there.
+//! [`convert`] and [`json`] carry values across (by the unsafe code of [`raw`], the only one), [`modules`] loads files, [`extended`] gives those that add to `string` a copy of it, [`drive`] runs a hook slice by slice and waits for it, [`fault`] tells what went wrong, [`absent`] what is not there, [`uses`] what would go wrong.
 //! A few lines of trusted Lua (`prelude.luau`) stand between scripts and the host functions.
 //!
 //! This is the only folder that names mlua. Deliberately absent: `debug`, `io`, bytecode, `getfenv`, `collectgarbage`, native
@@ -26,7 +26,9 @@ mod raw;
 mod running;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod vm;
+mod words;
 
 use super::{Engine, Modules, Program, ScriptError, Source};
 use std::rc::Rc;

@@ -73,9 +73,17 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         let name = name.to_string_lossy();
         let slashed = name.replace('.', "/");
         let modules = at.modules.borrow().clone();
-        match modules.and_then(|modules| modules.find(Language::Lua, &slashed)) {
-            Some(source) => {
+        let look = |name: String| Some((modules.as_ref()?.find(Language::Lua, &name)?, name));
+        // A library may lie in a folder that it knows nothing of, with its parts below the same one.
+        let beside = || {
+            let around = at.names.borrow().get(running.loading.borrow().last()?)?.clone();
+            let folders = around.rmatch_indices('/').map(|(end, _)| format!("{}/{slashed}", &around[..end]));
+            folders.into_iter().find_map(look)
+        };
+        match look(slashed.clone()).or_else(beside) {
+            Some((source, name)) => {
                 let path = source.path.display().to_string();
+                at.names.borrow_mut().entry(path.clone()).or_insert(name);
                 if !at.files.borrow().contains_key(&path) {
                     at.found.borrow_mut().insert(path.clone(), source);
                 }

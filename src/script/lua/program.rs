@@ -6,20 +6,22 @@ use super::{
     json::{self, Undecoded},
     modules::{load_file, seal},
     running::{Natives, Running},
+    uses,
     vm::{Shared, Vm},
 };
 use crate::script::{
-    Decision, Hook, Hooks, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
+    Decision, Hook, Hooks, Language, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
     background::{Callback, RUN_TIME},
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
+    no_decision,
     object::Object,
     trial::{Case, PREFIX},
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use mlua::{Function, MultiValue, Value};
+use mlua::{Function, MultiValue, Table, Value};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -60,6 +62,7 @@ impl LuaProgram {
         let returned = returned?;
         vm.shared.opened(returned.clone());
         program.find_hooks(returned)?;
+        program.judge(source)?;
         seal(&vm.lua, &vm.shared, &program.file, &vm.new_global)
             .map_err(|error| fault::loading(&vm.shared, &error, Some((&program.file, 1))))?;
         vm.settle();
@@ -105,9 +108,23 @@ impl LuaProgram {
         Ok(())
     }
 
+    /// What would fail for certain when it is run is refused now.
+    fn judge(&self, source: &Source) -> Result<(), ScriptError> {
+        let shared = &self.vm.shared;
+        let line = |hook: Hook| self.functions[hook as usize].as_ref()?.info().line_defined;
+        let hooks: Vec<(Hook, usize)> = Hook::ALL.into_iter().filter_map(|hook| Some((hook, line(hook)?))).collect();
+        let own = shared.files.borrow().get(&self.file).map(|file| file.env.clone());
+        let has = |table: &Table, name: &str| table.raw_get::<Value>(name).is_ok_and(|value| !value.is_nil());
+        let is_global = |name: &str| has(&shared.globals, name) || own.as_ref().is_some_and(|own| has(own, name));
+        match uses::judge(&source.text, &uses::Around { hooks: &hooks, is_global: &is_global }) {
+            Some(finding) => Err(fault::found(shared, &self.file, finding)),
+            None => Ok(()),
+        }
+    }
+
     fn error(&self, message: String) -> ScriptError {
         let files = self.vm.shared.files.borrow();
-        let last = files.get(&self.file).map_or(1, |file| file.text.lines().count().max(1));
+        let last = files.get(&self.file).map_or(1, |file| file.text.trim_end().lines().count().max(1));
         drop(files);
         fault::at(&self.vm.shared, Fault::Returned, &message, Some((&self.file, last)))
     }
@@ -234,10 +251,7 @@ impl LuaProgram {
         match (&value, fault::reply(&value)) {
             (Value::Nil, _) => Ok(Decision::Continue),
             (_, Some(reply)) => Ok(Decision::Reply(reply)),
-            (other, None) => {
-                let help = "return nothing, or a reply such as `reply.json(200, value)`";
-                Err(self.misreturned(hook, &convert::describe(other), help))
-            }
+            (other, None) => Err(self.misreturned(hook, &convert::describe(other), no_decision(Language::Lua))),
         }
     }
 

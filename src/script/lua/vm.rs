@@ -101,6 +101,8 @@ pub struct Shared {
     pub files: RefCell<AHashMap<String, File>>,
     /// Where `require` looks, of the script compiled last: all of a generation's scripts share one.
     pub modules: RefCell<Option<Rc<dyn Modules>>>,
+    /// The names, with slashes, by which files were found.
+    pub names: RefCell<AHashMap<String, String>>,
     /// Modules that were found and are about to be loaded.
     pub found: RefCell<AHashMap<String, Source>>,
     /// Whether the file loaded last does not compile.
@@ -241,6 +243,7 @@ impl Vm {
             json: json::Tables::new(&lua)?,
             files: RefCell::default(),
             modules: RefCell::default(),
+            names: RefCell::default(),
             found: RefCell::default(),
             broken: Cell::new(false),
             open: RefCell::default(),

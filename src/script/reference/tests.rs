@@ -1,6 +1,7 @@
 //! What must hold for every entry of the list, and what is printed from it.
 
 use super::*;
+use crate::script::{Engine, Language, Modules, Source};
 use std::collections::BTreeSet;
 
 /// Keywords of Luau (contextual ones too) and globals of its libraries that a module would hide.
@@ -106,6 +107,49 @@ fn every_function_is_documented_with_an_example_in_both_languages() {
         assert!(!function.lua.contains('\n') && !function.rhai.contains('\n'), "{name}");
     }
     assert!(functions().count() > 100, "{} functions", functions().count());
+}
+
+/// Every example is taken by its language, and nothing of it would fail for certain: no name is wrong and no argument either.
+#[test]
+fn examples_are_what_they_show() {
+    struct None;
+    impl Modules for None {
+        fn find(&self, _: Language, _: &str) -> Option<Source> {
+            Option::None
+        }
+    }
+    let modules: std::rc::Rc<dyn Modules> = std::rc::Rc::new(None);
+    let engines: [Box<dyn Engine>; 2] = [
+        Box::new(crate::script::lua::LuaEngine::new(64 << 20).expect("a machine")),
+        Box::new(crate::script::rhai::RhaiEngine::new(64 << 20).expect("an engine")),
+    ];
+    let mut compiled = 0;
+    for (name, function) in functions() {
+        for (engine, language) in engines.iter().zip(Language::ALL) {
+            // What an example takes for granted is given to it.
+            let mut known = String::new();
+            loop {
+                let text = match language {
+                    Language::Lua => {
+                        format!("return {{ on_request = function(req, ctx) {known} {} end }}", function.lua)
+                    }
+                    Language::Rhai => format!("fn on_request(req, ctx) {{ {known} {}; return; }}", function.rhai),
+                };
+                let source = Source { path: "example".into(), text: text.as_str().into() };
+                let Err(error) = engine.compile(&source, &modules) else { break };
+                let missing = error.message.strip_suffix("` is not defined").and_then(|it| it.strip_prefix('`'));
+                let Some(missing) = missing.filter(|missing| !known.contains(&format!(" {missing} "))) else {
+                    panic!("{name}: {error}\n{text}");
+                };
+                known += &match language {
+                    Language::Lua => format!("local {missing} = ctx.config.it "),
+                    Language::Rhai => format!("let {missing} = ctx.config.it; "),
+                };
+            }
+            compiled += 1;
+        }
+    }
+    assert_eq!(compiled, 2 * functions().count());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     program::Compiled,
     report::{self, Files},
     run::{Run, Worker},
+    uses,
 };
 use crate::script::{
     Hook, Hooks, Language, Modules, ScriptError, Source,
@@ -31,6 +32,9 @@ pub fn compile(
     let mut loader = Loader { interpreter, worker, modules, files: Files::new(source), path: Vec::new() };
     let ast = loader.parse(source)?;
     let hooks = hooks(&ast, &loader.files)?;
+    if let Some(finding) = uses::judge(&source.text, &ast) {
+        return Err(report::found(source, finding));
+    }
     loader.evaluate(source, &ast, |interpreter| interpreter.run_ast(&ast))?;
     let Loader { files, .. } = loader;
     let imports = Rc::new(std::mem::take(&mut *worker.loading.borrow_mut()));

@@ -19,6 +19,7 @@ mod report;
 mod run;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use super::{Engine, Modules, Program, ScriptError, Source, limits::Limits};
 use ::rhai::{

@@ -13,11 +13,12 @@ use super::{
     run::{Imports, Loaded, Run, Worker},
 };
 use crate::script::{
-    Decision, Hook, Hooks, NO_CHUNK, Program, Raise, Scope, ScriptError, State,
+    Decision, Hook, Hooks, Language, NO_CHUNK, Program, Raise, Scope, ScriptError, State,
     background::{Callback, RUN_TIME},
     convert::Native,
     error::{Fault, Limit},
     limits::Budget,
+    no_decision,
     object::Object,
     trial::{Case, PREFIX},
 };
@@ -365,7 +366,7 @@ impl Inner {
         if let Some(Object::Reply(reply)) = Seen::new(&self.worker, value.clone()).object() {
             return Ok(Decision::Reply(Rc::unwrap_or_clone(reply)));
         }
-        let help = "return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`";
+        let help = no_decision(Language::Rhai);
         Err(self.misreturned(hook, &json::type_name(value), help))
     }
 

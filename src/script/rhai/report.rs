@@ -3,6 +3,7 @@
 use super::json::Way;
 use crate::script::{
     Hook, ScriptError, Source,
+    check::{self, Finding},
     error::{Fault, Limit},
     host,
     list::nearest,
@@ -60,6 +61,19 @@ pub fn plain(files: &Files, fault: Fault, message: String, hook: Hook) -> Script
     ScriptError { hook: Some(hook), ..at(files.main(), Position::NONE, fault, message) }
 }
 
+/// What was found without running the file.
+pub fn found(source: &Source, finding: Finding) -> ScriptError {
+    let Finding { place, complaint } = finding;
+    let position = Position::new(clamped(place.line), clamped(place.column));
+    let error = at(source, position, complaint.fault, complaint.message);
+    let column = check::pointed(&place, &error.message, &error.source_line);
+    ScriptError { column, help: complaint.help, ..error }
+}
+
+fn clamped(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
 /// Moves the column to where a name stands in the line.
 pub fn point_at(error: &mut ScriptError, name: &str) {
     if let Some(before) = error.source_line.find(name) {
@@ -83,19 +97,68 @@ pub fn syntax(_: &Files, source: &Source, error: &ParseError) -> ScriptError {
         other => lower(&other.to_string()),
     };
     let mut made = at(source, error.1, Fault::Syntax, message);
+    let other = || other_syntax(&made.source_line, made.column);
     made.help = match &*error.0 {
         ParseErrorType::Reserved(word) if matches!(word.as_str(), "nil" | "null" | "void") => {
             Some("nothing is written `()` in Rhai".into())
         }
+        ParseErrorType::VariableUndefined(name) if host::MODULES.iter().any(|module| module.name == name) => {
+            Some(format!("functions of modules are called with `::`, as in `{name}::…`"))
+        }
+        ParseErrorType::VariableUndefined(_) if other().is_some() => other(),
         ParseErrorType::VariableUndefined(_) => {
             Some("functions see their parameters, their own variables, and constants as `global::NAME`".into())
         }
         ParseErrorType::ModuleUndefined(name) => {
             nearest(name, host::MODULES.iter().map(|module| module.name)).map(|near| format!("did you mean `{near}`?"))
         }
-        _ => None,
+        _ => other(),
     };
     made
+}
+
+/// Words of other languages, where Rhai stumbles over them or right after.
+const WORDS: &[(&str, &str)] = &[
+    ("then", "blocks are written `if … { … }`"),
+    ("elseif", "`else if` are two words"),
+    ("elsif", "`else if` are two words"),
+    ("elif", "`else if` are two words"),
+    ("end", "blocks end with `}`"),
+    ("local", "variables are written `let x = …;`"),
+    ("var", "variables are written `let x = …;`"),
+    ("function", "functions are written `fn name(…) { … }`"),
+    ("def", "functions are written `fn name(…) { … }`"),
+    ("and", "Rhai writes `&&`, `||` and `!`"),
+    ("or", "Rhai writes `&&`, `||` and `!`"),
+    ("not", "Rhai writes `&&`, `||` and `!`"),
+    ("do", "blocks are written `while … { … }`"),
+];
+
+/// The same for signs, anywhere in the line.
+const SIGNS: &[(&str, &str)] = &[
+    ("~=", "not equal is written `!=`"),
+    ("--", "comments begin with `//`"),
+    (" .. ", "texts are joined by `+`, or written with backticks: `a ${b}`"),
+    ("'", "texts stand in double quotes"),
+];
+
+/// Help for an error in a line that is written as in another language.
+fn other_syntax(line: &str, column: usize) -> Option<String> {
+    let at = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let (before, after) = line.split_at(at);
+    let here = after.split(|c| !is_part(c)).next().unwrap_or_default();
+    let last = before.trim_end().rsplit(|c| !is_part(c)).next().unwrap_or_default();
+    let is_map = before.trim_end().ends_with('{') && after[here.len()..].trim_start().starts_with(':');
+    if is_map {
+        return Some("maps are written `#{ name: value }`".into());
+    }
+    if after.starts_with(':') && !after.starts_with("::") {
+        return Some("methods are called with a dot: `req.json()`".into());
+    }
+    let of = |word: &str| WORDS.iter().find(|(other, _)| *other == word);
+    let sign = || SIGNS.iter().find(|(sign, _)| line.contains(sign));
+    of(here).or_else(|| of(last)).or_else(sign).map(|(_, help)| (*help).to_owned())
 }
 
 pub fn limit(
@@ -128,7 +191,8 @@ pub fn runtime(
 ) -> ScriptError {
     // From the outside in: each call with the place where it was made, which is in the function before it.
     let (mut inner, mut source, mut stack) = (error, main, Vec::new());
-    let mut function_name = hook.map_or("the top level", Hook::name).to_owned();
+    let called = hook.map(Hook::name).or(function.map(|function| function.name.as_str()));
+    let mut function_name = called.unwrap_or("the top level").to_owned();
     loop {
         inner = match inner {
             EvalAltResult::ErrorInFunctionCall(name, file, next, called) => {
@@ -221,7 +285,10 @@ fn unknown_function(signature: &str, names: &[String]) -> (String, Option<String
         .iter()
         .flat_map(|module| module.functions.iter().map(move |function| format!("{}::{}", module.name, function.name)));
     let known: Vec<String> = names.iter().cloned().chain(of_modules).collect();
-    let help = if known.iter().any(|known| known == name) {
+    let module = host::MODULES.iter().find(|module| module.name == name);
+    let help = if let Some(module) = module {
+        Some(format!("`{name}` is a module: call one of its functions, such as `{name}::{}`", module.functions[0].name))
+    } else if known.iter().any(|known| known == name) {
         Some(format!("`{name}` takes another number of arguments"))
     } else {
         nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))

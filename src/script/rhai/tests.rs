@@ -34,8 +34,10 @@ pub fn compile_with(
     engine.compile(&Source { path: "test.rhai".into(), text: text.into() }, &modules)
 }
 
+/// Whatever could be said of it without running it.
 pub fn compile(text: &str) -> Rc<dyn Program> {
-    compile_with(&engine(), text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    compile_with(&engine(), &format!("{text} {}", Language::Rhai.unchecked()), &[])
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub async fn load(program: &Rc<dyn Program>, config: &str) -> State {

@@ -31,6 +31,25 @@ fn an_error_has_its_place_line_and_stack() {
 }
 
 #[test]
+fn the_column_is_that_of_the_name_that_the_message_speaks_of() {
+    block_on(async {
+        for (line, column) in [
+            ("local x = 1; f(req).headr = 2", 23),
+            ("local x = f(req).headr", 20),
+            ("local x = f(req):jsn()", 20),
+            ("log.info(f(http.get)({}))", 14),
+            ("f(req).method, x = {}, f(req).method", 3),
+            ("f(http).get({})", 3),
+        ] {
+            let text =
+                format!("local function f(x) return x end\nreturn {{ on_request = function(req)\n  {line}\nend }}");
+            let told = error(&Rig::new(), &text).await;
+            assert_eq!((told.line, told.column), (3, column), "{line}: {}", tell(&told));
+        }
+    });
+}
+
+#[test]
 fn scripts_that_do_not_compile_are_refused_with_their_place() {
     let rig = Rig::new();
     assert_eq!(
@@ -39,14 +58,14 @@ fn scripts_that_do_not_compile_are_refused_with_their_place() {
     );
     assert_eq!(
         rig.refused("return { on_requst = function() end }"),
-        "Returned test.lua:1:1: there is no hook `on_requst`, did you mean `on_request`?"
+        "Returned test.lua:1:10: there is no hook `on_requst`, did you mean `on_request`?"
     );
     assert_eq!(
         rig.refused("return { on_request = 5 }"),
-        "Returned test.lua:1:1: `on_request` must be a function, it is a number"
+        "Returned test.lua:1:10: `on_request` must be a function, it is a number"
     );
     assert_eq!(
-        rig.refused("local M = {}\nfunction M.on_request() end"),
+        rig.refused("local M = {}\nfunction M.on_request() end\n\n"),
         "Returned test.lua:2:1: a script returns a table of hooks, this one returned nothing"
     );
     assert_eq!(rig.refused("return { helper = function() end, VERSION = 3 }"), "it compiled");
@@ -85,7 +104,7 @@ fn host_errors_name_the_function_and_the_nearest_name() {
             ("return reply.json(999, {})", "reply.json: 999 is not a status between 200 and 599"),
             ("ctx.vars.x = { a = { 1, { y = print } } }", "vars[\"x\"]: a[2].y: a function can't be JSON"),
         ] {
-            assert_eq!(rig.request(body).await, format!("Runtime test.lua:1:1: {message}"), "{body}");
+            assert_eq!(rig.request(body).await, format!("Runtime test.lua:1: {message}"), "{body}");
         }
     });
 }
@@ -106,7 +125,7 @@ fn no_value_is_larger_than_the_host_takes_however_it_is_given() {
             assert_eq!(
                 rig.request_with(body, limits()).await,
                 format!(
-                    "Runtime test.lua:1:1: {place}: {size} bytes are more than the host takes at once (64, `limits.max_body_size`)"
+                    "Runtime test.lua:1: {place}: {size} bytes are more than the host takes at once (64, `limits.max_body_size`)"
                 ),
                 "{body}"
             );
@@ -137,8 +156,8 @@ fn scripts_catch_host_errors_as_strings_with_a_position() {
             rig.request("local ok, why = pcall(function() error(reply.empty(204)) end); return reply.text(200, tostring(ok) .. tostring(why))").await,
             "200 falsereply"
         );
-        assert_eq!(rig.request("error({ code = 5 })").await, r#"Runtime test.lua:1:1: raised {"code":5}"#);
-        assert_eq!(rig.request("error()").await, "Runtime test.lua:1:1: raised nothing");
+        assert_eq!(rig.request("error({ code = 5 })").await, r#"Runtime test.lua:1: raised {"code":5}"#);
+        assert_eq!(rig.request("error()").await, "Runtime test.lua:1: raised nothing");
     });
 }
 
@@ -159,8 +178,8 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
     block_on(async {
         let rig = Rig::new();
         for (url, said) in [
-            ("svc://now", "Runtime test.lua:1:1: a host function failed: at once"),
-            ("svc://later", "Runtime test.lua:1:1: a host function failed: while waiting"),
+            ("svc://now", "Runtime test.lua:1: a host function failed: at once"),
+            ("svc://later", "Runtime test.lua:1: a host function failed: while waiting"),
         ] {
             let program = rig
                 .compile(&format!(
@@ -178,7 +197,7 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
                 cpu: Default::default(),
             };
             let error = program.call(Hook::OnRequest, Rc::new(scope), &state).await.expect_err("an error");
-            assert_eq!(tell(&error), said);
+            assert_eq!(tell_line(&error), said);
         }
         assert_eq!(rig.request("return reply.empty(204)").await, "204 ");
     });

@@ -102,7 +102,7 @@ fn tables_of_scripts_become_arrays_or_objects() {
         ] {
             assert_eq!(
                 rig.request(&format!("return reply.json(200, {value})")).await,
-                format!("Runtime test.lua:1:1: reply.json: argument 2 (value): {message}"),
+                format!("Runtime test.lua:1: reply.json: argument 2 (value): {message}"),
                 "{value}"
             );
         }
@@ -126,12 +126,12 @@ fn what_is_not_json_is_refused() {
         ] {
             assert_eq!(
                 rig.request(&format!("json.decode({text:?})")).await,
-                format!("Runtime test.lua:1:1: json.decode: not JSON: {why}")
+                format!("Runtime test.lua:1: json.decode: not JSON: {why}")
             );
         }
         assert_eq!(
             through(&rig, r#"{"a":1}"#, "setmetatable(v, {})").await,
-            "Runtime test.lua:1:1: cannot change a protected metatable"
+            "Runtime test.lua:1: cannot change a protected metatable"
         );
     });
 }

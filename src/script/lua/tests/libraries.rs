@@ -32,6 +32,44 @@ return { name = ..., say = function(...) return string.upper(part) .. tb.concat(
     });
 }
 
+/// In the style of a Mustache renderer: it requires its parts by its own name, wherever it lies, and extends `string`.
+#[test]
+fn a_library_in_a_folder_finds_its_parts_beside_it() {
+    block_on(async {
+        let rig = Rig::with([
+            (
+                "lib/tache",
+                "function string.parts(text, by) local all = {} for part in text:gmatch('[^' .. by .. ']+') do all[#all + 1] = part end return all end
+return { renderer = require('tache.renderer'):new() }",
+            ),
+            (
+                "lib/tache/renderer",
+                "local Scanner = require 'tache.scanner'
+local Renderer = {} Renderer.__index = Renderer
+function Renderer:new() return setmetatable({ cache = {} }, self) end
+function Renderer:render(text, with)
+  self.cache[text] = self.cache[text] or Scanner.tokens(text)
+  local out = {}
+  for _, token in ipairs(self.cache[text]) do out[#out + 1] = token.name and tostring(with[token.name]) or token.text end
+  return table.concat(out)
+end
+return Renderer",
+            ),
+            (
+                "lib/tache/scanner",
+                "return { tokens = function(text) local all, at = {}, 1
+  for before, name, after in text:gmatch('()%{%{(.-)%}%}()') do
+    all[#all + 1] = { text = text:sub(at, before - 1) } all[#all + 1] = { name = name } at = after end
+  all[#all + 1] = { text = text:sub(at) } return all end }",
+            ),
+        ]);
+        let body = "local tache = require 'lib.tache' return reply.text(200, tache.renderer:render('hi {{name}}, {{n}}!', { name = 'Ada', n = 2 }))";
+        assert_eq!(rig.request(body).await, "200 hi Ada, 2!");
+        let missing = rig.request("local part = require 'tache.scanner'").await;
+        assert_eq!(missing, "Runtime test.lua:1: require: there is no module `tache.scanner`");
+    });
+}
+
 #[test]
 fn what_is_absent_is_named_with_a_way_out_at_its_place() {
     for (line, error, help) in [

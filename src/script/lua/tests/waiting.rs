@@ -49,19 +49,19 @@ fn a_call_that_can_not_wait_says_so() {
                 r#"return reply.text(200, (("x"):gsub("x", function() return http.get("svc://a/b"):text() end)))"#
             )
             .await,
-            format!("Runtime test.lua:1:1: {why}")
+            format!("Runtime test.lua:1: {why}")
         );
         assert_eq!(
             rig.request(r#"local t = setmetatable({}, { __index = function(_, k) return http.get("svc://a/" .. k):text() end }); return reply.text(200, t.x)"#).await,
-            format!("Runtime test.lua:1:1: {why}")
+            format!("Runtime test.lua:1: {why}")
         );
         assert_eq!(
             rig.request("coroutine.yield(1)").await,
-            "Runtime test.lua:1:1: coroutine.yield: there is no coroutine here to yield from"
+            "Runtime test.lua:1: coroutine.yield: there is no coroutine here to yield from"
         );
         assert_eq!(
             rig.refused(r#"local x = http.get("svc://a/b"); return {}"#),
-            "Runtime test.lua:1:1: http.get: can't be called while a file is loaded: call it from on_load or another hook"
+            "Runtime test.lua:1:11: http.get: can't be called while a file is loaded: call it from on_load or another hook"
         );
     });
 }

@@ -127,7 +127,7 @@ async fn messages_help() {
     assert_eq!(said("1 + #{}").await, "`+` does not work with (number, map)");
     assert_eq!(
         said("req.text().len()").await,
-        "on_request returned a number (return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression: end that with `;`)"
+        "on_request returned a number (return nothing, or a reply such as `reply::json(200, value)`; a function returns its last expression, also before a `;`: end it with `return;`)"
     );
     assert_eq!(said("req.headers[\"a b\"]").await, "headers[\"a b\"]: `a b` is not a header name");
     assert_eq!(

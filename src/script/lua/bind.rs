@@ -41,6 +41,7 @@ const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Runs the prelude and binds the list; gives what the prelude exports.
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
+    raw::stubs::install(lua, shared)?;
     let host = host_table(lua, shared)?;
     let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
         &host,
@@ -229,7 +230,7 @@ impl Shared {
     fn keep_claims(&self, lua: &Lua, text: &Bytes, verified: &Lv) -> mlua::Result<()> {
         let claims = verified.as_table().map(|table| table.raw_get::<Lv>("claims")).transpose()?;
         let Some(claims @ Lv::Table(_)) = claims else { return Ok(()) };
-        freeze(self, &claims)?;
+        freeze(lua, self, &claims)?;
         if let (Ok(json), Lv::Table(table)) = (super::json::encode(lua, &self.json, None, &claims)?, claims) {
             self.json.keep(text, table, json)?;
         }

@@ -3,6 +3,7 @@
 //! Both readers go over it, the one onto the stack and the one that makes a tape. It accepts exactly what serde_json accepts and says only yes or
 //! no. The text is UTF-8 as a whole; that was looked at before.
 
+use super::KeyTree;
 use crate::script::json;
 
 pub struct Source<'a> {
@@ -81,6 +82,25 @@ impl<'a> Source<'a> {
         let is_next = self.next() == Some(byte);
         self.at += usize::from(is_next);
         is_next
+    }
+
+    /// Moves to the next item, if there is one; None when what comes is neither that nor the end of the part.
+    #[inline]
+    pub fn goes_on(&mut self, end: u8) -> Option<bool> {
+        let byte = self.next()?;
+        self.at += 1;
+        (byte == b',' || byte == end).then_some(byte == b',')
+    }
+
+    /// Moves over a key that is known after those that led to `at`, and its colon; gives its node.
+    #[inline]
+    pub fn key(&mut self, tree: &KeyTree, at: u32) -> Option<u32> {
+        if !self.take_next(b'"') {
+            return None;
+        }
+        let (node, length) = tree.step(at, self.rest())?;
+        self.at += length + 1;
+        self.take_next(b':').then_some(node)
     }
 
     /// Moves over a byte, when it is the next one.

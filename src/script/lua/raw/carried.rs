@@ -28,7 +28,10 @@ pub const ARRAY: c_int = ffi::lua_upvalueindex(9);
 pub const TEMPLATES: c_int = ffi::lua_upvalueindex(10);
 pub const NAMES: c_int = ffi::lua_upvalueindex(11);
 pub const KEPT: c_int = ffi::lua_upvalueindex(12);
-const COUNT: c_int = 12;
+/// The metatables of stubs.
+pub const OBJECT_STUBS: c_int = ffi::lua_upvalueindex(13);
+pub const ARRAY_STUBS: c_int = ffi::lua_upvalueindex(14);
+const COUNT: c_int = 14;
 
 pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 
@@ -55,7 +58,23 @@ pub fn function(
     let tables =
         (&shared.handles, &shared.held, &shared.natives, &json.array, &json.templates, &json.names, &json.kept);
     let (handles, held, natives, array, templates, names, kept) = tables;
-    let row = (at, own.whole, about, own.answer, own.methods, handles, held, natives, array, templates, names, kept);
+    let (objects, arrays) = (&json.object_stubs, &json.array_stubs);
+    let row = (
+        at,
+        own.whole,
+        about,
+        own.answer,
+        own.methods,
+        handles,
+        held,
+        natives,
+        array,
+        templates,
+        names,
+        kept,
+        objects,
+        arrays,
+    );
     // SAFETY: the values become what the function carries, and it is left alone on the stack.
     unsafe { lua.exec_raw(row, |state| ffi::lua_pushcclosurek(state, run, name.as_ptr(), COUNT, None)) }
 }

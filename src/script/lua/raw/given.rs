@@ -2,7 +2,7 @@
 //!
 //! What takes mlua is shown as something that nothing accepts: then the general way converts all of it again, and says what is wrong.
 
-use super::{objects::object, text, write::write_here};
+use super::{objects::object, stubs, text, write::write_here};
 use crate::script::{
     Raise, Value,
     convert::Native,
@@ -33,9 +33,15 @@ impl Given<'_> {
         Given { place, ..*self }
     }
 
+    /// Whether it is a table, which is then one that can be walked over.
     fn is_table(&self) -> bool {
-        // SAFETY: only the type is looked at.
-        unsafe { ffi::lua_type(self.state, self.place) == ffi::LUA_TTABLE }
+        let (json, running) = (&self.shared.json, Some(self.running));
+        // SAFETY: only the type is looked at, and the metatable of a table. A function made by `carried` runs.
+        unsafe {
+            ffi::lua_type(self.state, self.place) == ffi::LUA_TTABLE
+                && (!stubs::is_stub(json, self.state, self.place)
+                    || stubs::open(json, running, self.state, self.place, stubs::CARRIED))
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! Values as JSON, walked where they lie. By the rules of the module above.
 
-use super::{LEVEL, push_text, text};
+use super::{
+    LEVEL, push_text,
+    stubs::{is_stub, text_of},
+    text,
+};
 use crate::script::{
     json,
     lua::{
         convert::{describe, object, own_or},
-        json::{OBJECT, Step, Tables, Unwritten, here, not_a_key, not_a_sequence, within},
+        json::{OBJECT, Step, Tables, TooDeep, Unwritten, copy, here, not_a_key, not_a_sequence, within},
         number::big,
         running::Running,
     },
@@ -90,6 +94,9 @@ impl Writer<'_> {
                 ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, place)),
                 ffi::LUA_TSTRING => json::write_str(self.out, text(state, place)),
                 ffi::LUA_TTABLE if ffi::lua_getreadonly(state, place) != 0 => {
+                    if is_stub(self.tables, state, place) {
+                        return self.stub(state, place, depth + 1);
+                    }
                     match self.tables.kept_text(ffi::lua_topointer(state, place).addr()) {
                         Some(text) => self.out.extend_from_slice(&text),
                         None => return self.table(state, place, depth + 1),
@@ -142,11 +149,21 @@ impl Writer<'_> {
         }
     }
 
+    /// A part of a document that no script looked at: as it is written there, but for spaces and ways to write the same.
+    ///
+    /// # Safety
+    /// As [`Writer::value`]; the value is a stub.
+    unsafe fn stub(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
+        // SAFETY: the caller's.
+        let text = unsafe { text_of(state, place) }.unwrap_or(b"null");
+        copy(text, self.out, depth).map_err(|TooDeep| too_deep())
+    }
+
     /// # Safety
     /// As [`Writer::value`]; the value is a table.
     unsafe fn table(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         if depth > json::MAX_DEPTH {
-            return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
+            return Err(too_deep());
         }
         self.count += 1;
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
@@ -398,6 +415,10 @@ impl Writer<'_> {
         let written = unsafe { self.value(state, place, depth) };
         written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))
     }
+}
+
+fn too_deep() -> Unwritten {
+    here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH))
 }
 
 /// A table at a place, and the top of the stack when the walk over it began.

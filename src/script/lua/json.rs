@@ -1,11 +1,12 @@
-//! JSON text to Lua tables and back, in one pass each way.
+//! JSON text to Lua tables and back, in one pass each way, or part by part as a script looks at it.
 //!
 //! A decoded object remembers the order of its keys: objects of the same keys share one metatable that lists them, kept in a
 //! bounded cache. A decoded array carries the metatable that tells `[]` from `{}`. Both are locked, and `pairs`, `#` and
 //! indexing never see them. Integers beyond 2^53 become [`Big`]; null is mlua's null.
 //!
-//! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; any
-//! other is read to a [`Tape`] first, from which [`raw`](super::raw) builds the tables. It also walks them to write.
+//! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; of a
+//! long one only the [`outline`] is made, and [`raw::stubs`](super::raw) stand for its parts. Any other is read to a [`Tape`] first, from which
+//! [`raw`](super::raw) builds the tables. It also walks them to write.
 
 mod keys;
 mod outline;

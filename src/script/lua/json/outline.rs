@@ -32,16 +32,18 @@ const STRIDE: u32 = 1024;
 pub fn outline(tree: &KeyTree, running: Option<&Running>, text: &[u8], parts: &mut Vec<Part>) -> Option<()> {
     u32::try_from(text.len()).ok()?;
     std::str::from_utf8(text).ok()?;
-    let mut outliner = Outliner { source: Source::new(text, Vec::new()), tree, running, parts, count: 0 };
-    if !matches!(outliner.source.next()?, b'{' | b'[') {
+    let mut outliner = Outliner { text, tree, running, parts, count: 0 };
+    let at = skip_space(text, 0);
+    if !matches!(text.get(at)?, b'{' | b'[') {
         return None;
     }
-    outliner.value(0)?;
-    outliner.source.is_over().then_some(())
+    let end = outliner.value(at, 0)?;
+    (skip_space(text, end) == text.len()).then_some(())
 }
 
+/// Places are handed on and given back, and not kept here, so that they stay in registers.
 struct Outliner<'a> {
-    source: Source<'a>,
+    text: &'a [u8],
     tree: &'a KeyTree,
     running: Option<&'a Running>,
     parts: &'a mut Vec<Part>,
@@ -49,69 +51,141 @@ struct Outliner<'a> {
 }
 
 impl Outliner<'_> {
-    fn value(&mut self, depth: usize) -> Option<()> {
+    /// Where the value that begins at a place ends.
+    fn value(&mut self, at: usize, depth: usize) -> Option<usize> {
         self.count += 1;
         if self.count.is_multiple_of(STRIDE) {
             self.running.map_or(Ok(()), Running::tick).ok()?;
         }
-        match self.source.next()? {
-            b'"' => {
-                if matches!(self.source.string()?, Text::Unescaped(_)) {
-                    self.source.unescaped.clear();
-                }
-                Some(())
-            }
-            b'{' => self.part(depth + 1, false),
-            b'[' => self.part(depth + 1, true),
-            b't' => self.source.word(b"true"),
-            b'f' => self.source.word(b"false"),
-            b'n' => self.source.word(b"null"),
-            _ => matches!(self.source.number()?, Number::Float(_)).then_some(()),
+        match self.text.get(at)? {
+            b'"' => self.string(at),
+            b'{' | b'[' => self.part(at, depth + 1),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            _ => None,
         }
     }
 
-    fn part(&mut self, depth: usize, is_array: bool) -> Option<()> {
+    fn word(&self, at: usize, word: &[u8]) -> Option<usize> {
+        self.text.get(at..)?.starts_with(word).then_some(at + word.len())
+    }
+
+    /// Strings without escapes need only be moved over.
+    #[inline]
+    fn string(&self, at: usize) -> Option<usize> {
+        let end = at + 1 + json::plain(self.text.get(at + 1..)?);
+        if self.text.get(end) == Some(&b'"') {
+            Some(end + 1)
+        } else {
+            self.unusual(at, |source| source.string().map(drop))
+        }
+    }
+
+    /// And so do numbers of which it is plain that a double holds them.
+    #[inline]
+    fn number(&self, at: usize) -> Option<usize> {
+        let text = self.text;
+        let first = at + usize::from(text.get(at) == Some(&b'-'));
+        let mut end = skip_digits(text, first);
+        let whole = end - first;
+        let mut is_plain = (1..=15).contains(&whole) && (whole == 1 || text.get(first) != Some(&b'0'));
+        if text.get(end) == Some(&b'.') {
+            let start = end + 1;
+            end = skip_digits(text, start);
+            is_plain &= end > start;
+        }
+        if is_plain && !matches!(text.get(end), Some(b'e' | b'E')) {
+            return Some(end);
+        }
+        self.unusual(at, |source| matches!(source.number()?, Number::Float(_)).then_some(()))
+    }
+
+    #[cold]
+    fn unusual(&self, at: usize, read: impl FnOnce(&mut Source<'_>) -> Option<()>) -> Option<usize> {
+        let mut source = Source { at, ..Source::new(self.text, Vec::new()) };
+        read(&mut source).map(|()| source.at)
+    }
+
+    fn part(&mut self, at: usize, depth: usize) -> Option<usize> {
         if depth > MAX_DEPTH {
             return None;
         }
-        let (number, start) = (self.parts.len(), self.source.at as u32);
-        self.parts.push(Part { start, end: 0, after: 0, count: 0, is_array, looks: 0 });
-        self.source.at += 1;
-        let count = if is_array { self.items(depth)? } else { self.entries(depth)? };
+        let (number, is_array) = (self.parts.len(), self.text.get(at) == Some(&b'['));
+        self.parts.push(Part { start: at as u32, end: 0, after: 0, count: 0, is_array, looks: 0 });
+        let (end, count) = if is_array { self.items(at + 1, depth)? } else { self.entries(at + 1, depth)? };
         let after = self.parts.len() as u32;
         let part = self.parts.get_mut(number)?;
-        (part.end, part.after, part.count) = (self.source.at as u32, after, count);
-        Some(())
+        (part.end, part.after, part.count) = (end as u32, after, count);
+        Some(end)
     }
 
-    fn items(&mut self, depth: usize) -> Option<u32> {
-        if self.source.take_next(b']') {
-            return Some(0);
+    /// Where an array ends, and how many items it has.
+    fn items(&mut self, at: usize, depth: usize) -> Option<(usize, u32)> {
+        let mut at = skip_space(self.text, at);
+        if self.text.get(at) == Some(&b']') {
+            return Some((at + 1, 0));
         }
         let mut count = 0;
         loop {
-            self.value(depth)?;
+            let end = self.value(at, depth)?;
+            at = skip_space(self.text, end);
             count += 1;
-            if !self.source.goes_on(b']')? {
-                return Some(count);
+            match self.text.get(at)? {
+                b',' => at = skip_space(self.text, at + 1),
+                b']' => return Some((at + 1, count)),
+                _ => return None,
             }
         }
     }
 
-    fn entries(&mut self, depth: usize) -> Option<u32> {
-        if self.source.take_next(b'}') {
-            return Some(0);
+    /// The same for an object and its entries.
+    fn entries(&mut self, at: usize, depth: usize) -> Option<(usize, u32)> {
+        let mut at = skip_space(self.text, at);
+        if self.text.get(at) == Some(&b'}') {
+            return Some((at + 1, 0));
         }
-        let (mut at, mut count) = (KeyTree::ROOT, 0);
+        let (mut node, mut count) = (KeyTree::ROOT, 0);
         loop {
-            at = self.source.key(self.tree, at)?;
-            self.value(depth)?;
+            if self.text.get(at) != Some(&b'"') {
+                return None;
+            }
+            let (next, length) = self.tree.step(node, self.text.get(at + 1..)?)?;
+            node = next;
+            at = skip_space(self.text, at + length + 2);
+            if self.text.get(at) != Some(&b':') {
+                return None;
+            }
+            let end = self.value(skip_space(self.text, at + 1), depth)?;
+            at = skip_space(self.text, end);
             count += 1;
-            if !self.source.goes_on(b'}')? {
-                return self.tree.shape(at).map(|_| count);
+            match self.text.get(at)? {
+                b',' => at = skip_space(self.text, at + 1),
+                b'}' => return self.tree.shape(node).map(|_| (at + 1, count)),
+                _ => return None,
             }
         }
     }
+}
+
+#[inline]
+fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = text.get(at)
+        && *byte <= b' '
+        && matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
+    {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+fn skip_digits(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    at
 }
 
 /// A document with its outline.
@@ -144,15 +218,15 @@ impl<'a> Document<'a> {
         let part = self.part(number)?;
         let (mut at, mut inner) = (part.start as usize + 1, number + 1);
         loop {
-            at = self.skip_space(at);
+            at = skip_space(self.text, at);
             if self.text.get(at)? == &b'}' {
                 return Some(Found::Nothing);
             }
             let rest = self.text.get(at + 1..)?;
             let is_it = rest.get(key.len()) == Some(&b'"') && rest.starts_with(key);
             let length = if is_it { key.len() } else { json::plain(rest) };
-            at = self.skip_space(at + length + 2);
-            at = self.skip_space(at + 1);
+            at = skip_space(self.text, at + length + 2);
+            at = skip_space(self.text, at + 1);
             let is_part = matches!(self.text.get(at)?, b'{' | b'[');
             if is_it {
                 return Some(if is_part { Found::Part } else { Found::Scalar(at) });
@@ -163,18 +237,11 @@ impl<'a> Document<'a> {
             } else {
                 at = self.skip_scalar(at)?;
             }
-            at = self.skip_space(at);
+            at = skip_space(self.text, at);
             if self.text.get(at)? == &b',' {
                 at += 1;
             }
         }
-    }
-
-    fn skip_space(self, mut at: usize) -> usize {
-        while matches!(self.text.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
-            at += 1;
-        }
-        at
     }
 
     fn skip_scalar(self, mut at: usize) -> Option<usize> {

@@ -50,11 +50,13 @@ impl<'a> Source<'a> {
         Source { text, at: 0, unescaped }
     }
 
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
     /// What was not read yet.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -124,6 +126,7 @@ impl<'a> Source<'a> {
     }
 
     /// The bytes of a string that was read.
+    #[inline]
     pub fn bytes(&self, text: Text) -> &[u8] {
         match text {
             Text::Plain(span) => span.of(self.text),
@@ -132,6 +135,7 @@ impl<'a> Source<'a> {
     }
 
     /// A string, from its opening quote.
+    #[inline]
     pub fn string(&mut self) -> Option<Text> {
         self.at += 1;
         let start = self.at;
@@ -223,6 +227,7 @@ impl<'a> Source<'a> {
         (count > 0).then_some(count)
     }
 
+    #[inline]
     pub fn number(&mut self) -> Option<Number> {
         let start = self.at;
         let negative = self.take(b'-');

@@ -171,21 +171,19 @@ pub unsafe fn is_stub(tables: &Tables, state: *mut lua_State, place: c_int) -> b
 /// # Safety
 /// There is a table at `place`, and two slots are free.
 unsafe fn locate(state: *mut lua_State, place: c_int) -> Option<u32> {
-    let (top, mut at) = unsafe { (ffi::lua_gettop(state), 0) };
-    // SAFETY: what is pushed and not it is popped again. One that could not be opened may have items.
+    let mut at = 0;
+    // SAFETY: what is pushed and not it is popped again: a stub that could not be opened may have items. No script has documents, so what
+    // holds one is that entry.
     unsafe {
         loop {
             at = ffi::lua_rawiter(state, place, at);
             if at < 0 {
                 return None;
             }
-            if ffi::lua_type(state, -2) == ffi::LUA_TLIGHTUSERDATA
-                && ffi::lua_lightuserdatatag(state, -2) == DOCUMENT
-                && ffi::lua_userdatatag(state, -1) == DOCUMENT
-            {
+            if !ffi::lua_touserdatatagged(state, -1, DOCUMENT).is_null() {
                 return u32::try_from(ffi::lua_touserdata(state, -2).addr()).ok();
             }
-            ffi::lua_settop(state, top);
+            ffi::lua_settop(state, -3);
         }
     }
 }
@@ -571,10 +569,16 @@ unsafe extern "C-unwind" fn newindex(state: *mut lua_State) -> c_int {
 /// # Safety
 /// As [`index`], without a key.
 unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
-    // SAFETY: as `opened`.
+    // SAFETY: as `looked_up`.
     unsafe {
-        opened(state, 1);
-        ffi::lua_pushnumber(state, ffi::lua_objlen(state, 1) as f64);
+        let number = if is_stub(&carried::shared(state).json, state, 1) { locate(state, 1) } else { None };
+        let part = number.and_then(|number| document(state, -1)?.0.part(number));
+        let length = match part {
+            Some(Part { is_array: false, .. }) => 0,
+            Some(Part { count, .. }) => *count as usize,
+            None => ffi::lua_objlen(state, 1) as usize,
+        };
+        ffi::lua_pushnumber(state, length as f64);
     }
     1
 }

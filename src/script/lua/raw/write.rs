@@ -338,7 +338,7 @@ impl Writer<'_> {
         listed: Option<&AHashSet<usize>>,
         depth: usize,
     ) -> Result<(), Unwritten> {
-        let mut few: [(&[u8], c_int); FEW] = [(&[], 0); FEW];
+        let mut few: [Waiting<'_>; FEW] = [Waiting::default(); FEW];
         let mut many: Vec<&[u8]> = Vec::new();
         let (state, mut at, mut count, mut key) = (table.state, 0, 0, table.top + 1);
         // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
@@ -362,7 +362,7 @@ impl Writer<'_> {
                 }
                 match few.get_mut(count) {
                     Some(kept) => {
-                        *kept = (name, key + 1);
+                        *kept = Waiting { head: head(name), name, place: key + 1 };
                         key += 2;
                     }
                     None => {
@@ -375,14 +375,14 @@ impl Writer<'_> {
             if many.is_empty() {
                 let few = few.get_mut(..count).unwrap_or_default();
                 few.sort_unstable();
-                for (name, place) in few {
+                for Waiting { name, place, .. } in few {
                     self.entry(state, name, *place, first, depth)?;
                 }
                 table.pop();
                 return Ok(());
             }
             table.pop();
-            many.extend(few.map(|(name, _)| name));
+            many.extend(few.map(|waiting| waiting.name));
             many.sort_unstable();
             for name in many {
                 push_text(state, name);
@@ -419,6 +419,25 @@ impl Writer<'_> {
 
 fn too_deep() -> Unwritten {
     here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH))
+}
+
+/// An entry that waits on the stack to be put in order: by the beginning of its name, which decides it mostly, and the name.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting<'a> {
+    head: u64,
+    name: &'a [u8],
+    place: c_int,
+}
+
+/// The first bytes of a name, so that numbers compare as names do; zeros stand for those that it lacks.
+fn head(name: &[u8]) -> u64 {
+    match name.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let first = name.iter().fold(0, |head, byte| head << 8 | u64::from(*byte));
+            u64::checked_shl(first, 8 * (8 - name.len() as u32)).unwrap_or_default()
+        }
+    }
 }
 
 /// A table at a place, and the top of the stack when the walk over it began.

@@ -181,6 +181,11 @@ for _, operation in operations do
     local names = { "a", "b", "c", 1, 2, 3, "", "d" }
     local key = names[with % #names + 1]
     local step = operation % 16
+    -- How long an array with holes is, Lua leaves open.
+    if type(key) == "number" then
+        local length = #current
+        key = if step == 5 then math.max(key, length) else math.min(key, length + 1)
+    end
     if step == 0 then
         current = document
     elseif step == 1 or step == 2 then

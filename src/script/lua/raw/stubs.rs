@@ -522,7 +522,7 @@ unsafe fn looked_up(state: *mut lua_State) -> bool {
     // SAFETY: the key is read as the string that it is; the stub holds the document, and both stay on the stack. Nothing else refers to
     // the parts while one is changed.
     unsafe {
-        if ffi::lua_type(state, 2) != ffi::LUA_TSTRING || !is_stub(&carried::shared(state).json, state, 1) {
+        if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
             return false;
         }
         let Some(number) = locate(state, 1) else { return false };

@@ -160,6 +160,31 @@ fn documents_in_hooks_are_opened_by_all_that_take_tables() {
     });
 }
 
+#[test]
+fn documents_that_are_held_count_as_memory() {
+    block_on(async {
+        let rig = Rig::new();
+        let patient = || Limits { cpu: std::time::Duration::from_secs(20), ..Limits::default() };
+        // Sixty kilobytes each, of which nothing or one small part is looked at.
+        let text = r#"'{"a":{"b":1},"c":"' .. string.rep('x', 60000) .. '"}'"#;
+        let holds = |what: &str, times: usize| {
+            format!(
+                "local text = {text} json.decode(text) local held = {{}} \
+                 for i = 1, {times} do held[i] = json.decode(text){what} end return reply.text(200, tostring(#held))"
+            )
+        };
+        for what in ["", ".a"] {
+            let said = rig.request_with(&holds(what, 10), patient()).await;
+            assert_eq!(said, "200 10", "{what}");
+            let said = rig.request_with(&holds(what, 2000), patient()).await;
+            assert!(said.starts_with("Limit(Memory)"), "{what}: {said}");
+        }
+        // What is not held any more is not counted.
+        let said = rig.request_with(&holds(".a.b", 2000), patient()).await;
+        assert_eq!(said, "200 2000");
+    });
+}
+
 /// What is done to a document, by a number: each operation goes to some table in it, and says what it saw.
 const OPERATIONS: &str = r##"
 local document, operations = ...

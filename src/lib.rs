@@ -77,7 +77,10 @@
 //!   load and no reference count that all cores write.
 //! - The sliding window is exact up to a limit of 1000 and uses two counters above: with two counters a client that waits for a
 //!   whole window may still be refused.
-//! - JSON is handed to scripts as real tables and maps; the order of keys travels in their metatable (Lua) or tag (Rhai).
+//! - JSON is handed to scripts as tables and maps of their own language and not as proxies, which `pairs`, `#` and the library would
+//!   see through; the order of keys travels in their metatable (Lua) or tag (Rhai). In Lua a part of a document is an empty table
+//!   until it is touched, and is filled then where it is, one level at a time (`script::lua::raw::stubs`): what a script never looks at
+//!   is not built, and is written from the document's text. Rhai's maps know nothing like a metatable, so there all is built.
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
 // The checks of `fuzz/` are in its tests too, and name it from outside.

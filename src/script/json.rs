@@ -82,6 +82,7 @@ pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// The length of what stands before a quote, a backslash or a control character.
+#[inline]
 pub fn plain(text: &[u8]) -> usize {
     let (words, _) = text.as_chunks::<8>();
     let mut at = 0;
@@ -110,6 +111,7 @@ const ONES: u64 = u64::MAX / 255;
 const HIGH: u64 = ONES << 7;
 
 /// The high bits of bytes that are special, of which the lowest is a true one.
+#[inline]
 fn special(word: [u8; 8]) -> u64 {
     let word = u64::from_le_bytes(word);
     // The usual test for a zero byte in a word, for three comparisons at once; a false alarm only above a true one.

@@ -50,6 +50,7 @@ const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Runs the prelude and binds the list; gives what the prelude exports.
 pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
+    raw::stubs::install(lua, shared)?;
     let table = host_table(lua, shared)?;
     let prelude: Table = lua.load(PRELUDE).set_name("=gateway").set_mode(ChunkMode::Text).call((
         &table,
@@ -267,7 +268,7 @@ impl Shared {
     fn keep_document(&self, lua: &Lua, (name, text): (&str, Bytes), verified: &Lv) -> mlua::Result<()> {
         let document = verified.as_table().map(|table| table.raw_get::<Lv>(name)).transpose()?;
         let Some(document @ Lv::Table(_)) = document else { return Ok(()) };
-        freeze(self, &document)?;
+        freeze(lua, self, &document)?;
         if let (Ok(json), Lv::Table(table)) = (super::json::encode(lua, &self.json, None, &document)?, document) {
             self.json.keep(&text, table, json)?;
         }

@@ -17,7 +17,7 @@ use crate::script::{
     object::Object,
 };
 use bytes::Bytes;
-use mlua::{AnyUserData, Lua};
+use mlua::{AnyUserData, Lua, Table};
 use std::{cell::RefCell, rc::Rc};
 
 /// A script's value, with what converting it takes.
@@ -42,6 +42,18 @@ impl Context<'_> {
             self.failed.replace(Some(error));
             Raise::Error(message)
         })
+    }
+}
+
+impl LuaValue<'_> {
+    /// The table that it is, to be walked over.
+    fn table(&self) -> Result<Option<&Table>, Raise> {
+        let Context { lua, shared, running, .. } = self.context;
+        let mlua::Value::Table(table) = &self.value else {
+            return Ok(None);
+        };
+        self.context.keep(raw::stubs::open_table(lua, &shared.json, Some(running), table))?;
+        Ok(Some(table))
     }
 }
 
@@ -79,15 +91,13 @@ impl Native for LuaValue<'_> {
     }
 
     fn list(&self) -> Option<Vec<Self>> {
-        let mlua::Value::Table(table) = &self.value else {
-            return None;
-        };
+        let table = self.table().ok()??;
         let items = table.sequence_values::<mlua::Value>().take(MAX_ENTRIES + 1);
         items.map(|value| Some(LuaValue { value: value.ok()?, context: self.context })).collect()
     }
 
     fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
-        let mlua::Value::Table(table) = &self.value else {
+        let Some(table) = self.table()? else {
             return Ok(None);
         };
         let mut entries = Vec::new();

@@ -1,13 +1,15 @@
-//! JSON text to Lua tables and back, in one pass each way.
+//! JSON text to Lua tables and back, in one pass each way, or part by part as a script looks at it.
 //!
 //! A decoded object remembers the order of its keys: objects of the same keys share one metatable that lists them, kept in a
 //! bounded cache. A decoded array carries the metatable that tells `[]` from `{}`. Both are locked, and `pairs`, `#` and
 //! indexing never see them. Integers beyond 2^53 become [`Big`]; null is mlua's null.
 //!
-//! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; any
-//! other is read to a [`Tape`] first, from which [`raw`](super::raw) builds the tables. It also walks them to write.
+//! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; of a
+//! long one only the [`outline`] is made, and [`raw::stubs`](super::raw) stand for its parts. Any other is read to a [`Tape`] first, from which
+//! [`raw`](super::raw) builds the tables. It also walks them to write.
 
 mod keys;
+mod outline;
 mod path;
 mod source;
 mod tape;
@@ -15,6 +17,7 @@ mod tape;
 mod tests;
 
 pub use keys::KeyTree;
+pub use outline::{Document, Found, MAX_DEPTH, Part, TooDeep, copy, outline};
 pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
 pub use source::{Number, Source, Text};
 pub use tape::{Op, ShapeId, Tape};
@@ -31,9 +34,11 @@ use std::{
 
 /// What `getmetatable` gives for a decoded object, and a mark to know one by.
 pub const OBJECT: &str = "json object";
-const ARRAY: &str = "json array";
+pub const ARRAY: &str = "json array";
 /// Distinct key orders that are kept; beyond it the cache starts anew.
 const MAX_SHAPES: usize = 512;
+/// A longer list of parts is given back to the system.
+const MAX_KEPT_PARTS: usize = 1 << 12;
 /// An object with more bytes of keys gets a metatable of its own, which is not kept.
 const MAX_SHAPE_BYTES: usize = 4096;
 
@@ -41,6 +46,11 @@ const MAX_SHAPE_BYTES: usize = 4096;
 pub struct Tables {
     pub array: Table,
     array_at: usize,
+    /// The metatables of tables that stand for parts that no script looked at, see [`raw::stubs`](super::raw).
+    pub object_stubs: Table,
+    pub array_stubs: Table,
+    stubs_at: [usize; 2],
+    parts: Cell<Vec<Part>>,
     /// Templates by the places of their shapes, and the strings of the tree's nodes.
     pub templates: Table,
     pub names: Table,
@@ -111,7 +121,12 @@ impl Tables {
         let array = lua.create_table()?;
         array.raw_set("__metatable", ARRAY)?;
         array.set_readonly(true);
+        let (object_stubs, array_stubs) = (lua.create_table()?, lua.create_table()?);
         Ok(Tables {
+            stubs_at: [&object_stubs, &array_stubs].map(|table| table.to_pointer() as usize),
+            object_stubs,
+            array_stubs,
+            parts: Cell::default(),
             array_at: array.to_pointer() as usize,
             array,
             templates: lua.create_table()?,
@@ -162,8 +177,26 @@ impl Tables {
         table.set_metatable(Some(self.array.clone()))
     }
 
+    /// Whether a metatable is that of a table that stands for a part of a document.
+    pub fn is_stub(&self, metatable: usize) -> bool {
+        self.stubs_at.contains(&metatable)
+    }
+
+    /// An empty list, to be given back.
+    pub fn take_parts(&self) -> Vec<Part> {
+        self.parts.take()
+    }
+
+    pub fn keep_parts(&self, mut parts: Vec<Part>) {
+        if parts.capacity() <= MAX_KEPT_PARTS {
+            parts.clear();
+            self.parts.set(parts);
+        }
+    }
+
     /// A shallow copy that remembers what its original did: the library's own `clone` refuses locked metatables.
     pub fn copy(&self, lua: &Lua, table: &Table) -> mlua::Result<Table> {
+        raw::stubs::open_table(lua, self, None, table)?;
         let copy = lua.create_table()?;
         table.for_each(|key: Value, value: Value| copy.raw_set(key, value))?;
         copy.set_metatable(table.metatable())?;

@@ -132,7 +132,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         seal(lua, &at, &path, &new_global)?;
         at.opened(module);
         let in_request = running.scope.as_ref().is_some_and(|scope| scope.exchange.is_some());
-        if in_request && running.loading.borrow().is_empty() { at.close() } else { Ok(()) }
+        if in_request && running.loading.borrow().is_empty() { at.close(lua) } else { Ok(()) }
     })?;
     host.raw_set("finish", finish)
 }

@@ -5,6 +5,7 @@ use super::{
     fault::{self, Failure},
     json::{self, Undecoded},
     modules::{load_file, seal},
+    raw,
     running::{Natives, Running},
     uses,
     vm::{Shared, Vm},
@@ -21,7 +22,7 @@ use crate::script::{
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use mlua::{Function, MultiValue, Table, Value};
+use mlua::{Function, Lua, MultiValue, Table, Value};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -190,7 +191,7 @@ impl LuaProgram {
             Undecoded::Refused(raise) => self.error(format!("the configuration is {raise}")),
             Undecoded::Lua(error) => fault::loading(&vm.shared, &error, Some((&self.file, 1))),
         })?;
-        freeze(&vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
+        freeze(&vm.lua, &vm.shared, &config).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let limits = scope.instance.limits.clone();
         let natives = Natives { config: config.clone(), ..Natives::default() };
         let running = running(vm, Some(scope), Rc::new(natives), &limits);
@@ -202,7 +203,7 @@ impl LuaProgram {
                 return Err(error);
             }
         };
-        freeze(&vm.shared, &state).map_err(|error| fault::loading(&vm.shared, &error, None))?;
+        freeze(&vm.lua, &vm.shared, &state).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let natives = vm.shared.keep_natives(config, state);
         let natives = natives.map_err(|error| fault::loading(&vm.shared, &error, None))?;
         vm.settle();
@@ -219,7 +220,7 @@ impl LuaProgram {
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let vm = &self.vm;
         if vm.shared.is_open.get() {
-            vm.shared.close().map_err(|error| fault::loading(&vm.shared, &error, None))?;
+            vm.shared.close(&vm.lua).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         }
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
@@ -407,10 +408,11 @@ impl Drop for Left<'_> {
 }
 
 /// Makes a table and the plain tables in it read only. Those with a metatable of the script's own are its own affair.
-pub fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
+pub fn freeze(lua: &Lua, shared: &Shared, value: &Value) -> mlua::Result<()> {
     let mut left = vec![value.clone()];
     while let Some(value) = left.pop() {
         let Value::Table(table) = value else { continue };
+        raw::stubs::open_table(lua, &shared.json, None, &table)?;
         let foreign = table.metatable().is_some_and(|metatable| !shared.json.is_ours(&metatable));
         if foreign || table.is_readonly() {
             continue;
@@ -425,7 +427,7 @@ pub fn freeze(shared: &Shared, value: &Value) -> mlua::Result<()> {
 }
 
 /// The same for what a file gave, itself in any case: that a module can be called needs a metatable.
-pub fn freeze_module(shared: &Shared, value: &Value) -> mlua::Result<()> {
+pub fn freeze_module(lua: &Lua, shared: &Shared, value: &Value) -> mlua::Result<()> {
     let Value::Table(table) = value else { return Ok(()) };
     if table.is_readonly() {
         return Ok(());
@@ -436,5 +438,5 @@ pub fn freeze_module(shared: &Shared, value: &Value) -> mlua::Result<()> {
         items.push(item);
         Ok(())
     })?;
-    items.iter().try_for_each(|item| freeze(shared, item))
+    items.iter().try_for_each(|item| freeze(lua, shared, item))
 }

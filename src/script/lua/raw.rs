@@ -20,6 +20,7 @@ pub mod interrupt;
 pub mod objects;
 pub mod read;
 pub mod results;
+pub mod stubs;
 mod write;
 
 pub use build::{Given, build};

@@ -5,6 +5,7 @@ mod hooks;
 mod hostile;
 mod json;
 mod libraries;
+mod stubs;
 mod waiting;
 
 use super::LuaEngine;

@@ -16,7 +16,9 @@ use crate::script::{
     object::Object,
 };
 use ahash::AHashMap;
-use mlua::{Function, GcIncParams, GcMode, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState};
+use mlua::{
+    Function, GcIncParams, GcMode, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState, chunk::Compiler,
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
@@ -149,10 +151,10 @@ impl Shared {
 
     /// Before a request's hook: what files gave can only be read from now on, since requests share it. A file may change a module
     /// that it requires, and so may `on_load`, as configuring a library does.
-    pub fn close(&self) -> mlua::Result<()> {
+    pub fn close(&self, lua: &Lua) -> mlua::Result<()> {
         self.is_open.set(false);
         for value in self.open.take() {
-            freeze_module(self, &value)?;
+            freeze_module(lua, self, &value)?;
         }
         Ok(())
     }
@@ -220,6 +222,8 @@ impl Vm {
             | StdLib::VECTOR;
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         lua.enable_jit(true);
+        let compiler = Compiler::new().set_disabled_builtins(raw::stubs::RAW_BUILTINS);
+        lua.set_compiler(compiler.set_mutable_globals(raw::stubs::RAW_ITERATION));
         let shared = Rc::new(Shared {
             globals: lua.globals(),
             over: Object::Opaque(OVER, Rc::new(())),

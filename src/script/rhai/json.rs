@@ -36,6 +36,8 @@ pub struct Big(pub u64);
 pub struct Shape {
     order: Box<[Key]>,
     sorted: Box<[Key]>,
+    /// Where in the order each of the sorted keys is.
+    places: Box<[usize]>,
 }
 
 /// Known shapes. Bounded: when there are too many keys the older half is forgotten, and documents of those shapes that are
@@ -46,6 +48,9 @@ pub struct Shapes {
     last: i32,
     recent: Half,
     older: Half,
+    /// Those that were met last, as a document has few: to compare keys costs less than to hash them.
+    lately: Vec<(i32, Rc<Shape>)>,
+    next_place: usize,
 }
 
 #[derive(Default)]
@@ -59,17 +64,54 @@ struct Half {
 /// About one megabyte of keys for each half.
 const MAX_KEYS: usize = 16 << 10;
 
+/// So many shapes are compared with before the keys are hashed.
+const MAX_LATELY: usize = 8;
+/// More entries are left to the sort: putting them in order one by one may take the square of their number.
+const MAX_ARRANGED: usize = 64;
+
 type Entry = (Key, Dynamic);
 
+impl Shape {
+    fn is_of(&self, entries: &[Entry]) -> bool {
+        self.order.iter().eq(entries.iter().map(|(key, _)| key))
+    }
+
+    /// Puts entries that are in this order into the sorted one.
+    fn arrange(&self, entries: &mut [Entry]) {
+        if entries.len() > MAX_ARRANGED {
+            return;
+        }
+        for at in 0..entries.len() {
+            let mut from = self.places[at];
+            // What was there went to where its own was taken from.
+            while from < at {
+                from = self.places[from];
+            }
+            entries.swap(at, from);
+        }
+    }
+}
+
 impl Shapes {
-    /// The number of the order that these entries' keys have, which is not the sorted one.
-    fn number(&mut self, entries: &[Entry]) -> i32 {
+    /// The number of the order that these entries' keys have, which is not the sorted one: they may be put into that.
+    fn number(&mut self, entries: &mut [Entry]) -> i32 {
+        if let Some((number, shape)) = self.lately.iter().find(|(_, shape)| shape.is_of(entries)) {
+            shape.arrange(entries);
+            return *number;
+        }
         let hash = self.hash(entries);
         if let Some(number) = self.recent.numbers.get(&hash)
             && let Some(shape) = self.recent.shapes.get(number)
-            && shape.order.iter().eq(entries.iter().map(|(key, _)| key))
+            && shape.is_of(entries)
         {
-            return *number;
+            let (number, shape) = (*number, shape.clone());
+            shape.arrange(entries);
+            self.next_place = (self.next_place + 1) % MAX_LATELY;
+            match self.lately.get_mut(self.next_place) {
+                Some(place) => *place = (number, shape),
+                None => self.lately.push((number, shape)),
+            }
+            return number;
         }
         // A key that is there again keeps its first place.
         let mut order: Vec<Key> = Vec::with_capacity(entries.len());
@@ -77,15 +119,17 @@ impl Shapes {
         order.extend(entries.iter().filter(|(key, _)| seen.insert(key)).map(|(key, _)| key.clone()));
         if self.recent.keys + order.len() > MAX_KEYS {
             self.older = std::mem::take(&mut self.recent);
+            self.lately.clear();
         }
         // Numbers are not reused before two billion shapes.
         self.last = self.last.checked_add(1).unwrap_or(1);
         let order = order.into_boxed_slice();
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
+        let mut places: Box<[usize]> = (0..order.len()).collect();
+        places.sort_unstable_by_key(|place| &order[*place]);
+        let sorted = places.iter().map(|place| order[*place].clone()).collect();
         self.recent.keys += order.len();
         self.recent.numbers.insert(hash, self.last);
-        self.recent.shapes.insert(self.last, Rc::new(Shape { order, sorted }));
+        self.recent.shapes.insert(self.last, Rc::new(Shape { order, sorted, places }));
         self.last
     }
 
@@ -211,7 +255,7 @@ impl<'de> Visitor<'de> for Document<'_> {
         }
         // All at once: the tree is built from below, where each insertion would search it.
         let sorted = read.is_sorted_by(|(a, _), (b, _)| a < b);
-        let shape = if sorted { 0 } else { self.0.shapes.borrow_mut().number(&read) };
+        let shape = if sorted { 0 } else { self.0.shapes.borrow_mut().number(&mut read) };
         let mut map = Dynamic::from_map(read.into_iter().collect());
         map.set_tag(shape);
         Ok(map)
@@ -403,6 +447,30 @@ mod tests {
         let copy = document.clone();
         let text = encode(&copy, way(&shapes)).expect("JSON");
         assert_eq!(String::from_utf8_lossy(&text), r#"{"c":1,"a":3,"0":0,"d":4}"#);
+    }
+
+    #[test]
+    fn shapes_that_come_again_are_known_again() {
+        let shapes = RefCell::default();
+        let entry = |n: usize, key: usize| format!(r#""k{:02}":{key}"#, (key * 7 + n) % 97);
+        let texts: Vec<String> =
+            (1..80).map(|n| format!("{{{}}}", (0..n).map(|key| entry(n, key)).collect::<Vec<_>>().join(","))).collect();
+        for _ in 0..3 {
+            for text in texts.iter().chain(&texts[..2]) {
+                let document = decode(text.as_bytes(), way(&shapes)).expect("JSON");
+                let map = document.as_map_ref().expect("a map");
+                assert!(
+                    map.keys().is_sorted()
+                        && (0..map.len()).all(|key| {
+                            let n = map.len();
+                            map.get(format!("k{:02}", (key * 7 + n) % 97).as_str())
+                                .is_some_and(|v| v.as_int() == Ok(key as i64))
+                        })
+                );
+                assert_eq!(String::from_utf8_lossy(&encode(&document, way(&shapes)).expect("JSON")), *text);
+            }
+        }
+        assert!(shapes.borrow().last <= texts.len() as i32);
     }
 
     #[test]

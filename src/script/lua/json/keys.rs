@@ -30,6 +30,7 @@ struct Node {
 const HEAD: usize = 8;
 
 /// The first bytes of a text; zeros, which no key has, stand for those that it lacks.
+#[inline]
 fn head(text: &[u8]) -> u64 {
     match text.first_chunk::<HEAD>() {
         Some(bytes) => u64::from_le_bytes(*bytes),
@@ -60,6 +61,7 @@ impl KeyTree {
     pub const ROOT: u32 = 0;
 
     /// The node of the key that `text` begins with, up to its closing quote, and the key's length.
+    #[inline]
     pub fn step(&self, from: u32, text: &[u8]) -> Option<(u32, usize)> {
         let mut at = self.node(from)?.child;
         let start = head(text);
@@ -77,6 +79,7 @@ impl KeyTree {
         self.node(at).map(|node| node.shape).filter(|shape| *shape != 0)
     }
 
+    #[inline]
     fn node(&self, at: u32) -> Option<&Node> {
         self.nodes.get(at as usize)
     }

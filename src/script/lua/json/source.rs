@@ -3,6 +3,7 @@
 //! Both readers go over it, the one onto the stack and the one that makes a tape. It accepts exactly what serde_json accepts and says only yes or
 //! no. The text is UTF-8 as a whole; that was looked at before.
 
+use super::KeyTree;
 use crate::script::json;
 
 pub struct Source<'a> {
@@ -49,11 +50,13 @@ impl<'a> Source<'a> {
         Source { text, at: 0, unescaped }
     }
 
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
     /// What was not read yet.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -83,6 +86,25 @@ impl<'a> Source<'a> {
         is_next
     }
 
+    /// Moves to the next item, if there is one; None when what comes is neither that nor the end of the part.
+    #[inline]
+    pub fn goes_on(&mut self, end: u8) -> Option<bool> {
+        let byte = self.next()?;
+        self.at += 1;
+        (byte == b',' || byte == end).then_some(byte == b',')
+    }
+
+    /// Moves over a key that is known after those that led to `at`, and its colon; gives its node.
+    #[inline]
+    pub fn key(&mut self, tree: &KeyTree, at: u32) -> Option<u32> {
+        if !self.take_next(b'"') {
+            return None;
+        }
+        let (node, length) = tree.step(at, self.rest())?;
+        self.at += length + 1;
+        self.take_next(b':').then_some(node)
+    }
+
     /// Moves over a byte, when it is the next one.
     pub fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
@@ -104,6 +126,7 @@ impl<'a> Source<'a> {
     }
 
     /// The bytes of a string that was read.
+    #[inline]
     pub fn bytes(&self, text: Text) -> &[u8] {
         match text {
             Text::Plain(span) => span.of(self.text),
@@ -112,6 +135,7 @@ impl<'a> Source<'a> {
     }
 
     /// A string, from its opening quote.
+    #[inline]
     pub fn string(&mut self) -> Option<Text> {
         self.at += 1;
         let start = self.at;
@@ -203,6 +227,7 @@ impl<'a> Source<'a> {
         (count > 0).then_some(count)
     }
 
+    #[inline]
     pub fn number(&mut self) -> Option<Number> {
         let start = self.at;
         let negative = self.take(b'-');

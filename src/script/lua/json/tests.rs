@@ -62,6 +62,11 @@ impl Machine {
     fn through(&self, text: &[u8]) -> Result<String, String> {
         let first = self.once(text);
         assert_eq!(self.once(text), first, "read again: {:?}", String::from_utf8_lossy(text));
+        // And as one of which nothing is looked at, for which it must be long.
+        let long = [text, &[b' '; 512]].concat();
+        if let Some(stub) = raw::stubs::document_of(&self.lua, &self.tables, &long).expect("memory") {
+            assert_eq!(self.written(&stub), first, "untouched: {:?}", String::from_utf8_lossy(text));
+        }
         first
     }
 
@@ -71,7 +76,11 @@ impl Machine {
             Err(Undecoded::Refused(raise)) => return Err(raise.to_string()),
             Err(Undecoded::Lua(error)) => panic!("{error}"),
         };
-        let written = encode(&self.lua, &self.tables, None, &decoded).expect("memory");
+        self.written(&decoded)
+    }
+
+    fn written(&self, value: &Value) -> Result<String, String> {
+        let written = encode(&self.lua, &self.tables, None, value).expect("memory");
         let written = written.map_err(|raise| raise.to_string())?;
         Ok(String::from_utf8(written.to_vec()).expect("UTF-8"))
     }

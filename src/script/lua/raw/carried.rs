@@ -30,7 +30,10 @@ pub const NAMES: c_int = ffi::lua_upvalueindex(11);
 pub const KEPT: c_int = ffi::lua_upvalueindex(12);
 /// Lists of the names of records.
 pub const RECORDS: c_int = ffi::lua_upvalueindex(13);
-const COUNT: c_int = 13;
+/// The metatables of stubs.
+pub const OBJECT_STUBS: c_int = ffi::lua_upvalueindex(14);
+pub const ARRAY_STUBS: c_int = ffi::lua_upvalueindex(15);
+const COUNT: c_int = 15;
 
 pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 pub type Continuation = unsafe extern "C-unwind" fn(*mut lua_State, c_int) -> c_int;
@@ -76,6 +79,8 @@ pub fn continued(
         Some(&json.names),
         Some(&json.kept),
         Some(&shared.records),
+        Some(&json.object_stubs),
+        Some(&json.array_stubs),
     ];
     let first = [
         pointer(Rc::as_ptr(shared).cast()),

@@ -2,7 +2,7 @@
 //!
 //! What takes mlua is shown as something that nothing accepts: then the general way converts all of it again, and says what is wrong.
 
-use super::{objects::object, text, write::write_here};
+use super::{objects::object, stubs, text, write::write_here};
 use crate::script::{
     Raise, Value,
     convert::Native,
@@ -24,7 +24,9 @@ pub struct Given<'a> {
 
 /// Longer lists and tables are left to others, as each part takes a slot.
 const MAX_PARTS: usize = 128;
-const ROOM: c_int = 8;
+/// Slots are reserved for so many at a time, and what one takes besides.
+const FEW: usize = 8;
+const ROOM: c_int = 16;
 /// Longer strings are left to others, who ask first whether they are too long.
 const MAX_TEXT: usize = 64 << 10;
 
@@ -33,9 +35,15 @@ impl Given<'_> {
         Given { place, ..*self }
     }
 
+    /// Whether it is a table, which is then one that can be walked over.
     fn is_table(&self) -> bool {
-        // SAFETY: only the type is looked at.
-        unsafe { ffi::lua_type(self.state, self.place) == ffi::LUA_TTABLE }
+        let (json, running) = (&self.shared.json, Some(self.running));
+        // SAFETY: only the type is looked at, and the metatable of a table. A function made by `carried` runs.
+        unsafe {
+            ffi::lua_type(self.state, self.place) == ffi::LUA_TTABLE
+                && (!stubs::is_stub(json, self.state, self.place)
+                    || stubs::open(json, running, self.state, self.place, stubs::CARRIED))
+        }
     }
 }
 
@@ -71,7 +79,8 @@ impl Native for Given<'_> {
         // SAFETY: slots are reserved for each item, which stays where it is as long as the arguments are converted.
         unsafe {
             for index in 1.. {
-                if items.len() > MAX_PARTS || ffi::lua_checkstack(self.state, ROOM) == 0 {
+                let is_full = items.len().is_multiple_of(FEW) && ffi::lua_checkstack(self.state, ROOM) == 0;
+                if items.len() > MAX_PARTS || is_full {
                     return None;
                 }
                 if ffi::lua_rawgeti_(self.state, self.place, index) == ffi::LUA_TNIL {
@@ -92,7 +101,8 @@ impl Native for Given<'_> {
         // SAFETY: as `list`. A key is read as the string that it is, and its slot is the value's then.
         unsafe {
             loop {
-                if entries.len() > MAX_PARTS || ffi::lua_checkstack(self.state, ROOM) == 0 {
+                let is_full = entries.len().is_multiple_of(FEW) && ffi::lua_checkstack(self.state, ROOM) == 0;
+                if entries.len() > MAX_PARTS || is_full {
                     return Err(left_to_others());
                 }
                 at = ffi::lua_rawiter(self.state, self.place, at);
@@ -102,7 +112,9 @@ impl Native for Given<'_> {
                 if ffi::lua_type(self.state, -2) != ffi::LUA_TSTRING {
                     return Err(left_to_others());
                 }
-                let name = String::from_utf8_lossy(text(self.state, -2)).into_owned();
+                let name = text(self.state, -2);
+                let name = std::str::from_utf8(name)
+                    .map_or_else(|_| String::from_utf8_lossy(name).into_owned(), str::to_owned);
                 ffi::lua_replace(self.state, -2);
                 entries.push((name, self.at(ffi::lua_gettop(self.state))));
             }

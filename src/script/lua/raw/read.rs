@@ -8,7 +8,7 @@
 
 use super::{push_item, push_text};
 use crate::script::lua::{
-    json::{KeyTree, Number, Source, Tables, Text},
+    json::{KeyTree, MAX_DEPTH, Number, Source, Tables, Text},
     running::Running,
 };
 use mlua::{
@@ -23,10 +23,11 @@ pub struct Places {
     pub array: c_int,
     pub templates: c_int,
     pub names: c_int,
+    /// The metatables of stubs.
+    pub objects: c_int,
+    pub arrays: c_int,
 }
 
-/// Deeper documents are left to the other reader.
-const MAX_DEPTH: usize = 48;
 /// Slots are reserved for so many pairs, or items, at a time, and what one level needs besides.
 const PAIRS: usize = 8;
 const ITEMS: usize = 16;
@@ -38,7 +39,7 @@ const STRIDE: u32 = 1024;
 
 /// Reads a document from outside the machine; None when that is left to others.
 pub fn document(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]) -> mlua::Result<Option<Value>> {
-    let places = Places { array: 1, templates: 2, names: 3 };
+    let places = Places { array: 1, templates: 2, names: 3, objects: 0, arrays: 0 };
     let mut is_read = false;
     // SAFETY: the closure keeps to the module's rules: it holds references only, and it leaves one value.
     let value = unsafe {
@@ -107,41 +108,11 @@ impl Direct<'_> {
         // SAFETY: the caller's; containers reserve what they need.
         unsafe {
             match self.source.next()? {
-                b'"' => {
-                    let text = self.source.string()?;
-                    push_text(self.state, self.source.bytes(text));
-                    if matches!(text, Text::Unescaped(_)) {
-                        self.source.unescaped.clear();
-                    }
-                }
-                b'{' => return self.object(depth + 1),
-                b'[' => return self.array(depth + 1),
-                b't' => {
-                    self.source.word(b"true")?;
-                    ffi::lua_pushboolean(self.state, 1);
-                }
-                b'f' => {
-                    self.source.word(b"false")?;
-                    ffi::lua_pushboolean(self.state, 0);
-                }
-                b'n' => {
-                    self.source.word(b"null")?;
-                    ffi::lua_pushlightuserdata(self.state, ptr::null_mut());
-                }
-                _ => match self.source.number()? {
-                    Number::Float(float) => ffi::lua_pushnumber(self.state, float),
-                    Number::Big(_) => return None,
-                },
+                b'{' => self.object(depth + 1),
+                b'[' => self.array(depth + 1),
+                _ => scalar(self.state, &mut self.source),
             }
         }
-        Some(())
-    }
-
-    /// Moves to the next item, if there is one; None when what comes is neither that nor the end of the container.
-    fn next(&mut self, end: u8) -> Option<bool> {
-        let byte = self.source.next()?;
-        self.source.at += 1;
-        (byte == b',' || byte == end).then_some(byte == b',')
     }
 
     /// Reserves slots, and one for what is made at last. Its place.
@@ -175,19 +146,11 @@ impl Direct<'_> {
                 return Some(());
             }
             loop {
-                if !self.source.take_next(b'"') {
-                    return None;
-                }
-                let (node, length) = self.tree.step(at, self.source.rest())?;
-                at = node;
-                self.source.at += length + 1;
-                if !self.source.take_next(b':') {
-                    return None;
-                }
-                push_item(state, names, node);
+                at = self.source.key(self.tree, at)?;
+                push_item(state, names, at);
                 self.value(depth)?;
                 count += 1;
-                if !self.next(b'}')? {
+                if !self.source.goes_on(b'}')? {
                     break;
                 }
                 if count % PAIRS == 0 && ffi::lua_checkstack(state, ROOM) == 0 {
@@ -219,7 +182,7 @@ impl Direct<'_> {
                 loop {
                     self.value(depth)?;
                     held += 1;
-                    if !self.next(b']')? {
+                    if !self.source.goes_on(b']')? {
                         break;
                     }
                     if held == MAX_HELD {
@@ -238,6 +201,42 @@ impl Direct<'_> {
         }
         Some(())
     }
+}
+
+/// Pushes what is neither array nor object, if it is usual. It begins here.
+///
+/// # Safety
+/// A slot is free.
+pub unsafe fn scalar(state: *mut lua_State, source: &mut Source<'_>) -> Option<()> {
+    // SAFETY: the caller's.
+    unsafe {
+        match source.peek()? {
+            b'"' => {
+                let text = source.string()?;
+                push_text(state, source.bytes(text));
+                if matches!(text, Text::Unescaped(_)) {
+                    source.unescaped.clear();
+                }
+            }
+            b't' => {
+                source.word(b"true")?;
+                ffi::lua_pushboolean(state, 1);
+            }
+            b'f' => {
+                source.word(b"false")?;
+                ffi::lua_pushboolean(state, 0);
+            }
+            b'n' => {
+                source.word(b"null")?;
+                ffi::lua_pushlightuserdata(state, ptr::null_mut());
+            }
+            _ => match source.number()? {
+                Number::Float(float) => ffi::lua_pushnumber(state, float),
+                Number::Big(_) => return None,
+            },
+        }
+    }
+    Some(())
 }
 
 /// Puts the items that wait above `table` into it, after those that were stored; the first time it is made.

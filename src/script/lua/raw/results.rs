@@ -3,7 +3,7 @@
 use super::{
     carried,
     handles::{push_answer, push_handle},
-    read,
+    read, stubs,
 };
 use crate::script::{
     Value,
@@ -146,11 +146,14 @@ pub unsafe fn push_document(shared: &Shared, running: &Running, state: *mut lua_
             super::push_text(state, text);
             return true;
         }
+        if stubs::push_document(&shared.json, Some(running), state, text, stubs::CARRIED) {
+            return true;
+        }
         let top = ffi::lua_gettop(state);
         ffi::lua_pushvalue(state, carried::ARRAY);
         ffi::lua_pushvalue(state, carried::TEMPLATES);
         ffi::lua_pushvalue(state, carried::NAMES);
-        let places = read::Places { array: top + 1, templates: top + 2, names: top + 3 };
+        let places = read::Places { array: top + 1, templates: top + 2, names: top + 3, ..stubs::CARRIED };
         let is_read = read::value(&shared.json, Some(running), state, text, places);
         if is_read {
             ffi::lua_replace(state, top + 1);

@@ -1,11 +1,15 @@
 //! Values as JSON, walked where they lie. By the rules of the module above.
 
-use super::{LEVEL, push_text, text};
+use super::{
+    LEVEL, push_text,
+    stubs::{is_stub, text_of},
+    text,
+};
 use crate::script::{
     json,
     lua::{
         convert::{describe, object, own_or},
-        json::{OBJECT, Step, Tables, Unwritten, here, not_a_key, not_a_sequence, within},
+        json::{OBJECT, Step, Tables, TooDeep, Unwritten, copy, here, not_a_key, not_a_sequence, within},
         number::big,
         running::Running,
     },
@@ -90,6 +94,9 @@ impl Writer<'_> {
                 ffi::LUA_TNUMBER => json::write_f64(self.out, ffi::lua_tonumber(state, place)),
                 ffi::LUA_TSTRING => json::write_str(self.out, text(state, place)),
                 ffi::LUA_TTABLE if ffi::lua_getreadonly(state, place) != 0 => {
+                    if is_stub(self.tables, state, place) {
+                        return self.stub(state, place, depth + 1);
+                    }
                     match self.tables.kept_text(ffi::lua_topointer(state, place).addr()) {
                         Some(text) => self.out.extend_from_slice(&text),
                         None => return self.table(state, place, depth + 1),
@@ -142,11 +149,21 @@ impl Writer<'_> {
         }
     }
 
+    /// A part of a document that no script looked at: as it is written there, but for spaces and ways to write the same.
+    ///
+    /// # Safety
+    /// As [`Writer::value`]; the value is a stub.
+    unsafe fn stub(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
+        // SAFETY: the caller's.
+        let text = unsafe { text_of(state, place) }.unwrap_or(b"null");
+        copy(text, self.out, depth).map_err(|TooDeep| too_deep())
+    }
+
     /// # Safety
     /// As [`Writer::value`]; the value is a table.
     unsafe fn table(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         if depth > json::MAX_DEPTH {
-            return Err(here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH)));
+            return Err(too_deep());
         }
         self.count += 1;
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
@@ -321,7 +338,7 @@ impl Writer<'_> {
         listed: Option<&AHashSet<usize>>,
         depth: usize,
     ) -> Result<(), Unwritten> {
-        let mut few: [(&[u8], c_int); FEW] = [(&[], 0); FEW];
+        let mut few: [Waiting<'_>; FEW] = [Waiting::default(); FEW];
         let mut many: Vec<&[u8]> = Vec::new();
         let (state, mut at, mut count, mut key) = (table.state, 0, 0, table.top + 1);
         // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
@@ -345,7 +362,7 @@ impl Writer<'_> {
                 }
                 match few.get_mut(count) {
                     Some(kept) => {
-                        *kept = (name, key + 1);
+                        *kept = Waiting { head: head(name), name, place: key + 1 };
                         key += 2;
                     }
                     None => {
@@ -358,14 +375,14 @@ impl Writer<'_> {
             if many.is_empty() {
                 let few = few.get_mut(..count).unwrap_or_default();
                 few.sort_unstable();
-                for (name, place) in few {
+                for Waiting { name, place, .. } in few {
                     self.entry(state, name, *place, first, depth)?;
                 }
                 table.pop();
                 return Ok(());
             }
             table.pop();
-            many.extend(few.map(|(name, _)| name));
+            many.extend(few.map(|waiting| waiting.name));
             many.sort_unstable();
             for name in many {
                 push_text(state, name);
@@ -397,6 +414,29 @@ impl Writer<'_> {
         // SAFETY: the caller's.
         let written = unsafe { self.value(state, place, depth) };
         written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))
+    }
+}
+
+fn too_deep() -> Unwritten {
+    here(format!("nested deeper than {} levels: does it contain itself?", json::MAX_DEPTH))
+}
+
+/// An entry that waits on the stack to be put in order: by the beginning of its name, which decides it mostly, and the name.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting<'a> {
+    head: u64,
+    name: &'a [u8],
+    place: c_int,
+}
+
+/// The first bytes of a name, so that numbers compare as names do; zeros stand for those that it lacks.
+fn head(name: &[u8]) -> u64 {
+    match name.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let first = name.iter().fold(0, |head, byte| head << 8 | u64::from(*byte));
+            u64::checked_shl(first, 8 * (8 - name.len() as u32)).unwrap_or_default()
+        }
     }
 }
 

@@ -120,20 +120,25 @@ pub enum ConstantValue {
     Int(i64),
 }
 
+/// Writes a member of an object.
+pub type Setter = fn(&Scope, &Object, Value) -> Result<(), Raise>;
+/// The same by a name that is not in the list.
+pub type IndexSetter = fn(&Scope, &Object, &str, Value) -> Result<(), Raise>;
+
 pub struct Property {
     pub name: &'static str,
     pub ty: Type,
     pub doc: &'static str,
     pub get: fn(&Object) -> Result<Value, Raise>,
     /// `None`: read only.
-    pub set: Option<fn(&Scope, &Object, Value) -> Result<(), Raise>>,
+    pub set: Option<Setter>,
 }
 
 /// Reading and writing by a name that is not in the list, as `headers["x-key"]` does.
 pub struct Index {
     pub ty: Type,
     pub get: fn(&Object, &str) -> Result<Value, Raise>,
-    pub set: Option<fn(&Scope, &Object, &str, Value) -> Result<(), Raise>>,
+    pub set: Option<IndexSetter>,
     /// All names, for iteration.
     pub names: fn(&Object) -> Result<Vec<String>, Raise>,
 }

@@ -26,10 +26,21 @@ use std::{cell::RefCell, rc::Rc};
 /// What the machine knows of the list: members by kind. Luau remembers the number of a name with the string, so a member is found
 /// without looking at its name again.
 pub struct Bound {
-    /// The number of each name that a member has.
-    names: AHashMap<&'static str, i16>,
     /// By the kinds' addresses; there by the names' numbers.
     kinds: AHashMap<usize, Box<[Option<Member>]>>,
+}
+
+/// The number of each name that a member has. There before the machine's first string, which is asked for its number only once.
+pub fn names() -> AHashMap<&'static str, i16> {
+    let mut names = AHashMap::new();
+    for kind in host::KINDS {
+        let of_kind = kind.properties.iter().map(|property| property.name);
+        for name in of_kind.chain(kind.methods.iter().map(|method| method.name)) {
+            let next = names.len() as i16;
+            names.entry(name).or_insert(next);
+        }
+    }
+    names
 }
 
 pub enum Member {
@@ -91,14 +102,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
 
 /// The members of all kinds, and the table of the methods among them.
 fn members(lua: &Lua, shared: &Rc<Shared>, answer: &Function) -> mlua::Result<(Bound, Table)> {
-    let mut names = AHashMap::new();
-    for kind in host::KINDS {
-        let of_kind = kind.properties.iter().map(|property| property.name);
-        for name in of_kind.chain(kind.methods.iter().map(|method| method.name)) {
-            let next = names.len() as i16;
-            names.entry(name).or_insert(next);
-        }
-    }
+    let names = &shared.members;
     let (mut kinds, methods) = (AHashMap::new(), lua.create_table()?);
     for kind in host::KINDS {
         let mut members: Box<[Option<Member>]> = names.iter().map(|_| None).collect();
@@ -115,7 +119,7 @@ fn members(lua: &Lua, shared: &Rc<Shared>, answer: &Function) -> mlua::Result<(B
         }
         kinds.insert(std::ptr::from_ref::<Kind>(kind).addr(), members);
     }
-    Ok((Bound { names, kinds }, methods))
+    Ok((Bound { kinds }, methods))
 }
 
 impl Shared {
@@ -125,7 +129,7 @@ impl Shared {
 
     /// The number of a name that some kind has a member of.
     pub fn number(&self, name: &[u8]) -> Option<i16> {
-        self.bound.get()?.names.get(std::str::from_utf8(name).ok()?).copied()
+        self.members.get(std::str::from_utf8(name).ok()?).copied()
     }
 
     /// The member whose name has this number.

@@ -17,7 +17,9 @@ use crate::script::{
 };
 use ahash::AHashMap;
 use mlua::{
-    Function, GcIncParams, GcMode, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState, chunk::Compiler,
+    Function, LightUserData, Lua, LuaOptions, StdLib, Table, Thread, Value, VmState,
+    chunk::Compiler,
+    state::{GcIncParams, GcMode},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -96,6 +98,8 @@ pub struct Shared {
     /// Lists of the names of records, by the addresses of the fields that declare them.
     pub records: Table,
     record_places: RefCell<AHashMap<usize, i32>>,
+    /// The numbers of members' names.
+    pub members: AHashMap<&'static str, i16>,
     pub bound: OnceCell<bind::Bound>,
     /// What the functions of the list carry.
     pub listed: RefCell<Vec<Rc<raw::functions::Listed>>>,
@@ -242,6 +246,7 @@ impl Vm {
             natives_made: Cell::new(0),
             records: lua.create_table()?,
             record_places: RefCell::default(),
+            members: bind::names(),
             bound: OnceCell::new(),
             listed: RefCell::default(),
             json: json::Tables::new(&lua)?,
@@ -253,6 +258,7 @@ impl Vm {
             open: RefCell::default(),
             is_open: Cell::new(false),
         });
+        raw::objects::number_names(&lua, &shared);
         let prelude = bind::install(&lua, &shared)?;
         lua.sandbox(true)?;
         let interrupted = shared.clone();
@@ -262,7 +268,6 @@ impl Vm {
             running.map_or(Ok(VmState::Continue), |running| running.interrupt(lua))
         });
         raw::interrupt::quicken_interrupt(&lua, &shared);
-        raw::objects::number_names(&lua);
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().goal(GC_GOAL)));
         lua.set_memory_limit(memory)?;
         shared.json.memory.set(memory);

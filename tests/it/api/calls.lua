@@ -100,7 +100,7 @@ function parts.text()
     { "time.format", time.format(0) == "1970-01-01T00:00:00Z" },
     { "time.now_ms", time.now_ms() > 1.7e12 },
     { "regex.split", json.encode(regex.split(" *, *", "a, b ,c")) == '["a","b","c"]' },
-    { "uuid.v7", #uuid.v7() == 36 },
+    { "uuid.v7", #uuid.v7() == 36 and #uuid.v4() == 36 },
     { "json.decode", json.decode("[1, 2]")[2] == 2 },
     { "json.array", json.encode(json.array()) == "[]" },
     { "log.trace", log.trace("t") == nil },
@@ -119,6 +119,7 @@ function parts.tokens(req)
   return {
     { "verifier:bearer", got.ok and got.identity.id == "7" and got.identity.claims.sub == "7" and got.claims.sub == "7" },
     { "verifier:bearer repeated", verifier:bearer(req.headers).error == "repeated" },
+    { "verifier:verify", verifier:verify(token).claims.sub == "7" },
     { "jwt.decode", jwt.decode(token).claims.sub == "7" and jwt.decode("x") == nil },
     { "jwt.verify", jwt.verify(token, options).ok and jwt.verify("x", options).error == "malformed" },
     { "schema:validate", #schema.compile({ required = { "a" } }):validate({ b = 1 }) == 1 },

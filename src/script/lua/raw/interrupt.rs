@@ -12,13 +12,12 @@ pub type Interrupt = unsafe extern "C-unwind" fn(*mut lua_State, c_int);
 /// Puts [`interrupt`] before mlua's own, which costs ten times as much as a step between two looks at the clock is worth.
 pub fn quicken_interrupt(lua: &Lua, shared: &Rc<Shared>) {
     lua.exec_raw_lua(|raw| {
-        // SAFETY: the state is alive. `shared` outlives every script's call, and with it every interrupt: its machine holds it.
-        // Only this module uses the data of the main thread.
+        // SAFETY: the state is alive. The main thread's data is `shared`, which outlives every script's call, and with it every
+        // interrupt.
         unsafe {
             let callbacks = ffi::lua_callbacks(raw.state());
             shared.interrupt.set((*callbacks).interrupt);
             (*callbacks).interrupt = Some(interrupt);
-            ffi::lua_setthreaddata(ffi::lua_mainthread(raw.state()), Rc::as_ptr(shared).cast_mut().cast());
         }
     });
 }

@@ -203,12 +203,13 @@ unsafe fn name<'a>(state: *mut lua_State) -> Option<Name<'a>> {
 }
 
 /// Numbers the names that members have: Luau asks once for each string, and remembers.
-///
-/// The machine must be one whose main thread's data is its [`Shared`].
-pub fn number_names(lua: &Lua) {
+pub fn number_names(lua: &Lua, shared: &Rc<Shared>) {
     lua.exec_raw_lua(|raw| {
-        // SAFETY: the state is alive.
-        unsafe { (*ffi::lua_callbacks(raw.state())).useratom = Some(number) }
+        // SAFETY: the state is alive. `shared` outlives every string of the machine, which holds it.
+        unsafe {
+            ffi::lua_setthreaddata(ffi::lua_mainthread(raw.state()), Rc::as_ptr(shared).cast_mut().cast());
+            (*ffi::lua_callbacks(raw.state())).useratom = Some(number);
+        }
     });
 }
 

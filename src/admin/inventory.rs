@@ -173,7 +173,7 @@ impl Inventory {
                         of_name.set(hand);
                     }
                 }
-                tracing::warn!(service, target = address, ?hand, "a target was set by hand");
+                tracing::warn!(service, address, ?hand, "a target was set by hand");
                 (StatusCode::OK, json!({ "service": service, "target": address, "set": parts[2] }))
             }
             None => refuse(StatusCode::NOT_FOUND, format!("the service `{service}` has no target `{address}`")),

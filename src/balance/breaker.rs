@@ -78,6 +78,14 @@ impl State {
     }
 }
 
+/// What became of a breaker by the outcome of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Opened,
+    /// At once, or by and by.
+    Closed,
+}
+
 /// How often a breaker had opened when a request began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round(u32);
@@ -149,14 +157,14 @@ impl Breaker {
     }
 
     /// The body of an answer broke whose head was counted as good; `began`: the round of its permit.
-    pub fn broke(&self, policy: &CircuitBreaker, began: Round, now: u64) {
+    pub fn broke(&self, policy: &CircuitBreaker, began: Round, now: u64) -> Option<Turn> {
         if began != self.round() {
-            return;
+            return None;
         }
         match self.state() {
             State::Closed | State::Recovering => self.count(policy, began, 0, 1, now),
             State::HalfOpen => self.open(policy, began, now),
-            State::Open => {}
+            State::Open => None,
         }
     }
 
@@ -209,12 +217,12 @@ impl Breaker {
         Ok(())
     }
 
-    fn record(&self, policy: &CircuitBreaker, began: Round, failed: bool, slow: bool, now: u64) {
-        self.count(policy, began, 1, u64::from(failed) + if slow { SLOW } else { 0 }, now);
+    fn record(&self, policy: &CircuitBreaker, began: Round, failed: bool, slow: bool, now: u64) -> Option<Turn> {
+        self.count(policy, began, 1, u64::from(failed) + if slow { SLOW } else { 0 }, now)
     }
 
     /// Counts that many requests, and bad ones.
-    fn count(&self, policy: &CircuitBreaker, began: Round, requests: u64, bad: u64, now: u64) {
+    fn count(&self, policy: &CircuitBreaker, began: Round, requests: u64, bad: u64, now: u64) -> Option<Turn> {
         let length = (millis(policy.window) / BUCKETS as u64).max(1);
         let epoch = now / length;
         let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
@@ -228,7 +236,7 @@ impl Breaker {
             bucket.total.fetch_add(requests, Relaxed);
         }
         if bad == 0 {
-            return;
+            return None;
         }
         bucket.bad.fetch_add(bad, Relaxed);
         let (mut total, mut failures, mut slows) = (0, 0, 0);
@@ -245,18 +253,20 @@ impl Breaker {
         }
         let reached = |bad: u64, rate: u32| bad * 100 >= total * u64::from(rate);
         let too_slow = policy.slow_call.is_some() && reached(slows, policy.slow_rate);
-        if total >= u64::from(policy.min_requests) && (reached(failures, policy.failure_rate) || too_slow) {
-            self.open(policy, began, now);
-        }
+        let is_reached =
+            total >= u64::from(policy.min_requests) && (reached(failures, policy.failure_rate) || too_slow);
+        if is_reached { self.open(policy, began, now) } else { None }
     }
 
     /// Opens for what began in that round, unless another worker has meanwhile.
     #[cold]
-    fn open(&self, policy: &CircuitBreaker, began: Round, now: u64) {
+    fn open(&self, policy: &CircuitBreaker, began: Round, now: u64) -> Option<Turn> {
         let mut trip = self.lock();
-        if began == self.round() {
-            self.open_now(&mut trip, policy, now);
+        if began != self.round() {
+            return None;
         }
+        self.open_now(&mut trip, policy, now);
+        Some(Turn::Opened)
     }
 
     fn open_now(&self, trip: &mut Trip, policy: &CircuitBreaker, now: u64) {
@@ -278,11 +288,10 @@ impl Breaker {
         self.stand(trip, if policy.recover_over.is_some() { RECOVERING } else { CLOSED });
     }
 
-    /// True when it is closed by that.
-    fn probed(&self, policy: &CircuitBreaker, began: Round, good: Option<bool>, now: u64) -> bool {
+    fn probed(&self, policy: &CircuitBreaker, began: Round, good: Option<bool>, now: u64) -> Option<Turn> {
         let mut trip = self.lock();
         if trip.state != State::HalfOpen || began != self.round() {
-            return false;
+            return None;
         }
         trip.probes = trip.probes.saturating_sub(1);
         match good {
@@ -291,12 +300,15 @@ impl Breaker {
                 trip.succeeded += 1;
                 if trip.succeeded >= policy.half_open_requests {
                     self.close(&mut trip, policy, now);
-                    return true;
+                    return Some(Turn::Closed);
                 }
             }
-            Some(false) => self.open_now(&mut trip, policy, now),
+            Some(false) => {
+                self.open_now(&mut trip, policy, now);
+                return Some(Turn::Opened);
+            }
         }
-        false
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Trip> {
@@ -310,18 +322,15 @@ impl Permit<'_> {
         self.round
     }
 
-    /// What came of it, at that moment. True when the breaker was closed by it.
-    pub fn ended(mut self, failed: bool, at: Instant) -> bool {
-        let Some((breaker, policy)) = self.breaker.take() else { return false };
+    /// What came of it, at that moment, and what of the breaker by that.
+    pub fn ended(mut self, failed: bool, at: Instant) -> Option<Turn> {
+        let (breaker, policy) = self.breaker.take()?;
         let slow = policy.slow_call.is_some_and(|limit| at.saturating_duration_since(self.started) > limit);
         let now = self.clock.at(at);
         if self.probe {
             return breaker.probed(policy, self.round, Some(!failed && !slow), now);
         }
-        if breaker.round() == self.round {
-            breaker.record(policy, self.round, failed, slow, now);
-        }
-        false
+        if breaker.round() == self.round { breaker.record(policy, self.round, failed, slow, now) } else { None }
     }
 }
 
@@ -364,7 +373,9 @@ mod tests {
                     }
                 } else if breaker.tripped() == RECOVERING {
                     match breaker.admit_probe(policy, *at) {
-                        Ok((_, round)) => breaker.record(policy, round, answer == 'x', false, *at),
+                        Ok((_, round)) => {
+                            breaker.record(policy, round, answer == 'x', false, *at);
+                        }
                         Err(_) => seen.push('-'),
                     }
                 } else if answer == 'b' {
@@ -459,16 +470,16 @@ mod tests {
         let probe = admit();
         assert!(probe.probe);
         breaker.broke(&policy, early, 0);
-        bad.ended(true, now);
-        assert!(!good.ended(false, now));
+        assert_eq!(bad.ended(true, now), None);
+        assert_eq!(good.ended(false, now), None);
         assert_eq!(breaker.state(), State::HalfOpen);
         // It opens again under a probe: that one's outcome is none of the next's.
         let second = probe.round();
         breaker.broke(&policy, second, 0);
         let next = admit();
-        assert!(next.probe && !probe.ended(false, now));
+        assert_eq!((next.probe, probe.ended(false, now)), (true, None));
         assert_eq!(breaker.state(), State::HalfOpen);
-        assert!(next.ended(false, now));
+        assert_eq!(next.ended(false, now), Some(Turn::Closed));
         breaker.broke(&policy, second, 0);
         assert_eq!(breaker.state(), State::Closed);
     }

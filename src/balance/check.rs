@@ -187,10 +187,10 @@ impl Check {
             if let Some(good) = rows.count(found, &self.how) {
                 up = good;
                 if target.checked(good, self.service.clock.now()) {
-                    let (service, target) = (&self.service_name, &self.address);
+                    let (service, address) = (&self.service_name, &self.address);
                     match good {
-                        true => tracing::info!(service, target, "health checks: the target is up"),
-                        false => tracing::warn!(service, target, ?found, "health checks: the target is down"),
+                        true => tracing::info!(service, address, "health checks: the target is up"),
+                        false => tracing::warn!(service, address, ?found, "health checks: the target is down"),
                     }
                 }
             }

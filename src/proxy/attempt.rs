@@ -5,7 +5,10 @@
 
 use super::backend::{Current, is_unreached};
 use crate::{
-    balance::{Cause, Clock, Permit, ServiceState, TargetState, breaker::Round},
+    balance::{
+        Cause, Clock, Permit, ServiceState, TargetState,
+        breaker::{Round, Turn},
+    },
     config::{CircuitBreaker, PassiveCheck},
     http::{Body, BodyError, Fault},
     upstream::{Kind, UpstreamError},
@@ -33,6 +36,7 @@ pub struct Watch {
 pub struct Attempt<'b> {
     pub(super) backend: &'b Current<'b>,
     pub(super) target: &'b Arc<TargetState>,
+    pub(super) address: &'b str,
     /// It decides whether an ejection ends.
     pub(super) trial: bool,
     /// Of the target's own breaker.
@@ -52,6 +56,13 @@ impl Attempt<'_> {
             self.failed_by(Cause::Status, clock, at);
         } else {
             self.target.succeeded(self.trial, self.backend.passive.as_ref(), || clock.at(at));
+            if self.trial {
+                tracing::info!(
+                    service = &*self.backend.name,
+                    address = self.address,
+                    "a target that was left out is used again"
+                );
+            }
         }
         self.tell_breaker(counts(status), at);
     }
@@ -79,15 +90,17 @@ impl Attempt<'_> {
                     && self.target.eject(self.trial, policy, now, may_eject)
             });
         if is_ejected {
-            let service = &*self.backend.name;
-            tracing::warn!(service, ?cause, "a target is left out for a while: it failed too often");
+            let (service, address) = (&*self.backend.name, self.address);
+            tracing::warn!(service, address, ?cause, "a target is left out for a while: it failed too often");
         }
     }
 
     fn tell_breaker(&mut self, failed: bool, at: Instant) {
-        if self.permit.take().is_some_and(|permit| permit.ended(failed, at)) {
+        let turn = self.permit.take().and_then(|permit| permit.ended(failed, at));
+        if turn == Some(Turn::Closed) {
             self.target.returned(self.backend.state.clock.at(at));
         }
+        told(turn, &self.backend.name, self.address);
     }
 
     /// The body of the answer keeps the target busy until it has ended. `own_end`: the client's own deadline, which says nothing
@@ -96,7 +109,8 @@ impl Attempt<'_> {
         *body = match std::mem::take(body) {
             Body::Streamed(inner) => {
                 let connection = self.connection.take();
-                let busy = Busy { target: self.target.clone(), _connection: connection };
+                let name = self.backend.name.clone();
+                let busy = Busy { target: self.target.clone(), service: name, _connection: connection };
                 let own = self.backend.has_target_breakers().then_some(self.round);
                 let (watch, rounds) = (self.backend.watch.clone(), [Some(round), own]);
                 // It ends with the body, and not here. Its head was judged already, so that nothing else is left in it.
@@ -114,6 +128,15 @@ impl Drop for Attempt<'_> {
     }
 }
 
+/// Says what became of a breaker, of a target where there is an `address`.
+pub fn told(turn: Option<Turn>, service: &str, address: &str) {
+    match turn {
+        None => {}
+        Some(Turn::Opened) => tracing::warn!(service, address, "a circuit breaker has opened"),
+        Some(Turn::Closed) => tracing::info!(service, address, "a circuit breaker has closed"),
+    }
+}
+
 /// Whether a breaker counts it. 501 and 505 answer the request and not the load (RFC 9110 §15.6).
 pub fn counts(status: StatusCode) -> bool {
     status.is_server_error()
@@ -123,6 +146,7 @@ pub fn counts(status: StatusCode) -> bool {
 
 struct Busy {
     target: Arc<TargetState>,
+    service: Arc<str>,
     _connection: Option<OwnedSemaphorePermit>,
 }
 
@@ -158,7 +182,7 @@ impl Followed {
         let both = [(&service.breaker, breaker), (&self.busy.target.breaker, of_targets)];
         for ((breaker, policy), round) in both.into_iter().zip(self.rounds) {
             if let (Some(policy), Some(round)) = (policy, round) {
-                breaker.broke(policy, round, now);
+                told(breaker.broke(policy, round, now), &self.busy.service, "");
             }
         }
     }

@@ -357,7 +357,8 @@ impl Current<'_> {
             self.lineup.picker.breaker().map(|policy| target.breaker.admit(Some(policy), self.state.clock, begun));
         let permit = admitted.and_then(Result::ok);
         let round = permit.as_ref().map(Permit::round).unwrap_or_default();
-        Attempt { backend: self, target, trial: target.begin(), permit, round, connection }
+        let address = &*self.lineup.seats[index].name;
+        Attempt { backend: self, target, address, trial: target.begin(), permit, round, connection }
     }
 
     /// Whether a try that failed is repeated; `retries` ones have been. A target that could not be connected to is passed over in

@@ -5,7 +5,7 @@
 //! answer asks for, and needs a place in the service's budget. The breaker hears of the outcome once, after the last try.
 
 use super::{
-    attempt::counts,
+    attempt::{counts, told as breaker_told},
     backend::{Backend, Current, is_unreached},
     failure::Failure,
     spans::{self, Under},
@@ -124,7 +124,7 @@ pub async fn send<'t>(
                 }
                 if _budget.is_none() {
                     let round = permit.round();
-                    permit.ended(failed, at);
+                    breaker_told(permit.ended(failed, at), &backend.name, "");
                     attempt.follow(response.body_mut(), own_end, round);
                     return Ok(Answered { response, passed: direct.and_then(|direct| direct.passed.take()), at });
                 }
@@ -146,7 +146,7 @@ pub async fn send<'t>(
                 }
                 if !again {
                     if error.fault() == Fault::Upstream && !own {
-                        permit.ended(true, at);
+                        breaker_told(permit.ended(true, at), &backend.name, "");
                     }
                     return Err(if backend.is_gone(&error, outgoing.method, &tried, index) {
                         backend.no_target()

@@ -37,6 +37,7 @@ fn it_opens_survives_a_reload_lets_a_few_through_and_closes() {
     assert_eq!(refused.problem(503), "the service is left alone for a moment: it failed too often");
     let reloaded = Client::connect(gateway.address_of("admin")).send(&Request::post("/api/v1/reload", ""));
     assert_eq!((reloaded.status, state(&gateway).as_str()), (200, "open"));
+    assert!(gateway.log_contains("a circuit breaker has opened").contains("\"service\":\"s\""));
     let asked = upstream.requests().len();
     assert_eq!(asked, 20, "requests went through an open breaker");
     status.store(200, Ordering::Relaxed);
@@ -44,6 +45,7 @@ fn it_opens_survives_a_reload_lets_a_few_through_and_closes() {
     assert_eq!(state(&gateway), "half_open");
     assert_eq!(gateway.get("/").status, 200);
     assert_eq!(state(&gateway), "closed");
+    gateway.log_contains("a circuit breaker has closed");
 }
 
 #[test]

@@ -201,8 +201,11 @@ services:
     let statuses: Vec<u16> = (0..6).map(|_| gateway.get("/").status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 3, "{statuses:?}");
     assert_eq!(states(&gateway), ["up", "ejected"]);
+    let told = gateway.log_contains("a target is left out for a while");
+    assert!(told.contains(&format!("\"address\":\"{}\"", bad.address())), "{told}");
     status.store(204, Ordering::Relaxed);
     eventually("a real request tried it", || (gateway.get("/").status == 204).then_some(()));
+    gateway.log_contains("a target that was left out is used again");
     assert_eq!(states(&gateway), ["up", "up"]);
     assert_eq!(targets(&gateway)[1]["failures"], 3);
 }

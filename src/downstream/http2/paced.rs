@@ -60,11 +60,8 @@ impl Body for Paced {
 }
 
 /// Reads away what is left of the body of a request that is answered. Otherwise its stream would be reset, and a client that has just
-/// sent the rest may miss the answer over it (curl before 8, and others). One that is long is told so at once (RFC 9113 §8.1).
+/// sent more may miss the answer over it (curl before 8, and others). One that goes on for long is told so (RFC 9113 §8.1).
 pub async fn skip(body: &RefCell<Arriving>) {
-    if body.borrow().size_hint().lower() > MAX_SKIPPED as u64 {
-        return;
-    }
     let mut skipped = 0;
     let skipping = poll_fn(|cx| {
         loop {

@@ -225,10 +225,11 @@ async fn exchange<V: Service>(
 async fn answered<B>(serving: impl Future<Output = Response<B>>, reply: &Reply) -> Option<Response<B>> {
     let mut serving = pin!(serving);
     poll_fn(|cx| {
-        if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
+        // First: the request's body breaks off with it, and that would be an answer to nobody.
+        if reply.respond.borrow_mut().poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
         }
-        reply.respond.borrow_mut().poll_reset(cx).map(|_| None)
+        serving.as_mut().poll(cx).map(Some)
     })
     .await
 }

@@ -4,7 +4,7 @@
 //! a mistake nobody knows where the next request begins.
 
 use super::{
-    Interim, Limits, Request, Service, Spares, Upgraded,
+    Cut, Interim, Limits, Request, Service, Spares, Upgraded,
     client::Client,
     linger,
     sender::{Sender, Unsent},
@@ -195,6 +195,11 @@ where
     .await;
     // Dropped with the exchange, which says so in its record.
     let Some(response) = response else { return Ok(false) };
+    if client.borrow().has_left() {
+        // What was made of the broken body is an answer to nobody.
+        service.cut_off(&mut response.into_body(), Cut::Gone);
+        return Ok(false);
+    }
     if let Some(switched) = switched.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         send(client, service, &answered, Fate::Switched, response).await?;
         let client = &mut *client.borrow_mut();

@@ -169,6 +169,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if self.ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Whether the client has gone in the middle of its request.
+    pub fn has_left(&self) -> bool {
+        self.ended && self.arriving.is_lost
+    }
+
     /// Writes interim responses, as far as possible now.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.written < self.early.len() {

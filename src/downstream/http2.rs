@@ -163,16 +163,18 @@ async fn exchange<V: Service>(
     let method = head.method.clone();
     // Only an extended CONNECT becomes a tunnel (RFC 8441); a plain one is refused like any other method.
     let opens = method == Method::CONNECT && head.extensions.get::<Protocol>().is_some();
-    let (opened, body, upgrade) = if opens {
-        let (opened, waiting) = oneshot::channel();
+    let (mut opened, mut arriving, mut body, mut upgrade) = (None, None, Body::Empty, None);
+    if opens {
+        let (open_it, waiting) = oneshot::channel();
         // Never sent when the answer opens nothing.
-        let upgrade: Upgrading = Box::pin(async { waiting.await.map_err(|_| io::ErrorKind::ConnectionAborted.into()) });
-        (Some((opened, stream)), Body::Empty, Some(upgrade))
-    } else {
-        let body = Arriving::new(stream, &head.headers, Message::Request);
+        let waiting: Upgrading = Box::pin(async { waiting.await.map_err(|_| io::ErrorKind::ConnectionAborted.into()) });
+        (opened, upgrade) = (Some((open_it, stream)), Some(waiting));
+    } else if !stream.is_end_stream() {
         let rate = if is_grpc(&head.headers) { 0 } else { limits.min_body_rate };
-        (None, Body::incoming(Received::Http2(Box::new(Paced::new(body, rate)))), None)
-    };
+        let shared = Rc::new(RefCell::new(Arriving::new(stream, &head.headers, Message::Request)));
+        body = Body::incoming(Received::Http2(Box::new(Paced::new(shared.clone(), rate))));
+        arriving = Some(shared);
+    }
     let interim = Some(Interim { client: reply.clone(), request: 0 });
     let request = Request { head: Box::new(head), body, interim, upgrade };
     let Some(response) = answered(service.serve(request), &reply).await else { return };
@@ -210,6 +212,12 @@ async fn exchange<V: Service>(
             Unsent::Stalled => Cut::Stalled,
         };
         service.cut_off(&mut body, cut);
+        return;
+    }
+    // With it goes whoever may still read the request.
+    drop(body);
+    if let Some(arriving) = arriving {
+        paced::skip(&arriving).await;
     }
 }
 
@@ -217,10 +225,11 @@ async fn exchange<V: Service>(
 async fn answered<B>(serving: impl Future<Output = Response<B>>, reply: &Reply) -> Option<Response<B>> {
     let mut serving = pin!(serving);
     poll_fn(|cx| {
-        if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
+        // First: the request's body breaks off with it, and that would be an answer to nobody.
+        if reply.respond.borrow_mut().poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
         }
-        reply.respond.borrow_mut().poll_reset(cx).map(|_| None)
+        serving.as_mut().poll(cx).map(Some)
     })
     .await
 }

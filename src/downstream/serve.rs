@@ -4,7 +4,7 @@
 //! a mistake nobody knows where the next request begins.
 
 use super::{
-    Interim, Limits, Request, Service, Spares, Upgraded,
+    Cut, Interim, Limits, Request, Service, Spares, Upgraded,
     client::Client,
     linger,
     sender::{Sender, Unsent},
@@ -194,7 +194,11 @@ where
     })
     .await;
     // Dropped with the exchange, which says so in its record.
-    let Some(response) = response else { return Ok(false) };
+    let Some(mut response) = response else { return Ok(false) };
+    if client.borrow().has_left() {
+        // What was made of the broken body is an answer to nobody, as far as anyone can tell.
+        service.cut_off(response.body_mut(), Cut::Gone);
+    }
     if let Some(switched) = switched.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         send(client, service, &answered, Fate::Switched, response).await?;
         let client = &mut *client.borrow_mut();

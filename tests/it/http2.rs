@@ -5,8 +5,8 @@ use crate::support::{
     certificates::Authority,
     curl::{curl, https},
     frames::{
-        ACK, DATA, END_STREAM, GOAWAY, PING, PREFACE, RST_STREAM, SETTINGS, connect, frame, get, read_frame,
-        try_read_frame,
+        ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, connect, frame, get,
+        read_frame, try_read_frame,
     },
     gateway, reply, wire,
 };
@@ -192,4 +192,35 @@ fn interim_answers_reach_clients_of_http2() {
         .lacks("HTTP/2 100");
     let (hints, answer) = (told.text.rfind("HTTP/2 103"), told.text.find("HTTP/2 200"));
     assert!(hints < answer && told.text.matches("HTTP/2 103").count() == 2, "{}", told.text);
+}
+
+/// A client that has its answer before all of its request has left may send the rest: a reset would cost some the answer.
+#[test]
+fn a_request_that_is_answered_early_may_end() {
+    let yaml = "routes: [{name: no, paths: [/], plugins: [{script: no.lua}]}]";
+    let no = "return { handle = function() return reply.error(401, 'no') end }";
+    let gateway = gateway(yaml).file("no.lua", no).start();
+    let mut stream = connect(gateway.address());
+    // By HPACK's static table: POST, http, and `/`; the others are literals, the length with its name by number 28.
+    let head = [&[0x83, 0x86, 0x84, 0x01, 1], &b"a"[..], &[0x0f, 0x0d, 2], b"10"].concat();
+    let begin = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[]), frame(HEADERS, END_HEADERS, 1, &head)];
+    stream.write_all(&begin.concat()).expect("a request");
+    let mut until = |kind, flags| {
+        loop {
+            let (found, with, _, _) = read_frame(&mut stream);
+            assert_ne!(found, RST_STREAM);
+            if (found, with) == (kind, flags) {
+                return stream.try_clone().expect("a socket");
+            }
+        }
+    };
+    let mut writing = until(DATA, END_STREAM);
+    writing.write_all(&[frame(DATA, 0, 1, b"hello"), frame(PING, 0, 0, b"12345678")].concat()).expect("more");
+    until(PING, ACK);
+    writing
+        .write_all(&[frame(DATA, END_STREAM, 1, b"world"), frame(PING, 0, 0, b"12345678")].concat())
+        .expect("the rest");
+    until(PING, ACK);
+    writing.write_all(&get(3, "/")).expect("another request");
+    until(DATA, END_STREAM);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Gateway, Upstream, eventually,
-    frames::{PREFACE, RST_STREAM, SETTINGS, connect, frame, get},
+    frames::{DATA, END_HEADERS, HEADERS, PREFACE, RST_STREAM, SETTINGS, connect, frame, get},
     gateway,
 };
 use std::{
@@ -69,6 +69,15 @@ fn over_http2(gateway: &Gateway, path: &str) -> TcpStream {
     stream
 }
 
+fn lines(gateway: &Gateway, count: usize) -> Vec<serde_json::Value> {
+    let log = gateway.files.path("access.log");
+    eventually("a line for each", || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        (lines.len() == count).then_some(lines)
+    })
+}
+
 #[test]
 fn what_was_done_for_it_ends_and_is_logged_as_499() {
     let (upstream, told) = silent();
@@ -83,11 +92,37 @@ fn what_was_done_for_it_ends_and_is_logged_as_499() {
             expected.push(serde_json::json!({"path": path, "status": 499, "flags": ["client_closed"]}));
         }
     }
-    let log = gateway.files.path("access.log");
-    let lines = eventually("a line for each", || {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let lines: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        (lines.len() == expected.len()).then_some(lines)
-    });
-    assert_eq!(lines, expected);
+    assert_eq!(lines(&gateway, expected.len()), expected);
+}
+
+#[test]
+fn one_that_leaves_in_the_middle_of_its_request_is_a_499_too() {
+    let (upstream, told) = silent();
+    let gateway = before(&upstream);
+    let http1 = b"POST /plain HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 9\r\n\r\nhalf".to_vec();
+    // By HPACK's static table: POST and http; the path and the authority are literals.
+    let head = [&[0x83, 0x86, 0x04, 6], &b"/plain"[..], &[0x01, 1], b"a"].concat();
+    let http2 = [
+        PREFACE.to_vec(),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(HEADERS, END_HEADERS, 1, &head),
+        frame(DATA, 0, 1, b"half"),
+    ];
+    let http2 = http2.concat();
+    let ways = [(&http1, &[][..]), (&http2, &[][..]), (&http2, &frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()))];
+    for (request, last) in ways {
+        let mut stream = connect(gateway.address());
+        stream.write_all(request).expect("a write");
+        assert_eq!(told.recv().expect("the service"), "asked");
+        stream.write_all(last).expect("a write");
+        if last.is_empty() {
+            drop(stream);
+        }
+        assert_eq!(told.recv().expect("the service"), "left alone");
+    }
+    for line in lines(&gateway, ways.len()) {
+        let flags = line["flags"].as_array().expect("flags");
+        assert_eq!(line["status"], 499, "{line}");
+        assert!(flags.iter().any(|flag| flag == "client_closed"), "{line}");
+    }
 }

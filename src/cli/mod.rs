@@ -6,6 +6,7 @@ mod capabilities;
 mod check;
 mod eject;
 mod hash_password;
+mod held;
 mod new;
 mod routes;
 mod run;

@@ -1,5 +1,7 @@
-//! `routes` and `routes match METHOD URL`: which route a request takes, and why the others lost.
+//! `routes` and `routes match METHOD URL`: which route a request takes, and why the others lost; and which scripts a running gateway
+//! leaves out ([`held`]).
 
+use super::held;
 use crate::{
     config::{Route, Scheme, Style},
     gateway::{
@@ -10,13 +12,16 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use std::{fmt::Write, path::PathBuf, process::ExitCode};
+use std::{fmt::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args)]
 pub struct RoutesConfig {
     /// The configuration; without it $GATEWRIGHT_CONFIG, ./gateway.yaml or /etc/gatewright/gateway.yaml
     #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// The running gateway that is asked which scripts it leaves out; without it the configuration's own
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
 }
 
 #[derive(clap::Subcommand)]
@@ -43,7 +48,14 @@ pub fn routes(config: &RoutesConfig, command: Option<RoutesCommand>) -> anyhow::
         return Ok(ExitCode::FAILURE);
     };
     match command {
-        None => Ok(super::print(table(&generation).as_bytes())),
+        None => {
+            let held = held::lines(generation.config.admin.as_ref(), config.admin);
+            let mut text = table(&generation);
+            if !held.is_empty() {
+                let _ = writeln!(text, "left out at the moment, since they kept failing:\n  {}", held.join("\n  "));
+            }
+            Ok(super::print(text.as_bytes()))
+        }
         Some(RoutesCommand::Match { method, url, headers, listener }) => {
             explain(&generation, &method, &url, &headers, &listener)
         }

@@ -195,7 +195,9 @@ fn report(error: &ScriptError, place: &Place, generation: &Generation, diagnosti
         true => place.plugin.source.text().to_owned(),
         false => generation.files.read(&error.file).map(|source| source.text().to_owned()).unwrap_or_default(),
     };
-    diagnostics.push(diagnostic(error, &text).related(&place.span, "used here"));
+    for error in std::iter::once(error).chain(&error.also) {
+        diagnostics.push(diagnostic(error, &text).related(&place.span, "used here"));
+    }
 }
 
 /// The engines of one worker and generation, each made when a script first needs it.

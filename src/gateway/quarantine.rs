@@ -350,6 +350,7 @@ mod tests {
             hook: None,
             stack: Vec::new(),
             help: None,
+            also: Vec::new(),
         })
     }
 

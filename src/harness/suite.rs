@@ -136,6 +136,9 @@ fn report(error: &ScriptError, path: &Path, text: &str) -> String {
     for call in &error.stack {
         shown.push_str(&format!("\n  at {call}"));
     }
+    for also in &error.also {
+        shown.push_str(&format!("\n\n{}", report(also, path, text)));
+    }
     shown
 }
 

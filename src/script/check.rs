@@ -6,7 +6,7 @@
 //! the script's own attempt, and left alone; and so is a whole file with the comment [`Language::unchecked`] in it.
 
 use super::{
-    Hook, Language, NO_CHUNK, Raise, Value,
+    Hook, Language, NO_CHUNK, Raise, ScriptError, Value,
     convert::{self, Native},
     error::Fault,
     host, json,
@@ -267,6 +267,18 @@ pub fn returned(language: Language, hook: Hook, value: &Sketch) -> Result<(), Co
     let help = if is_chunk { NO_CHUNK } else { no_decision(language) };
     let message = format!("{} returned {}", hook.name(), value.type_name());
     Err(Complaint { fault: Fault::Returned, message, help: Some(help.into()) })
+}
+
+/// So many findings of a file are told.
+const MAX_TOLD: usize = 20;
+
+/// In the order of the file, one for each place; the first with what else there is.
+pub fn told(mut findings: Vec<Finding>, error: impl Fn(Finding) -> ScriptError) -> Option<ScriptError> {
+    findings.sort_by_key(|finding| finding.place);
+    findings.dedup_by_key(|finding| finding.place);
+    let mut errors = findings.into_iter().take(MAX_TOLD).map(error);
+    let first = errors.next()?;
+    Some(ScriptError { also: errors.collect(), ..first })
 }
 
 /// The column of a finding: of the name that it speaks of, where the line has that once.

@@ -75,4 +75,6 @@ pub struct ScriptError {
     pub stack: Vec<String>,
     /// A way to mend it, when one is known.
     pub help: Option<String>,
+    /// What else was found in the file without running it.
+    pub also: Vec<ScriptError>,
 }

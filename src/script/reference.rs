@@ -57,7 +57,7 @@ const FOUND: &str = "
 ## What is found when a script is loaded
 
 Misspelt hooks, and what a hook would fail with for certain: members that `req`, `res`, `ctx` or a result does not have, functions that a module does not have, arguments of a wrong type, unknown \
-options, values that can't be assigned or returned, and in Lua names that are nowhere defined. `gatewright check` shows them with their place, and a reload that brings one changes nothing. What stands in \
+options, values that can't be assigned or returned, and in Lua names that are nowhere defined. `gatewright check` shows all of them with their places, and a reload that brings one changes nothing. What stands in \
 `pcall` or `try` is left alone, and so is a file with the comment `--!nocheck` (Lua) or `// nocheck` (Rhai).
 ";
 

@@ -317,3 +317,18 @@ fn a_save_that_would_fail_for_certain_changes_nothing_that_is_served() {
         assert_eq!(gateway.get("/").ok().text(), "good");
     }
 }
+
+#[test]
+fn all_that_is_found_is_told_at_once_in_the_order_of_the_file() {
+    let files = Files::new();
+    for (lang, body) in [
+        ("lua", "local x = req.header\n  http.gte('x')\n  if x then return 401 end"),
+        ("rhai", "let x = req.header;\n  http::gte(\"x\");\n  if x { return 401; }"),
+    ] {
+        let (code, said) = checked(&files, lang, &text(lang, body));
+        let places: Vec<usize> =
+            [4, 5, 6].iter().filter_map(|line| said.find(&format!(" --> a.{lang}:{line}:"))).collect();
+        assert!(places.len() == 3 && places.is_sorted(), "{lang}: {said}");
+        assert!(code == 1 && said.ends_with("gateway.yaml: 3 errors\n"), "{lang}: {said}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The breaker of scripts: a hook that keeps failing is left out on its route, tried again, and shown.
 
-use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply};
+use crate::support::{Client, Gateway, Request, Upstream, command::binary, eventually, gateway, reply};
 use serde_json::Value;
 
 const YAML: &str = "
@@ -75,6 +75,17 @@ fn a_script_that_keeps_failing_is_held_on_its_route_and_shown() {
         };
         assert_eq!(held("one"), ("one".into(), "on_request".into()), "{plugins}");
         assert_eq!(held("two"), (Value::Null, Value::Null), "{plugins}");
+        let admin = gateway.address_of("admin").to_string();
+        let listed = binary()
+            .current_dir(gateway.files.folder())
+            .env("s", "http://127.0.0.1:1")
+            .args(["routes", "--admin", &admin])
+            .output()
+            .expect("the command");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let (_, after) = listed.split_once("left out at the moment, since they kept failing:\n").expect(&listed);
+        let of_one = format!("  one  on_request of {script}, tried again in ");
+        assert!(after.starts_with(&of_one) && after.lines().count() == 1, "{listed}");
         gateway.output.contains("quarantined");
         gateway.log_contains("is in quarantine");
         assert_eq!(gateway.log.lines().iter().filter(|line| line.contains("is in quarantine")).count(), 1);

@@ -213,3 +213,58 @@ fn back_pressure_reaches_the_source_through_a_hook() {
         assert_eq!((body, writing.join().expect("the source")), (MUCH, MUCH), "{lang}");
     }
 }
+
+/// The other way round: the service takes nothing, so the client's upload stops until it does.
+#[test]
+fn back_pressure_reaches_the_client_through_a_hook() {
+    for lang in ["lua", "rhai"] {
+        let service = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = service.local_addr().expect("an address");
+        let yaml = format!(
+            "workers: 1\nservices: [{{name: s, url: 'http://{address}', routes: [{{name: r, paths: [/], plugins: [{{script: up.{lang}}}]}}]}}]\n"
+        );
+        let gateway = gateway(&yaml)
+            .file("up.lua", "return { on_request_chunk = function(chunk, ctx) return chunk and chunk:upper() end }")
+            .file("up.rhai", "fn on_request_chunk(chunk, ctx) { if chunk != () { return chunk.to_upper(); } }")
+            .start();
+        let (go_on, waits) = mpsc::channel::<()>();
+        let reading = std::thread::spawn(move || {
+            let (mut connection, _) = service.accept().expect("a connection");
+            waits.recv_timeout(PATIENCE).expect("a word");
+            let (mut piece, mut body) = (vec![0; 64 << 10], 0);
+            while body < MUCH {
+                let bytes = connection.read(&mut piece).expect("more of the body");
+                assert!(bytes > 0, "it ended after {body} bytes");
+                body += piece[..bytes].iter().filter(|byte| **byte == b'X').count();
+            }
+            connection.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").expect("an answer");
+            body
+        });
+        let before = gateway.memory("VmRSS");
+        let mut client = TcpStream::connect(gateway.address()).expect("a connection");
+        client.set_write_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
+        write!(client, "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {MUCH}\r\n\r\n")
+            .expect("a head");
+        let (piece, mut written, mut stops) = ([b'x'; 16 << 10], 0, 0);
+        while written < MUCH {
+            let rest = piece.len().min(MUCH - written);
+            match client.write(&piece[..rest]) {
+                Ok(bytes) => written += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    if stops == 0 {
+                        assert!(written < MUCH / 2, "{lang}: {written} bytes were taken from the client");
+                        let held = gateway.memory("VmRSS").saturating_sub(before);
+                        assert!(held < 8 << 10, "{lang}: {held} KiB are held");
+                        go_on.send(()).expect("the service");
+                    }
+                    stops += 1;
+                }
+                Err(error) => panic!("after {written} bytes: {error}"),
+            }
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("the answer");
+        assert!(answer.starts_with("HTTP/1.1 204"), "{lang}: {answer}");
+        assert_eq!((stops > 0, reading.join().expect("the service")), (true, MUCH), "{lang}");
+    }
+}

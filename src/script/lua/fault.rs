@@ -218,6 +218,7 @@ pub fn at(shared: &Shared, fault: Fault, message: &str, else_at: Option<(&str, u
         hook: None,
         stack: Vec::new(),
         help,
+        also: Vec::new(),
     }
 }
 
@@ -275,6 +276,7 @@ pub fn at_start(error: mlua::Error) -> ScriptError {
         hook: None,
         stack: Vec::new(),
         help: None,
+        also: Vec::new(),
     }
 }
 

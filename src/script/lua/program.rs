@@ -13,6 +13,7 @@ use super::{
 use crate::script::{
     Decision, Hook, Hooks, Language, Modules, NO_CHUNK, Program, Scope, ScriptError, Source, State,
     background::{Callback, RUN_TIME},
+    check,
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
@@ -117,8 +118,9 @@ impl LuaProgram {
         let own = shared.files.borrow().get(&self.file).map(|file| file.env.clone());
         let has = |table: &Table, name: &str| table.raw_get::<Value>(name).is_ok_and(|value| !value.is_nil());
         let is_global = |name: &str| has(&shared.globals, name) || own.as_ref().is_some_and(|own| has(own, name));
-        match uses::judge(&source.text, &uses::Around { hooks: &hooks, is_global: &is_global }) {
-            Some(finding) => Err(fault::found(shared, &self.file, finding)),
+        let findings = uses::judge(&source.text, &uses::Around { hooks: &hooks, is_global: &is_global });
+        match check::told(findings, |finding| fault::found(shared, &self.file, finding)) {
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }

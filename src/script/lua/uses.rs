@@ -23,11 +23,16 @@ pub struct Around<'a> {
     pub is_global: &'a dyn Fn(&str) -> bool,
 }
 
-/// The first thing in the file that would fail when it is run.
-pub fn judge(text: &str, around: &Around) -> Option<Finding> {
-    if text.contains(Language::Lua.unchecked()) {
-        return None;
+/// What in the file would fail when it is run.
+pub fn judge(text: &str, around: &Around) -> Vec<Finding> {
+    match text.contains(Language::Lua.unchecked()) {
+        true => Vec::new(),
+        false => read(text, around).unwrap_or_default(),
     }
+}
+
+/// `None` when there is something in it that this reader does not know.
+fn read(text: &str, around: &Around) -> Option<Vec<Finding>> {
     let words = words(text)?;
     let mut ahead = Ahead::default();
     let read = loop {
@@ -42,7 +47,7 @@ pub fn judge(text: &str, around: &Around) -> Option<Finding> {
     let is_probed = |name: &str| seen.probed.contains(name);
     findings
         .extend(undefined.into_iter().filter(|(name, _)| !is_probed(name)).map(|(name, place)| no_name(name, place)));
-    findings.into_iter().min_by_key(|finding| finding.place)
+    Some(findings)
 }
 
 fn no_name(name: &str, place: Place) -> Finding {

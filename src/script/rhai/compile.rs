@@ -11,7 +11,7 @@ use super::{
     uses,
 };
 use crate::script::{
-    Hook, Hooks, Language, Modules, ScriptError, Source,
+    Hook, Hooks, Language, Modules, ScriptError, Source, check,
     error::Fault,
     limits::{Budget, Limits},
     list::nearest,
@@ -32,8 +32,9 @@ pub fn compile(
     let mut loader = Loader { interpreter, worker, modules, files: Files::new(source), path: Vec::new() };
     let ast = loader.parse(source)?;
     let hooks = hooks(&ast, &loader.files)?;
-    if let Some(finding) = uses::judge(&source.text, &ast) {
-        return Err(report::found(source, finding));
+    let findings = uses::judge(&source.text, &ast);
+    if let Some(error) = check::told(findings, |finding| report::found(source, finding)) {
+        return Err(error);
     }
     loader.evaluate(source, &ast, |interpreter| interpreter.run_ast(&ast))?;
     let Loader { files, .. } = loader;

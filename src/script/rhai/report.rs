@@ -53,6 +53,7 @@ pub fn at(source: &Source, position: Position, fault: Fault, message: String) ->
         hook: None,
         stack: Vec::new(),
         help: None,
+        also: Vec::new(),
     }
 }
 

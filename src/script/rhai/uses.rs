@@ -16,10 +16,10 @@ use ahash::AHashSet;
 const UNIVERSAL: &[&str] =
     &["call", "contains", "curry", "debug", "is_shared", "print", "tag", "to_debug", "to_string", "type_of"];
 
-/// The first thing in the file that would fail when it is run.
-pub fn judge(text: &str, ast: &AST) -> Option<Finding> {
+/// What in the file would fail when it is run.
+pub fn judge(text: &str, ast: &AST) -> Vec<Finding> {
     if text.contains(Language::Rhai.unchecked()) {
-        return None;
+        return Vec::new();
     }
     let functions = functions(ast);
     let mut file = File {
@@ -41,7 +41,7 @@ pub fn judge(text: &str, ast: &AST) -> Option<Finding> {
         }
         findings.extend(Walker::new(&file, function).walk(&function.body));
     }
-    findings.into_iter().min_by_key(|finding| finding.place)
+    findings
 }
 
 struct Function<'a> {

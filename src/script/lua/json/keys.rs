@@ -18,6 +18,8 @@ struct Node {
     /// The first eight bytes of the key and its closing quote, and which of their bits count.
     head: u64,
     mask: u64,
+    /// The last eight bytes of a longer key and its closing quote.
+    tail: u64,
     children: u8,
     /// The child and the sibling that are tried first; 0 is none.
     child: u32,
@@ -42,12 +44,19 @@ impl Node {
     fn new(key: &[u8]) -> Node {
         let quoted = [key, b"\""].concat();
         let spare = HEAD.saturating_sub(quoted.len());
-        Node { head: head(&quoted), mask: u64::MAX >> (8 * spare), key: key.into(), ..Node::default() }
+        let tail = quoted.last_chunk().map_or(0, |tail| u64::from_le_bytes(*tail));
+        Node { head: head(&quoted), mask: u64::MAX >> (8 * spare), tail, key: key.into(), ..Node::default() }
     }
 
-    /// Whether a text begins with the key and a quote.
+    /// Whether a text that has the same head begins with the key and a quote.
+    #[inline]
     fn is_all_of(&self, text: &[u8]) -> bool {
-        text.get(self.key.len()) == Some(&b'"') && text.starts_with(&self.key)
+        let length = self.key.len() + 1;
+        if length > 2 * HEAD {
+            return text.get(self.key.len()) == Some(&b'"') && text.starts_with(&self.key);
+        }
+        let tail = text.get(length - HEAD..length).and_then(|tail| tail.first_chunk());
+        tail.is_some_and(|tail| u64::from_le_bytes(*tail) == self.tail)
     }
 }
 
@@ -130,6 +139,7 @@ mod tests {
         tree.add(path(&["id", "namesake"]), 2);
         tree.add(path(&["id"]), 3);
         tree.add(path(&["seven77", "eight888", "nine99999", ""]), 4);
+        tree.add(path(&["fifteen_letters", "sixteen__letters"]), 5);
         let follow = |keys: &[&str]| {
             let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|(at, _)| at);
             keys.iter().try_fold(KeyTree::ROOT, step).and_then(|at| tree.shape(at))
@@ -140,6 +150,10 @@ mod tests {
         assert_eq!(follow(&["seven77", "eight888", "nine99999", ""]), Some(4));
         assert_eq!(follow(&["seven77", "eight888", "nine99998", ""]), None);
         assert_eq!(follow(&["seven77", "eight889"]), None);
+        assert_eq!(follow(&["fifteen_letters", "sixteen__letters"]), Some(5));
+        assert_eq!(follow(&["fifteen_letters", "sixteen__letterz"]), None);
+        assert_eq!(follow(&["fifteen_lettert", "sixteen__letters"]), None);
+        assert_eq!(follow(&["fifteen_letter"]), None);
         assert_eq!(follow(&["seven7"]), None);
         assert_eq!(follow(&["seven777"]), None);
         assert_eq!(tree.step(KeyTree::ROOT, b"id"), None);

@@ -68,6 +68,12 @@ impl Outliner<'_> {
         }
     }
 
+    /// The same for what is in a part; most of it is strings.
+    #[inline]
+    fn item(&mut self, at: usize, depth: usize) -> Option<usize> {
+        if self.text.get(at) == Some(&b'"') { self.string(at) } else { self.value(at, depth) }
+    }
+
     fn word(&self, at: usize, word: &[u8]) -> Option<usize> {
         self.text.get(at..)?.starts_with(word).then_some(at + word.len())
     }
@@ -129,7 +135,7 @@ impl Outliner<'_> {
         }
         let mut count = 0;
         loop {
-            let end = self.value(at, depth)?;
+            let end = self.item(at, depth)?;
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
@@ -157,7 +163,7 @@ impl Outliner<'_> {
             if self.text.get(at) != Some(&b':') {
                 return None;
             }
-            let end = self.value(skip_space(self.text, at + 1), depth)?;
+            let end = self.item(skip_space(self.text, at + 1), depth)?;
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
@@ -169,12 +175,17 @@ impl Outliner<'_> {
     }
 }
 
+/// There is mostly none, or one.
 #[inline]
-fn skip_space(text: &[u8], mut at: usize) -> usize {
-    while let Some(byte) = text.get(at)
-        && *byte <= b' '
-        && matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
-    {
+fn skip_space(text: &[u8], at: usize) -> usize {
+    match text.get(at) {
+        Some(0..=b' ') => skip_spaces(text, at),
+        _ => at,
+    }
+}
+
+fn skip_spaces(text: &[u8], mut at: usize) -> usize {
+    while matches!(text.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
         at += 1;
     }
     at

@@ -64,8 +64,8 @@ pub static KIND: Kind = Kind {
             variadic: false,
             returns: Type::Bool,
             doc: "As assigning, but whether it could be done is told: a value with a control character can't stand in a header, and then nothing is changed.",
-            lua: r#"if not req.headers:set("x-user-id", claims.sub) then return reply.error(401) end"#,
-            rhai: r#"if !req.headers.set("x-user-id", claims.sub) { return reply::error(401); }"#,
+            lua: r#"if not req.headers:set("x-user-id", claims.sub) then return reply.error(401, "no name") end"#,
+            rhai: r#"if !req.headers.set("x-user-id", claims.sub) { return reply::error(401, "no name"); }"#,
             run: |scope, args| {
                 let value = match args.get(2) {
                     Value::Nil => None,

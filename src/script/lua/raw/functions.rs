@@ -19,6 +19,7 @@ use crate::script::{
     },
     value::Args,
 };
+use futures_util::FutureExt;
 use mlua::{
     Function, Lua, Table,
     ffi::{self, lua_State},
@@ -192,18 +193,26 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
     let (Some(scope), Some(arguments)) = (&running.scope, arguments) else { return Called::NotHere };
     // A panic leaves the hook halted and no answer, which is all that the prelude needs.
     let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
-        Ok(Outcome::Wait(future)) => {
-            running.answer.replace(None);
-            running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
-            return Called::Waits;
-        }
+        Ok(Outcome::Done(result)) => result,
+        // Often there is nothing to wait for, as when a body is here already: leaving and coming back costs as much as a small hook.
+        Ok(Outcome::Wait(mut future)) => match running.guard(|| future.as_mut().now_or_never()) {
+            Ok(Some(result)) => result,
+            Ok(None) => {
+                running.answer.replace(None);
+                running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
+                return Called::Waits;
+            }
+            Err(_) => return Called::Answered,
+        },
+        Err(_) => return Called::Answered,
+    };
+    let result = match result {
         // SAFETY: as above.
-        Ok(Outcome::Done(Ok(value))) => match unsafe { push_result(shared, &running, state, value) } {
+        Ok(value) => match unsafe { push_result(shared, &running, state, value) } {
             None => return Called::Pushed,
             Some(value) => Ok(value),
         },
-        Ok(Outcome::Done(Err(raise))) => Err(raise),
-        Err(_) => return Called::Answered,
+        Err(raise) => Err(raise),
     };
     running.answer.replace(Some(Answer { result, function: listed.name.clone() }));
     Called::Answered

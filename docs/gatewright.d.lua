@@ -1378,7 +1378,7 @@ function headers:add(name, value) end
 
 ---As assigning, but whether it could be done is told: a value with a control character can't stand in a header, and then nothing is changed.
 ---```lua
----if not req.headers:set("x-user-id", claims.sub) then return reply.error(401) end
+---if not req.headers:set("x-user-id", claims.sub) then return reply.error(401, "no name") end
 ---```
 ---@param name string the header's name
 ---@param value? string|number|boolean|nil its only value; nothing removes it

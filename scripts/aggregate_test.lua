@@ -74,8 +74,8 @@ function M.test_a_part_that_is_missing()
     test.equal(partial.headers["x-gateway-completed"], "false")
     test.equal(partial.headers["cache-control"], "no-store")
   end
-  test.equal(answer("svc://slow/x", false, { timeout = "100ms" }).status, 504)
-  test.equal(answer("svc://slow/x", true, { timeout = "100ms" }).headers["x-gateway-completed"], "false")
+  test.equal(answer("svc://slow/x", false, { timeout = "500ms" }).status, 504)
+  test.equal(answer("svc://slow/x", true, { timeout = "500ms" }).headers["x-gateway-completed"], "false")
 end
 
 function M.test_fields_that_two_parts_have()

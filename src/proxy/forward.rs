@@ -129,7 +129,8 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
-        direct: ahead.passes.then_some(&lines as Lines<'_>),
+        direct: (ahead.passes || ahead.stamps.is_some()).then_some(&lines as Lines<'_>),
+        passes: ahead.passes,
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);

@@ -16,7 +16,7 @@ use super::{
     mirror,
     record::{Record, Sent},
     report, spans,
-    stamps::{Stamps, answer_passes},
+    stamps::{Stamps, is_plain},
     traffic,
     tunnel::{self, Content},
     websocket,
@@ -85,9 +85,10 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Err(_) => ready.prepared.unrouted.clone(),
     };
     let routes = ready.prepared.generation.router.routes();
-    let passes = switching.is_none()
-        && found.as_ref().is_ok_and(|found| answer_passes(&ready, &exchange, &chain, &routes[found.route]));
-    let direct = passes && !stamped && !chain.sees_requests();
+    let plain =
+        switching.is_none() && found.as_ref().is_ok_and(|found| is_plain(&ready, &exchange, &routes[found.route]));
+    let passes = plain && !chain.sees_answers() && ready.prepared.generation.config.compression.is_none();
+    let direct = plain && !stamped && !chain.sees_requests();
     if !stamped && !direct {
         stamps.set(&exchange);
     }

@@ -134,6 +134,7 @@ impl Copied {
         let started = Instant::now();
         let outgoing = Outgoing {
             direct: None,
+            passes: false,
             method: &self.method,
             headers: &self.headers,
             host: self.host.as_ref(),

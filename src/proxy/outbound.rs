@@ -114,6 +114,7 @@ async fn to_service(
         account: None,
         interim: None,
         direct: None,
+        passes: false,
         under,
     };
     let mut body = Body::full(call.body);

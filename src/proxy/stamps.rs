@@ -6,7 +6,6 @@
 use super::{backend::Backends, ids::X_REQUEST_ID, worker::Ready};
 use crate::{
     config::Route,
-    gateway::prepared::Chain,
     http::forwarded,
     script::{Exchange, exchange::Request},
 };
@@ -39,13 +38,12 @@ impl Stamps<'_> {
     }
 }
 
-/// Whether nobody looks at the headers of an answer, or changes them: no script, no rule, no compression, no span.
-pub fn answer_passes(ready: &Ready, exchange: &Exchange, chain: &Chain, route: &Route) -> bool {
+/// Whether nothing but scripts looks at the headers of a request or of its answer, or changes them: no rule, no choice by a header, no
+/// span. Compression looks at those of answers besides.
+pub fn is_plain(ready: &Ready, exchange: &Exchange, route: &Route) -> bool {
     let backends: &Backends = &ready.backends;
-    !chain.sees_answers()
-        && route.traffic.is_none()
+    route.traffic.is_none()
         && route.service.is_some_and(|service| backends.at(service).may_be_direct)
-        && ready.prepared.generation.config.compression.is_none()
         && exchange.account.recording.get().is_none()
         && exchange.account.protocol.get() != "HTTP/2"
 }

@@ -42,8 +42,10 @@ pub struct Outgoing<'r> {
     pub key: Option<u64>,
     /// Is told of interim responses.
     pub interim: Option<&'r dyn Fn(StatusCode, HeaderMap)>,
-    /// Writes what goes behind the headers, and the head of the answer may be [`Passed`]; for targets of HTTP/1.1.
+    /// Writes what goes behind the headers; for targets of HTTP/1.1.
     pub direct: Option<Lines<'r>>,
+    /// With that, whether the head of the answer may be [`Passed`].
+    pub passes: bool,
     /// Where tries are recorded, if they are.
     pub under: Option<Under>,
 }
@@ -89,7 +91,8 @@ pub async fn send<'t>(
             return Err(Failure::Late);
         }
         let mut attempt = backend.attempt(index, begun, connection);
-        let direct = outgoing.direct.map(|lines| Direct { lines, begun, passed: Cell::default() });
+        let direct =
+            outgoing.direct.map(|lines| Direct { lines, passes: outgoing.passes, begun, passed: Cell::default() });
         let sent = {
             let target = target(&seat.path);
             let own = told(outgoing, begun, traced);

@@ -50,10 +50,12 @@ pub struct Request<'r> {
 /// Writes lines of a head, each with its end.
 pub type Lines<'r> = &'r dyn Fn(&mut Vec<u8>);
 
-/// What goes past the maps of headers, of a request and its response that nobody looks at.
+/// What goes past the maps of headers, of a request or its response that nobody looks at.
 pub struct Direct<'r> {
     /// Go behind the request's headers.
     pub lines: Lines<'r>,
+    /// Whether the head of the response may pass.
+    pub passes: bool,
     /// The time of now, which the caller knows.
     pub begun: std::time::Instant,
     /// The head of the response, if it may pass as it came: then the response has no headers.
@@ -213,7 +215,8 @@ impl Pool {
             quiet_since: None,
         };
         loop {
-            let mut answer = exchange.answer(method, upgrade.is_some(), direct.is_some(), interim).await;
+            let mut answer =
+                exchange.answer(method, upgrade.is_some(), direct.is_some_and(|direct| direct.passes), interim).await;
             if let (Ok(Answer { head, .. }), Some(upgrade)) = (&answer, upgrade.as_deref())
                 && let Err(bad) = upgrade.check(head)
             {

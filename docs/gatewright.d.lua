@@ -39,6 +39,9 @@
 ---@field secret? string the secret of HS256, HS384 and HS512
 ---@field secret_base64? string the same in base64
 ---@field public_key? any the PEM of an RSA, EC or Ed25519 key, or a list of them
+---@field jwks? string instead of keys, the URL of the issuer's JWK set (RFC 7517): `svc://NAME/path`, or one of a permitted host
+---@field max_age? string|number of fetched keys; 10 minutes when it is left out. Older ones are used while newer ones are fetched
+---@field max_stale? string|number the age at which they are used no more, when no newer ones can be fetched; 24 hours when it is left out
 ---@field algorithms string[] the only ones that are accepted, such as `HS256`
 ---@field issuer? any `iss` must be this, or one of a list
 ---@field audience? any `aud` must be or contain this, or one of a list
@@ -47,7 +50,7 @@
 
 ---@class jwt.verify.result
 ---@field claims? any what the token says, when it is good
----@field error? string `missing`, `malformed`, `unsupported`, `algorithm`, `signature`, `expired`, `not_yet_valid`, `issuer`, `audience` or `missing_claim`
+---@field error? string `missing`, `malformed`, `unsupported`, `algorithm`, `signature`, `expired`, `not_yet_valid`, `issuer`, `audience`, `missing_claim`, `unknown_key` (the issuer has no key of this `kid`) or `keys` (the issuer's can't be had: nothing is said of the token)
 ---@field message? string the same in one line for the log
 ---@field ok boolean whether the token is good
 
@@ -61,6 +64,10 @@
 ---@field private_key? string the PEM of an RSA, EC or Ed25519 key
 ---@field algorithm string such as `HS256`
 ---@field header? any more header parameters, such as `kid`
+
+---@class jwt.jwks.options
+---@field max_age? string|number of fetched keys; 10 minutes when it is left out. Older ones are used while newer ones are fetched
+---@field max_stale? string|number the age at which they are used no more, when no newer ones can be fetched; 24 hours when it is left out
 
 ---@class limit.sliding_window.rule
 ---@field limit integer at most so many in a window
@@ -116,7 +123,7 @@
 ---@field identity? any what `ctx.identity` is set to: `id` is the claim `sub`, `email` that claim, `claims` all of them
 ---@field error? string `missing`, `repeated`, or as `verify` says it
 ---@field detail? string the same for the client
----@field challenge? string what `WWW-Authenticate` says of a refusal (RFC 6750 §3)
+---@field challenge? string what `WWW-Authenticate` says of a refusal (RFC 6750 §3); nothing with the error `keys`
 
 ---@class schema.validate.result
 ---@field keyword string the schema's keyword that is not met; `json` for what is not JSON, `duplicate` for a key that stands twice
@@ -313,7 +320,7 @@ function reply.error(status, detail, headers, members) end
 ---JSON Web Tokens (RFC 7519). Verification accepts the configured algorithms and keys alone, whatever a token says.
 jwt = {}
 
----Prepares the keys once: make it in `on_load` and keep it in the state. It remembers tokens that it has verified. Keys that can't be used are an error.
+---Prepares the keys once: make it in `on_load` and keep it in the state. It remembers tokens that it has verified. Keys that can't be used are an error. With `jwks` it waits where keys must be fetched first: when there are none, or a token has an unknown `kid`, for which a worker fetches at most every 30 s.
 ---```lua
 ---local verifier = jwt.verifier({ secret = config.secret, algorithms = { "HS256" } })
 ---```
@@ -346,6 +353,15 @@ function jwt.decode(token) end
 ---@param options jwt.sign.options the key and the algorithm
 ---@return string
 function jwt.sign(claims, options) end
+
+---The keys that an issuer publishes, as verifiers use them: a list of JWKs (RFC 7517) without those that don't verify signatures. Waits where they must be fetched first; nothing when they can't be had.
+---```lua
+---local keys = jwt.jwks("svc://issuer/jwks.json", { max_age = "10m" })
+---```
+---@param url string of a JWK set, as the option `jwks` of `jwt.verifier`
+---@param options? jwt.jwks.options how old it may be
+---@return any?
+function jwt.jwks(url, options) end
 
 ---Rate limits: counted in Redis, for all gateways together, when it is configured, else in this process. Checks that are refused don't count; what Redis refused is not asked of it again until it could pass, for a second at most.
 limit = {}

@@ -7,6 +7,9 @@ description = "Lets only requests with a valid bearer token (RFC 6750, RFC 7519)
 [config]
 secret = { type = "string", secret = true, description = "the secret of HS256, HS384 and HS512" }
 public_key = { type = "any", description = "the PEM of an RSA, EC or Ed25519 key, or a list of them" }
+jwks = { type = "url", description = "instead of keys, the URL of the issuer's JWK set (RFC 7517), such as `https://issuer/.well-known/jwks.json` or `svc://NAME/path`" }
+jwks_max_age = { type = "duration", default = "10m", description = "the age at which newer keys are fetched" }
+jwks_max_stale = { type = "duration", default = "24h", description = "the age at which keys are used no more when no newer ones can be fetched: 503" }
 algorithms = { type = "list", items = { type = "string" }, required = true, min = 1, description = "the only ones that are accepted, such as HS256" }
 issuer = { type = "any", description = "`iss` must be this, or one of a list" }
 audience = { type = "any", description = "`aud` must be or contain this, or one of a list" }
@@ -23,6 +26,9 @@ function M.on_load(config)
     verifier = jwt.verifier({
       secret = config.secret,
       public_key = config.public_key,
+      jwks = config.jwks,
+      max_age = config.jwks_max_age,
+      max_stale = config.jwks_max_stale,
       algorithms = config.algorithms,
       issuer = config.issuer,
       audience = config.audience,
@@ -45,7 +51,11 @@ end
 function M.on_request(req, ctx)
   local state, headers = ctx.state, req.headers
   local got = state.verifier:bearer(headers)
-  if not got.ok then return refuse(got.detail, got.challenge) end
+  if not got.ok then
+    -- Nothing is known of the token: it may be good.
+    if got.error == "keys" then return reply.error(503, got.detail, { ["retry-after"] = "5" }) end
+    return refuse(got.detail, got.challenge)
+  end
   local claims = got.claims
   -- Each is set or removed, so that a client's own copy never reaches the backend.
   for claim, header in state.headers do

@@ -345,7 +345,13 @@ fn new_place(
     }
     let granted = &manifest.permissions;
     let permissions = Permissions {
-        hosts: granted.hosts.iter().map(ToString::to_string).collect(),
+        hosts: granted
+            .hosts
+            .iter()
+            .cloned()
+            .chain(manifest.hosts_of(&plugin_use.config))
+            .map(|host| host.to_string())
+            .collect(),
         env: granted.env.clone(),
         redis: granted.redis.clone(),
         redis_scripts: granted.redis_scripts,

@@ -28,7 +28,12 @@ use crate::{
         metrics::{Meters, Metrics, RouteShape, Shape, own},
         traces::Traces,
     },
-    script::{Services, outbound::Outbound},
+    script::{
+        Services,
+        cache::Caches,
+        host::jwt::published::{self, Sets},
+        outbound::Outbound,
+    },
     store::{RedisOptions, Stores, WorkerStore},
     upstream::{Names, Pool, PoolLimits},
 };
@@ -97,6 +102,7 @@ pub struct Worker {
     tasks: RefCell<Tasks>,
     store: RefCell<Option<WorkerStore>>,
     clients: Rc<Clients>,
+    key_sets: Sets,
     pub connections: Cell<usize>,
     /// What its connections of HTTP/1.1 lend each other.
     pub spares: Rc<Spares>,
@@ -122,6 +128,7 @@ impl Worker {
         ready: Ready,
         store: WorkerStore,
         clients: Rc<Clients>,
+        key_sets: Sets,
     ) -> Worker {
         Worker {
             pool,
@@ -137,6 +144,7 @@ impl Worker {
             tasks: RefCell::default(),
             store: RefCell::new(Some(store)),
             clients,
+            key_sets,
             connections: Cell::new(0),
             spares: Rc::default(),
             ports: RefCell::default(),
@@ -152,16 +160,17 @@ impl Worker {
     ) -> Result<Worker, Diagnostics> {
         let pool = Pool::new(PoolLimits::default());
         let clients = Rc::new(Clients::new(shared.administration.clone()));
+        let key_sets = published::sets();
         let meters = shared.metrics.prepare(&shape(&generation));
         let (ready, store) = make_ready(
             generation,
             meters,
-            &Around { pool: &pool, clients: &clients, shared: &shared, first: true },
+            &Around { pool: &pool, clients: &clients, key_sets: &key_sets, shared: &shared, first: true },
             None,
             furnish,
         )
         .await?;
-        Ok(Worker::new(pool, shared, true, ready, store, clients))
+        Ok(Worker::new(pool, shared, true, ready, store, clients, key_sets))
     }
 
     /// The generation for an exchange that begins now.
@@ -211,8 +220,9 @@ pub fn run(
     runtime.block_on(async move {
         let pool = Pool::new(PoolLimits::default());
         let clients = Rc::new(Clients::new(shared.administration.clone()));
+        let key_sets = published::sets();
         let first = index == 0;
-        let around = Around { pool: &pool, clients: &clients, shared: &shared, first };
+        let around = Around { pool: &pool, clients: &clients, key_sets: &key_sets, shared: &shared, first };
         let made = make_ready(generation, meters, &around, None, |it| it).await;
         let (ready, store) = match made {
             Ok(made) => made,
@@ -225,7 +235,7 @@ pub fn run(
         if let Some(redis) = store.redis() {
             redis.first_attempt().await;
         }
-        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, clients));
+        let worker = Rc::new(Worker::new(pool, shared, first, ready, store, clients, key_sets));
         if started.send(Ok(())).is_err() {
             return;
         }
@@ -245,8 +255,8 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
     match command {
         Command::Prepare { generation, meters, reply } => {
             let store = worker.store.borrow_mut().take();
-            let Worker { pool, clients, shared, first, .. } = &**worker;
-            let around = Around { pool, clients, shared, first: *first };
+            let Worker { pool, clients, key_sets, shared, first, .. } = &**worker;
+            let around = Around { pool, clients, key_sets, shared, first: *first };
             let made = make_ready(generation, meters, &around, store.as_ref(), |it| it).await;
             let result = made.map(|(ready, next)| {
                 worker.store.replace(Some(next));
@@ -267,6 +277,7 @@ async fn obey(worker: &Rc<Worker>, command: Command, listeners: &mut listen::Lis
 struct Around<'w> {
     pool: &'w Pool,
     clients: &'w Rc<Clients>,
+    key_sets: &'w Sets,
     shared: &'w Shared,
     first: bool,
 }
@@ -274,7 +285,7 @@ struct Around<'w> {
 async fn make_ready(
     generation: Arc<Generation>,
     meters: Arc<Meters>,
-    &Around { pool, clients, shared, first }: &Around<'_>,
+    &Around { pool, clients, key_sets, shared, first }: &Around<'_>,
     store: Option<&WorkerStore>,
     furnish: impl FnOnce(Services) -> Services,
 ) -> Result<(Ready, WorkerStore), Diagnostics> {
@@ -298,7 +309,7 @@ async fn make_ready(
         store: scripts,
         outbound,
         first_worker: first,
-        caches: crate::script::cache::Caches::for_worker(),
+        caches: Caches { key_sets: key_sets.clone(), ..Caches::for_worker() },
         metrics: own::Local::new(shared.metrics.own.clone(), generation.number),
         background: Some(Default::default()),
         turns: Default::default(),

@@ -5,8 +5,14 @@
 
 use super::Raise;
 use crate::{
-    crypto::jwt::{Signer, Verifier},
-    script::host::regex::Pattern,
+    crypto::jwt::Signer,
+    script::host::{
+        jwt::{
+            Rules,
+            published::{self, Sets},
+        },
+        regex::Pattern,
+    },
     store::RedisScript,
 };
 use ahash::AHashMap;
@@ -62,9 +68,11 @@ pub struct Caches {
     /// Together at most 32 MiB.
     pub patterns: Cache<Rc<Pattern>>,
     /// By the options that `jwt.verify` was given. Few, since each remembers megabytes of tokens.
-    pub verifiers: Cache<Rc<Verifier>>,
+    pub verifiers: Cache<Rc<Rules>>,
     pub signers: Cache<Rc<Signer>>,
     pub redis_scripts: Cache<RedisScript>,
+    /// Keys that issuers publish; kept from generation to generation.
+    pub key_sets: Sets,
 }
 
 impl Caches {
@@ -75,6 +83,7 @@ impl Caches {
             verifiers: Cache::new(16, |_| 1),
             signers: Cache::new(16, |_| 1),
             redis_scripts: Cache::new(64, |_| 1),
+            key_sets: published::sets(),
         }
     }
 }

@@ -12,7 +12,6 @@ use super::{
     trial::Tried,
     value::Value,
 };
-use crate::crypto::jwt::Verifier;
 use bytes::Bytes;
 use std::{any::Any, fmt, rc::Rc, sync::Arc};
 
@@ -35,7 +34,7 @@ pub enum Object {
     Reply(Rc<Reply>),
     /// `err` of `on_error`.
     Error(Rc<Failed>),
-    Verifier(Rc<Verifier>),
+    Verifier(Rc<host::jwt::Rules>),
     IpList(Rc<host::ip::IpList>),
     Schema(Rc<host::schema::Schema>),
     Api(Arc<host::schema::openapi::Api>),

@@ -34,6 +34,7 @@ mod health;
 mod hostile;
 mod http1;
 mod http2;
+mod jwks;
 mod jwt_auth;
 mod leaving;
 mod limits;

@@ -42,7 +42,7 @@ pub const FIELD: Section = Section {
     at: "plugin.toml, config.NAME",
     doc: "One key of a plugin's `config`.",
     keys: &[
-        key("type", "type", "", "required: `string`, `integer`, `number`, `boolean`, `duration` (seconds, for the script), `size` (bytes), `list`, `map`, `any` or `openapi` (a document, or the path of its file from the configuration)"),
+        key("type", "type", "", "required: `string`, `integer`, `number`, `boolean`, `duration` (seconds, for the script), `size` (bytes), `list`, `map`, `any`, `openapi` (a document, or the path of its file from the configuration) or `url` (beginning with `https://`, `http://` or `svc://`: whoever configures it permits calls to its host, to an address only where the URL has that address itself)"),
         key("items", "type or field", "any", "of a list's items, or a map's values"),
         key("fields", "mapping of fields", "", "of a map: the keys it has"),
         key("default", "value", "", "when the key is not written"),

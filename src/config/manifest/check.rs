@@ -12,7 +12,7 @@ use super::super::diagnostic::{Diagnostic, Diagnostics};
 use super::super::node::{Map, Node, Value};
 use super::super::source::Span;
 use super::super::table::{boolean, duration, mismatch, size, string};
-use super::{Field, FieldType, Manifest, alternatives};
+use super::{Field, FieldType, Host, Manifest, alternatives};
 
 impl Manifest {
     /// Checks a use of the plugin and gives the config that its script sees.
@@ -127,6 +127,11 @@ fn typed(field: &Field, name: &str, node: &Node, diagnostics: &mut Diagnostics) 
         FieldType::List => list(field, name, node, diagnostics),
         FieldType::Map => map(field, name, node, diagnostics),
         FieldType::Any => Some(node.to_json()),
+        FieldType::Url => {
+            let fits = |text: &&str| text.starts_with("svc://") || Host::of_url(text).is_some();
+            let url = node.as_str().filter(fits).map(Json::from);
+            expect(url, node, "a URL that begins with `https://`, `http://` or `svc://`", diagnostics)
+        }
         // What it says is looked at by those who read files.
         FieldType::OpenApi if node.as_str().is_some() || node.as_map().is_some() => Some(node.to_json()),
         FieldType::OpenApi => expect(None, node, "an OpenAPI document, or the path of its file", diagnostics),

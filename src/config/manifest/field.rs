@@ -47,10 +47,12 @@ pub enum FieldType {
     Any,
     /// An OpenAPI document: a file's path, relative to the configuration, or the document itself.
     OpenApi,
+    /// Of a server that the plugin may call because it is written here: `https://…`, `http://…`, or `svc://…`.
+    Url,
 }
 
 impl FieldType {
-    pub const ALL: [FieldType; 10] = [
+    pub const ALL: [FieldType; 11] = [
         FieldType::String,
         FieldType::Integer,
         FieldType::Number,
@@ -61,6 +63,7 @@ impl FieldType {
         FieldType::Map,
         FieldType::Any,
         FieldType::OpenApi,
+        FieldType::Url,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -75,6 +78,7 @@ impl FieldType {
             FieldType::Map => "map",
             FieldType::Any => "any",
             FieldType::OpenApi => "openapi",
+            FieldType::Url => "url",
         }
     }
 }
@@ -191,7 +195,7 @@ fn bound(table: &Table<'_>, key: &str, kind: FieldType, diagnostics: &mut Diagno
     let number = node.as_number().and_then(|number| number.as_f64());
     let text = node.as_str();
     let bound = match kind {
-        FieldType::Boolean | FieldType::Any | FieldType::OpenApi => {
+        FieldType::Boolean | FieldType::Any | FieldType::OpenApi | FieldType::Url => {
             let message = format!("`{key}` says nothing of the type `{}`", kind.as_str());
             diagnostics.error(&node.span, message);
             return None;

@@ -46,6 +46,14 @@ impl Host {
         Some(Host { written, scheme, name, port })
     }
 
+    /// The host that a URL leads to, with its scheme and port.
+    pub fn of_url(url: &str) -> Option<Host> {
+        let url = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        // SECURITY: one host; a wildcard would permit others too.
+        let host = url.host_str().filter(|host| !host.contains('*'))?;
+        Host::parse(&format!("{}://{host}:{}", url.scheme(), url.port_or_known_default()?))
+    }
+
     /// Whether a URL with this scheme, host (an IPv6 address in its brackets or not) and port is meant.
     pub fn permits(&self, scheme: &str, host: &str, port: u16) -> bool {
         let fits = match &self.name {
@@ -114,6 +122,17 @@ mod tests {
         assert!(!permits("*.example.com", "https", "example.com", 443));
         assert!(!permits("*.example.com", "https", "badexample.com", 443));
         assert!(permits("https://*.example.com:8443", "https", "a.example.com", 8443));
+    }
+
+    #[test]
+    fn a_url_means_its_own_host_scheme_and_port() {
+        let host = |url: &str| Host::of_url(url).map(|host| host.to_string());
+        assert_eq!(host("https://Issuer.example/keys?a#b"), Some("https://issuer.example:443".into()));
+        assert_eq!(host("http://user:word@[::1]:9000/"), Some("http://[::1]:9000".into()));
+        assert_eq!(host("https://*.example.com/"), None);
+        for wrong in ["svc://a/b", "ftp://a/b", "file:///a", "a.example/b", "https://", ""] {
+            assert_eq!(host(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -102,6 +102,12 @@ impl Manifest {
         }
     }
 
+    /// The hosts that a use of it names, and with that permits: those of fields of the type `url`.
+    pub fn hosts_of<'a>(&'a self, config: &'a Node) -> impl Iterator<Item = Host> + 'a {
+        let urls = self.config.iter().filter(|(_, field)| field.kind == FieldType::Url);
+        urls.filter_map(|(key, _)| Host::of_url(config.get(key)?.as_str()?))
+    }
+
     /// Reads `plugin.toml` of the plugin `name` (its folder's); as much as could be made of it.
     pub fn parse(source: &Arc<Source>, name: &str, diagnostics: &mut Diagnostics) -> Manifest {
         let root = super::toml::parse(source, 0..source.text().len(), diagnostics);

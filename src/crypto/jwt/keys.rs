@@ -62,6 +62,8 @@ pub enum KeyError {
     NoKeyFor(Algorithm),
     #[error("jwt: a key fits none of the algorithms")]
     UselessKey,
+    #[error("jwt: give `jwks` or keys, not both")]
+    TwoSources,
 }
 
 const KNOWN: &str = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
@@ -76,6 +78,8 @@ pub fn algorithm(name: &str) -> Result<Algorithm, KeyError> {
 
 /// A key that is ready, and the algorithms it may be used with.
 pub(super) struct Usable {
+    /// The `kid` of a published key. SECURITY: only ever compared.
+    pub id: Option<String>,
     pub key: DecodingKey,
     pub algorithms: Vec<Algorithm>,
 }
@@ -101,12 +105,21 @@ pub(super) fn usable(keys: &[VerifyKey], algorithms: &[Algorithm]) -> Result<Vec
         if algorithms.is_empty() {
             return Err(KeyError::UselessKey);
         }
-        usable.push(Usable { key, algorithms });
+        usable.push(Usable { id: None, key, algorithms });
     }
     let served = |algorithm| usable.iter().any(|key| key.algorithms.contains(algorithm));
     match algorithms.iter().find(|algorithm| !served(algorithm)) {
         Some(unserved) => Err(KeyError::NoKeyFor(*unserved)),
         None => Ok(usable),
+    }
+}
+
+/// Whether `algorithms` can be those of published keys.
+pub(super) fn asymmetric(algorithms: &[Algorithm]) -> Result<(), KeyError> {
+    match algorithms.iter().find(|algorithm| is_symmetric(**algorithm)) {
+        _ if algorithms.is_empty() => Err(KeyError::NoAlgorithms),
+        Some(symmetric) => Err(KeyError::Mixed(*symmetric)),
+        None => Ok(()),
     }
 }
 
@@ -140,7 +153,7 @@ fn decoding_key(key: &VerifyKey) -> Result<DecodingKey, KeyError> {
 }
 
 /// Whether `key` is for `algorithm`. With EC keys that depends on the curve, which aws-lc tells by the point.
-fn fits(key: &DecodingKey, algorithm: Algorithm) -> bool {
+pub(super) fn fits(key: &DecodingKey, algorithm: Algorithm) -> bool {
     let curve: &'static dyn VerificationAlgorithm = match algorithm {
         Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
         Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED,

@@ -1,13 +1,15 @@
 //! JSON Web Tokens in the compact serialization (RFC 7519, RFC 7515), read strictly.
 //!
 //! `keys` turns configured secrets and PEM texts into keys that can only be used as meant, `verify` and `sign` use them,
-//! `cache` remembers what was verified, `json` refuses what parsers disagree about. Keys come from the configuration
-//! alone: what a token says about keys (`jwk`, `jku`, `x5c`, `x5u`, `kid`) is never looked at. Encrypted tokens
+//! `cache` remembers what was verified, `json` refuses what parsers disagree about, `set` reads what issuers publish. Keys come from
+//! the configuration, or the one set that it names, alone: what a token says about keys (`jwk`, `jku`, `x5c`, `x5u`) is never looked at,
+//! and its `kid` only compared with those of a set. Encrypted tokens
 //! (RFC 7516) are not read.
 
 mod cache;
 mod json;
 mod keys;
+mod set;
 mod sign;
 mod verify;
 
@@ -22,6 +24,7 @@ use std::cell::OnceCell;
 
 pub use jsonwebtoken::Algorithm;
 pub use keys::{KeyError, SigningKey, VerifyKey, algorithm};
+pub use set::{KeySet, SetError};
 pub use sign::{SignError, Signer};
 pub use verify::{Verifier, VerifyOptions};
 
@@ -58,6 +61,9 @@ pub enum JwtError {
     UnencodedPayload,
     #[error("token: the signature does not match")]
     BadSignature,
+    /// No key of the published set is this one: the set may be older than the key.
+    #[error("token: its key is not one of the issuer's")]
+    UnknownKey,
     #[error("token: expired at {exp}, it is {now}")]
     Expired { exp: f64, now: u64 },
     #[error("token: not valid before {nbf}, it is {now}")]

@@ -10,13 +10,13 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::cache::Cache;
-use super::keys::{KeyError, Usable, VerifyKey, usable};
-use super::{Claims, JwtError, Parts, part};
+use super::keys::{KeyError, Usable, VerifyKey, asymmetric, usable};
+use super::{Claims, JwtError, KeySet, Parts, part};
 
 /// What a token must fulfil.
 #[derive(Clone)]
 pub struct VerifyOptions {
-    /// Any of them may have signed. They are tried in this order; `kid` is not looked at.
+    /// Any of them may have signed. They are tried in this order; `kid` is looked at with published keys alone.
     pub keys: Vec<VerifyKey>,
     /// The only algorithms that are accepted, whatever a token says (RFC 8725 §3.1).
     pub algorithms: Vec<Algorithm>,
@@ -40,8 +40,14 @@ impl VerifyOptions {
 /// Verifies tokens and remembers those it has verified. One a worker: purposefully not `Sync`, because nothing is locked.
 pub struct Verifier {
     options: VerifyOptions,
-    keys: Vec<Usable>,
+    keys: Keys,
     cache: RefCell<Cache>,
+}
+
+enum Keys {
+    Configured(Vec<Usable>),
+    /// None while there are none that can be trusted.
+    Published(RefCell<Option<Rc<KeySet>>>),
 }
 
 /// A token whose signature, issuer and audience were right. Its times are judged anew at every use.
@@ -56,7 +62,26 @@ impl Verifier {
         let keys = usable(&options.keys, &options.algorithms)?;
         // They are in `keys` now, in a form that is wiped when it is dropped.
         options.keys = Vec::new();
-        Ok(Verifier { options, keys, cache: RefCell::default() })
+        Ok(Verifier { options, keys: Keys::Configured(keys), cache: RefCell::default() })
+    }
+
+    /// One whose keys are published, and come by [`Verifier::trust`].
+    pub fn of_set(options: VerifyOptions) -> Result<Self, KeyError> {
+        if !options.keys.is_empty() {
+            return Err(KeyError::TwoSources);
+        }
+        asymmetric(&options.algorithms)?;
+        Ok(Verifier { options, keys: Keys::Published(RefCell::default()), cache: RefCell::default() })
+    }
+
+    /// From now on these are the published keys. Tokens that others have verified are forgotten.
+    pub fn trust(&self, set: Option<&Rc<KeySet>>) {
+        let Keys::Published(trusted) = &self.keys else { return };
+        let is_same = trusted.borrow().as_ref().map(Rc::as_ptr) == set.map(Rc::as_ptr);
+        if !is_same {
+            *trusted.borrow_mut() = set.cloned();
+            self.cache.take();
+        }
     }
 
     /// The claims of a token that is good at `now`, in seconds since 1970.
@@ -80,8 +105,9 @@ impl Verifier {
     /// Everything that stays true of a token.
     fn check(&self, token: &str) -> Result<Verified, JwtError> {
         let parts = Parts::split(token)?;
-        let algorithm = self.algorithm(&part(parts.header)?.values)?;
-        if !self.is_signed(&parts, algorithm) {
+        let header = part(parts.header)?.values;
+        let algorithm = self.algorithm(&header)?;
+        if !self.is_signed(&parts, algorithm, &header)? {
             return Err(JwtError::BadSignature);
         }
         let claims = part(parts.payload)?;
@@ -118,13 +144,31 @@ impl Verifier {
         allowed.filter(|algorithm| self.options.algorithms.contains(algorithm)).ok_or_else(refused)
     }
 
-    fn is_signed(&self, parts: &Parts<'_>, algorithm: Algorithm) -> bool {
-        let keys = self.keys.iter();
-        let mut fitting = keys.filter(|usable| usable.algorithms.contains(&algorithm));
-        fitting.any(|usable| {
+    fn is_signed(
+        &self,
+        parts: &Parts<'_>,
+        algorithm: Algorithm,
+        header: &Map<String, Value>,
+    ) -> Result<bool, JwtError> {
+        let signed_by = |usable: &Usable| {
             let message = parts.message.as_bytes();
-            jsonwebtoken::crypto::verify(parts.signature, message, &usable.key, algorithm).unwrap_or(false)
-        })
+            usable.algorithms.contains(&algorithm)
+                && jsonwebtoken::crypto::verify(parts.signature, message, &usable.key, algorithm).unwrap_or(false)
+        };
+        let published = match &self.keys {
+            Keys::Configured(keys) => return Ok(keys.iter().any(signed_by)),
+            Keys::Published(published) => published.borrow(),
+        };
+        let keys = &published.as_ref().ok_or(JwtError::UnknownKey)?.keys;
+        match header.get("kid") {
+            None => Ok(keys.iter().any(signed_by)),
+            Some(Value::String(id)) => {
+                let mut named = keys.iter().filter(|usable| usable.id.as_ref() == Some(id)).peekable();
+                named.peek().ok_or(JwtError::UnknownKey)?;
+                Ok(named.any(signed_by))
+            }
+            Some(_) => Err(JwtError::Malformed("`kid` is not a string")),
+        }
     }
 
     fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), JwtError> {

@@ -194,7 +194,7 @@ pub fn text(value: &HeaderValue) -> Value {
 
 const NO_RESPONSE: &str = "there is no response yet";
 
-pub fn read(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<Value, Raise>) -> Result<Value, Raise> {
+pub fn read<T>(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<T, Raise>) -> Result<T, Raise> {
     match object {
         Object::Headers(exchange, Side::Request) => with(&exchange.request.borrow().headers),
         Object::Headers(exchange, Side::Response) => match exchange.response.borrow().as_ref() {

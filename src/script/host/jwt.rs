@@ -1,30 +1,53 @@
 //! `jwt`: verifying, reading and signing JSON Web Tokens (RFC 7519).
 //!
 //! What was decided about a token is a value, `{ok, claims, error}`: a client's bad token is no error of the script. Wrong keys and options
-//! are, and `jwt.verifier` in `on_load` finds them when the configuration is loaded. All rules are those of [`crate::crypto::jwt`].
+//! are, and `jwt.verifier` in `on_load` finds them when the configuration is loaded. All rules are those of [`crate::crypto::jwt`]. A script
+//! waits only where keys that are [`published`] must be fetched first.
+
+pub mod published;
 
 use super::{headers, option};
 use crate::{
-    crypto::jwt::{self, JwtError, KeyError, Signer, SigningKey, Verifier, VerifyKey, VerifyOptions},
+    crypto::jwt::{self, Claims, JwtError, KeyError, Signer, SigningKey, Verifier, VerifyKey, VerifyOptions},
     script::{
         Raise, Scope, Value,
-        list::{Function, Kind, Module, Param, Type},
+        list::{Function, Kind, Module, Outcome, Param, Type},
         object::Object,
         value::{Args, duration},
     },
 };
 use bytes::Bytes;
 use http::header;
-use std::rc::Rc;
+use published::{Fetching, Published, Why};
+use std::{rc::Rc, time::Duration};
 
 const TOKEN: Param = Param::optional("token", Type::String, "in the compact form, without `Bearer`");
 const SECRET: Param = Param::optional("secret", Type::Bytes, "the secret of HS256, HS384 and HS512");
 const SECRET_BASE64: Param = Param::optional("secret_base64", Type::String, "the same in base64");
 
+const MAX_AGE: Param = Param::optional(
+    "max_age",
+    Type::Duration,
+    "of fetched keys; 10 minutes when it is left out. Older ones are used while newer ones are fetched",
+);
+const MAX_STALE: Param = Param::optional(
+    "max_stale",
+    Type::Duration,
+    "the age at which they are used no more, when no newer ones can be fetched; 24 hours when it is left out",
+);
+static JWKS: &[Param] = &[MAX_AGE, MAX_STALE];
+
 static VERIFY: &[Param] = &[
     SECRET,
     SECRET_BASE64,
     Param::optional("public_key", Type::Json, "the PEM of an RSA, EC or Ed25519 key, or a list of them"),
+    Param::optional(
+        "jwks",
+        Type::String,
+        "instead of keys, the URL of the issuer's JWK set (RFC 7517): `svc://NAME/path`, or one of a permitted host",
+    ),
+    MAX_AGE,
+    MAX_STALE,
     Param::required("algorithms", Type::List(&Type::String), "the only ones that are accepted, such as `HS256`"),
     Param::optional("issuer", Type::Json, "`iss` must be this, or one of a list"),
     Param::optional("audience", Type::Json, "`aud` must be or contain this, or one of a list"),
@@ -43,7 +66,7 @@ static VERIFIED: &[Param] = &[
     Param::optional(
         "error",
         Type::String,
-        "`missing`, `malformed`, `unsupported`, `algorithm`, `signature`, `expired`, `not_yet_valid`, `issuer`, `audience` or `missing_claim`",
+        "`missing`, `malformed`, `unsupported`, `algorithm`, `signature`, `expired`, `not_yet_valid`, `issuer`, `audience`, `missing_claim`, `unknown_key` (the issuer has no key of this `kid`) or `keys` (the issuer's can't be had: nothing is said of the token)",
     ),
     Param::optional("message", Type::String, "the same in one line for the log"),
     Param::required("ok", Type::Bool, "whether the token is good"),
@@ -58,7 +81,11 @@ static BEARER: &[Param] = &[
     ),
     Param::optional("error", Type::String, "`missing`, `repeated`, or as `verify` says it"),
     Param::optional("detail", Type::String, "the same for the client"),
-    Param::optional("challenge", Type::String, "what `WWW-Authenticate` says of a refusal (RFC 6750 §3)"),
+    Param::optional(
+        "challenge",
+        Type::String,
+        "what `WWW-Authenticate` says of a refusal (RFC 6750 §3); nothing with the error `keys`",
+    ),
 ];
 static DECODED: &[Param] = &[
     Param::required("claims", Type::Json, "what the token says"),
@@ -75,10 +102,10 @@ pub static MODULE: Module = Module {
             params: &[Param::required("options", Type::Options(VERIFY), "keys and what a token must fulfil")],
             variadic: false,
             returns: Type::Object("verifier"),
-            doc: "Prepares the keys once: make it in `on_load` and keep it in the state. It remembers tokens that it has verified. Keys that can't be used are an error.",
+            doc: "Prepares the keys once: make it in `on_load` and keep it in the state. It remembers tokens that it has verified. Keys that can't be used are an error. With `jwks` it waits where keys must be fetched first: when there are none, or a token has an unknown `kid`, for which a worker fetches at most every 30 s.",
             lua: r#"local verifier = jwt.verifier({ secret = config.secret, algorithms = { "HS256" } })"#,
             rhai: r#"let verifier = jwt::verifier(#{ secret: config.secret, algorithms: ["HS256"] });"#,
-            run: |_, args| verifier(args.get(0)).map(Object::Verifier).into(),
+            run: |scope, args| rules(scope, args.get(0)).map(Object::Verifier).into(),
         },
         Function {
             name: "verify",
@@ -88,7 +115,7 @@ pub static MODULE: Module = Module {
             doc: "Verifies a token with options that are given each time; the worker keeps the verifier they make.",
             lua: r#"local got = jwt.verify(token, { secret = ctx.config.secret, algorithms = { "HS256" } })"#,
             rhai: r#"let got = jwt::verify(token, #{ secret: ctx.config.secret, algorithms: ["HS256"] });"#,
-            run: |scope, args| verify_with(scope, &args).into(),
+            run: |scope, args| verify_with(scope, &args).unwrap_or_else(|raise| Outcome::Done(Err(raise))),
         },
         Function {
             name: "decode",
@@ -113,6 +140,19 @@ pub static MODULE: Module = Module {
             rhai: r#"let token = jwt::sign(#{ sub: "7" }, #{ secret: ctx.config.secret, algorithm: "HS256" });"#,
             run: |scope, args| sign(scope, &args).into(),
         },
+        Function {
+            name: "jwks",
+            params: &[
+                Param::required("url", Type::String, "of a JWK set, as the option `jwks` of `jwt.verifier`"),
+                Param::optional("options", Type::Options(JWKS), "how old it may be"),
+            ],
+            variadic: false,
+            returns: Type::Maybe(&Type::Json),
+            doc: "The keys that an issuer publishes, as verifiers use them: a list of JWKs (RFC 7517) without those that don't verify signatures. Waits where they must be fetched first; nothing when they can't be had.",
+            lua: r#"local keys = jwt.jwks("svc://issuer/jwks.json", { max_age = "10m" })"#,
+            rhai: r#"let keys = jwt::jwks("svc://issuer/jwks.json", #{ max_age: "10m" });"#,
+            run: |scope, args| jwks(scope, &args).unwrap_or_else(|raise| Outcome::Done(Err(raise))),
+        },
     ],
 };
 
@@ -129,7 +169,7 @@ pub static VERIFIER: Kind = Kind {
             doc: "The bearer token of a request (RFC 6750 §2.1), verified: of the one `Authorization` that it must have, with the scheme `Bearer`. In Lua `claims` and `identity` are read only.",
             lua: r#"local got = ctx.state.verifier:bearer(req.headers)"#,
             rhai: r#"let got = ctx.state.verifier.bearer(req.headers);"#,
-            run: |scope, args| bearer(scope, &args).into(),
+            run: |scope, args| bearer(scope, &args).unwrap_or_else(|raise| Outcome::Done(Err(raise))),
         },
         Function {
             name: "verify",
@@ -139,13 +179,113 @@ pub static VERIFIER: Kind = Kind {
             doc: "Whether a token is good at this moment, and what it says. No token at all is the error `missing`. In Lua the claims are read only: a token that is seen again has the same.",
             lua: r#"local got = ctx.state.verifier:verify(token)"#,
             rhai: r#"let got = ctx.state.verifier.verify(token);"#,
-            run: |scope, args| verify_by(scope, &args).into(),
+            run: |scope, args| verify_by(scope, &args).unwrap_or_else(|raise| Outcome::Done(Err(raise))),
         },
     ],
     index: None,
 };
 
-fn verifier(options: &Value) -> Result<Rc<Verifier>, Raise> {
+/// What a verifier does: its keys are configured or published.
+pub struct Rules {
+    verifier: Verifier,
+    keys: Option<Keys>,
+}
+
+/// Published keys, and how old they may be.
+struct Keys {
+    published: Rc<Published>,
+    max_age: Duration,
+    max_stale: Duration,
+}
+
+enum Refused {
+    Token(JwtError),
+    /// Nobody can tell whether the token is good.
+    Keys,
+}
+
+type Verified = Result<Rc<Claims>, Refused>;
+
+impl Keys {
+    fn at(scope: &Scope, url: &str, options: &Value) -> Result<Keys, Raise> {
+        let published = Published::at(scope, url)?;
+        let max_age = duration(option(options, "max_age"))?.unwrap_or(Duration::from_secs(600));
+        let max_stale = duration(option(options, "max_stale"))?.unwrap_or(Duration::from_secs(24 * 3600));
+        Ok(Keys { published, max_age, max_stale })
+    }
+
+    /// Those that can still be used. Others are on their way when these are old.
+    fn usable(&self, scope: Option<&Scope>) -> Option<Rc<jwt::KeySet>> {
+        let (keys, age) = self.published.keys()?;
+        if let (true, Some(scope)) = (age > self.max_age, scope) {
+            self.published.fetch(scope, Why::Old);
+        }
+        (age <= self.max_stale).then_some(keys)
+    }
+}
+
+impl Rules {
+    /// What is known of a token now; or what must be fetched first.
+    fn judge(&self, scope: &Scope, token: &str) -> Result<Verified, Fetching> {
+        let now = scope.services.since_1970().as_secs();
+        let Some(keys) = &self.keys else {
+            return Ok(self.verifier.verify(token, now).map_err(Refused::Token));
+        };
+        let usable = keys.usable(Some(scope));
+        self.verifier.trust(usable.as_ref());
+        let why = if usable.is_some() { Why::Unknown } else { Why::Absent };
+        match self.verifier.verify(token, now) {
+            Err(JwtError::UnknownKey) => keys.published.fetch(scope, why).map_or_else(|| Ok(self.unknown(keys)), Err),
+            known => Ok(known.map_err(Refused::Token)),
+        }
+    }
+
+    /// The same when all that can be fetched has been.
+    fn judge_again(&self, token: &str, now: u64) -> Verified {
+        let Some(keys) = &self.keys else { return Err(Refused::Keys) };
+        self.verifier.trust(keys.usable(None).as_ref());
+        match self.verifier.verify(token, now) {
+            Err(JwtError::UnknownKey) => self.unknown(keys),
+            known => known.map_err(Refused::Token),
+        }
+    }
+
+    /// A key that is not there says something of the token only where the keys are the issuer's latest.
+    fn unknown(&self, keys: &Keys) -> Verified {
+        let are_latest = keys.usable(None).is_some() && !keys.published.failed();
+        Err(if are_latest { Refused::Token(JwtError::UnknownKey) } else { Refused::Keys })
+    }
+}
+
+/// Says what came of a token, at once or when keys have been fetched.
+fn decide(scope: &Scope, rules: &Rc<Rules>, token: &str, say: fn(Verified) -> Value) -> Outcome {
+    let fetching = match rules.judge(scope, token) {
+        Ok(verified) => return say(verified).into(),
+        Err(fetching) => fetching,
+    };
+    let (rules, token, services) = (rules.clone(), token.to_owned(), scope.services.clone());
+    Outcome::wait(async move {
+        fetching.await;
+        Ok(say(rules.judge_again(&token, services.since_1970().as_secs())))
+    })
+}
+
+fn jwks(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
+    let url = args.get(0).as_str().ok_or_else(|| Raise::argument(0, "url", args.get(0)))?;
+    let keys = Keys::at(scope, url, args.get(1))?;
+    let told = |keys: Option<Rc<jwt::KeySet>>| keys.map_or(Value::Nil, |keys| Value::Json(keys.text.clone()));
+    let usable = keys.usable(Some(scope));
+    if usable.is_some() {
+        return Ok(told(usable).into());
+    }
+    let Some(fetching) = keys.published.fetch(scope, Why::Absent) else { return Ok(Value::Nil.into()) };
+    Ok(Outcome::wait(async move {
+        fetching.await;
+        Ok(told(keys.usable(None)))
+    }))
+}
+
+fn rules(scope: &Scope, options: &Value) -> Result<Rc<Rules>, Raise> {
     let mut keys = Vec::new();
     keys.extend(bytes_of(options, "secret").map(VerifyKey::Secret));
     keys.extend(text_of(options, "secret_base64").map(VerifyKey::SecretBase64));
@@ -161,52 +301,64 @@ fn verifier(options: &Value) -> Result<Rc<Verifier>, Raise> {
     wanted.audiences = one_or_more(options, "audience")?;
     wanted.leeway = duration(option(options, "leeway"))?.unwrap_or_default().as_secs_f64().ceil() as u64;
     wanted.require_exp = !matches!(option(options, "require_exp"), Value::Bool(false));
-    Verifier::new(wanted).map(Rc::new).map_err(unusable)
+    let url = option(options, "jwks").as_str();
+    let keys = url.map(|url| Keys::at(scope, url, options)).transpose()?;
+    let verifier = if keys.is_some() { Verifier::of_set(wanted) } else { Verifier::new(wanted) };
+    Ok(Rc::new(Rules { verifier: verifier.map_err(unusable)?, keys }))
 }
 
-fn verify_with(scope: &Scope, args: &Args) -> Result<Value, Raise> {
+fn verify_with(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
     let options = args.get(1);
     if options.is_nil() {
         return Err(Raise::error("argument 2 (options) is missing"));
     }
-    let verifier = scope.services.caches.verifiers.get_or_make(&format!("{options:?}"), || verifier(options))?;
-    Ok(told(scope, &verifier, args.get(0)))
+    // SECURITY: published keys are only for those who may call their host.
+    let name = match option(options, "jwks") {
+        Value::Nil => format!("{options:?}"),
+        _ => format!("{options:?} {:?}", scope.instance.permissions.hosts),
+    };
+    let rules = scope.services.caches.verifiers.get_or_make(&name, || rules(scope, options))?;
+    Ok(verified(scope, &rules, args.get(0)))
 }
 
-fn verify_by(scope: &Scope, args: &Args) -> Result<Value, Raise> {
-    by(args).map(|verifier| told(scope, verifier, args.get(1)))
+fn verify_by(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
+    by(args).map(|rules| verified(scope, rules, args.get(1)))
 }
 
-fn by(args: &Args) -> Result<&Verifier, Raise> {
+fn by(args: &Args) -> Result<&Rc<Rules>, Raise> {
     match args.object()? {
-        Object::Verifier(verifier) => Ok(verifier),
+        Object::Verifier(rules) => Ok(rules),
         other => Err(Raise::error(format!("expected a verifier, got {}", other.kind().name))),
     }
 }
 
-fn told(scope: &Scope, verifier: &Verifier, token: &Value) -> Value {
-    let now = scope.services.since_1970().as_secs();
-    let record = |ok: bool, claims: Value, error: Value, message: Value| {
-        Value::Record(VERIFIED, vec![claims, error, message, ok.into()])
+fn verified(scope: &Scope, rules: &Rc<Rules>, token: &Value) -> Outcome {
+    let refused = |error: &'static str, message: &str| {
+        Value::Record(VERIFIED, vec![Value::Nil, error.into(), message.into(), false.into()])
     };
-    let refused = |error: &'static str, message: String| record(false, Value::Nil, error.into(), message.into());
     if token.is_nil() {
-        return refused("missing", "token: there is none".into());
+        return refused("missing", "token: there is none").into();
     }
     let Some(token) = token.as_str() else {
-        return refused("malformed", "token: it is not UTF-8".into());
+        return refused("malformed", "token: it is not UTF-8").into();
     };
-    match verifier.verify(token, now) {
-        Ok(claims) => record(true, Value::Json(claims.text.clone()), Value::Nil, Value::Nil),
-        Err(error) => refused(word(&error), error.to_string()),
-    }
+    decide(scope, rules, token, |verified| {
+        let values = match verified {
+            Ok(claims) => vec![Value::Json(claims.text.clone()), Value::Nil, Value::Nil, true.into()],
+            Err(Refused::Keys) => vec![Value::Nil, "keys".into(), UNAVAILABLE.into(), false.into()],
+            Err(Refused::Token(error)) => {
+                vec![Value::Nil, word(&error).into(), error.to_string().into(), false.into()]
+            }
+        };
+        Value::Record(VERIFIED, values)
+    })
 }
 
-fn bearer(scope: &Scope, args: &Args) -> Result<Value, Raise> {
-    let refused = |error: &'static str, detail: &str, challenge: &str| {
-        let values = [false.into(), Value::Nil, Value::Nil, error.into(), detail.into(), challenge.into()];
-        Ok(Value::Record(BEARER, values.into()))
-    };
+const UNAVAILABLE: &str = "the keys of the tokens' issuer are not available";
+
+fn bearer(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
+    let refused =
+        |error: &'static str, detail: &str, challenge: &str| Ok(no_bearer(error, detail, challenge.into()).into());
     // RFC 6750 §3: the challenge says what was wrong with a token, and nothing when there was none.
     let missing = || refused("missing", "a bearer token is required", "Bearer");
     let Value::Object(sent) = args.get(1) else { return missing() };
@@ -224,24 +376,32 @@ fn bearer(scope: &Scope, args: &Args) -> Result<Value, Raise> {
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return missing();
         }
-        let verified = match std::str::from_utf8(token) {
-            Ok(token) => by(args)?.verify(token.trim_start_matches(' '), scope.services.since_1970().as_secs()),
-            Err(_) => Err(JwtError::Malformed("it is not UTF-8")),
-        };
-        match verified {
-            Ok(claims) => {
-                let identity = claims.identity.get_or_init(|| identity(&claims)).clone();
-                let json = [Value::Json(claims.text.clone()), Value::Json(identity)];
-                let [claims, identity] = json;
-                Ok(Value::Record(BEARER, vec![true.into(), claims, identity, Value::Nil, Value::Nil, Value::Nil]))
-            }
-            Err(error) => {
-                let word = word(&error);
-                let challenge = format!(r#"Bearer error="invalid_token", error_description="{word}""#);
-                refused(word, &format!("the token is not valid: {word}"), &challenge)
-            }
+        match std::str::from_utf8(token) {
+            Ok(token) => Ok(decide(scope, by(args)?, token.trim_start_matches(' '), bearing)),
+            Err(_) => Ok(bearing(Err(Refused::Token(JwtError::Malformed("it is not UTF-8")))).into()),
         }
     })
+}
+
+fn bearing(verified: Verified) -> Value {
+    match verified {
+        Ok(claims) => {
+            let identity = claims.identity.get_or_init(|| identity(&claims)).clone();
+            let json = [Value::Json(claims.text.clone()), Value::Json(identity)];
+            let [claims, identity] = json;
+            Value::Record(BEARER, vec![true.into(), claims, identity, Value::Nil, Value::Nil, Value::Nil])
+        }
+        Err(Refused::Keys) => no_bearer("keys", UNAVAILABLE, Value::Nil),
+        Err(Refused::Token(error)) => {
+            let word = word(&error);
+            let challenge = format!(r#"Bearer error="invalid_token", error_description="{word}""#);
+            no_bearer(word, &format!("the token is not valid: {word}"), challenge.into())
+        }
+    }
+}
+
+fn no_bearer(error: &'static str, detail: &str, challenge: Value) -> Value {
+    Value::Record(BEARER, vec![false.into(), Value::Nil, Value::Nil, error.into(), detail.into(), challenge])
 }
 
 /// Who a token is of, as `ctx.identity` has it.
@@ -264,6 +424,7 @@ fn word(error: &JwtError) -> &'static str {
         JwtError::CritHeader | JwtError::UnencodedPayload => "unsupported",
         JwtError::AlgorithmNotAllowed(_) => "algorithm",
         JwtError::BadSignature => "signature",
+        JwtError::UnknownKey => "unknown_key",
         JwtError::Expired { .. } => "expired",
         JwtError::NotYetValid { .. } => "not_yet_valid",
         JwtError::WrongIssuer => "issuer",

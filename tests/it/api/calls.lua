@@ -120,6 +120,7 @@ function parts.tokens(req)
     { "verifier:bearer", got.ok and got.identity.id == "7" and got.identity.claims.sub == "7" and got.claims.sub == "7" },
     { "verifier:bearer repeated", verifier:bearer(req.headers).error == "repeated" },
     { "verifier:verify", verifier:verify(token).claims.sub == "7" },
+    { "jwt.jwks", jwt.jwks("svc://nobody/jwks.json", { max_age = "1m" }) == nil },
     { "jwt.decode", jwt.decode(token).claims.sub == "7" and jwt.decode("x") == nil },
     { "jwt.verify", jwt.verify(token, options).ok and jwt.verify("x", options).error == "malformed" },
     { "schema:validate", #schema.compile({ required = { "a" } }):validate({ b = 1 }) == 1 },

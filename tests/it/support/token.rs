@@ -125,3 +125,26 @@ pub fn ada_with(claim: &str, value: impl Into<Value>) -> Value {
     claims[claim] = value.into();
     claims
 }
+
+/// The public key as a JWK with that `kid`.
+pub fn jwk(key: &Key, id: &str) -> Value {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    match key {
+        Key::Secret(secret) => serde_json::json!({ "kty": "oct", "kid": id, "k": text(secret.as_bytes()) }),
+        Key::Rsa(key) => {
+            let public = key.public_key();
+            let [n, e] =
+                [public.modulus(), public.exponent()].map(|number| text(number.big_endian_without_leading_zero()));
+            serde_json::json!({ "kty": "RSA", "kid": id, "use": "sig", "n": n, "e": e })
+        }
+        Key::Ec(key) => {
+            let point = &key.public_key().as_ref()[1..];
+            let (x, y) = point.split_at(point.len() / 2);
+            let curve = if x.len() == 32 { "P-256" } else { "P-384" };
+            serde_json::json!({ "kty": "EC", "kid": id, "crv": curve, "x": text(x), "y": text(y) })
+        }
+        Key::Ed(key) => {
+            serde_json::json!({ "kty": "OKP", "kid": id, "crv": "Ed25519", "x": text(key.public_key().as_ref()) })
+        }
+    }
+}

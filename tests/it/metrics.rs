@@ -49,14 +49,14 @@ fn exchanges_are_counted_by_route_service_and_status() {
     has(&gateway, r#"gatewright_requests_total{route="users",service="users",status="201"} 1"#);
     has(&gateway, r#"gatewright_requests_total{route="dead",service="dead",status="502"} 1"#);
     has(&gateway, r#"gatewright_requests_total{route="",service="",status="404"} 1"#);
-    has(&gateway, r#"gatewright_request_bytes_total{route="users"} 8"#);
-    has(&gateway, r#"gatewright_response_bytes_total{route="users"} 5"#);
-    has(&gateway, r#"gatewright_request_duration_seconds_count{route="users"} 1"#);
-    has(&gateway, r#"gatewright_request_duration_seconds_bucket{route="users",le="+Inf"} 1"#);
+    has(&gateway, r#"gatewright_request_bytes_total{route="users",service="users"} 8"#);
+    has(&gateway, r#"gatewright_response_bytes_total{route="users",service="users"} 5"#);
+    has(&gateway, r#"gatewright_request_duration_seconds_count{route="users",service="users"} 1"#);
+    has(&gateway, r#"gatewright_request_duration_seconds_bucket{route="users",service="users",le="+Inf"} 1"#);
     has(&gateway, r#"gatewright_upstream_tries_total{service="users"} 1"#);
     has(&gateway, r#"gatewright_upstream_duration_seconds_count{service="users"} 1"#);
     has(&gateway, r#"gatewright_upstream_errors_total{service="dead",kind="connect"} 1"#);
-    has(&gateway, r#"gatewright_requests_in_flight{route="users"} 0"#);
+    has(&gateway, r#"gatewright_requests_in_flight{route="users",service="users"} 0"#);
     has(&gateway, "gatewright_connections 0");
 }
 
@@ -75,7 +75,7 @@ fn targets_and_breakers_are_shown() {
     has(&gateway, &format!("gatewright_target_ejections_total{{{target}}} 0"));
     has(&gateway, r#"gatewright_breaker_state{service="users",state="closed"} 1"#);
     has(&gateway, r#"gatewright_breaker_state{service="users",state="open"} 0"#);
-    has(&gateway, r#"gatewright_failures_total{route="dead",kind="connect"} 1"#);
+    has(&gateway, r#"gatewright_failures_total{route="dead",service="dead",kind="connect"} 1"#);
     let mut client = gateway.connect();
     client.send(&Request::get("/users"));
     has(&gateway, "gatewright_connections 1");
@@ -111,7 +111,7 @@ fn bytes_of_chunked_bodies_are_counted_as_they_pass() {
     let request =
         "POST /users HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
     assert_eq!(gateway.raw(request).status, 201);
-    has(&gateway, r#"gatewright_request_bytes_total{route="users"} 8"#);
+    has(&gateway, r#"gatewright_request_bytes_total{route="users",service="users"} 8"#);
 }
 
 /// What the official Python client reads of a page.

@@ -63,7 +63,10 @@ fn a_script_that_keeps_failing_is_held_on_its_route_and_shown() {
         let page = admin(&gateway, "/metrics");
         assert!(page.contains(&format!("gatewright_script_quarantined{{{labels}}} 1\n")), "{page}");
         assert!(page.contains(&format!("gatewright_script_held_total{{{labels}}} 1\n")), "{page}");
-        assert!(page.contains("gatewright_failures_total{route=\"one\",kind=\"quarantined\"} 1\n"), "{page}");
+        assert!(
+            page.contains("gatewright_failures_total{route=\"one\",service=\"s\",kind=\"quarantined\"} 1\n"),
+            "{page}"
+        );
         let routes: Value = serde_json::from_str(&admin(&gateway, "/api/v1/routes")).expect("JSON");
         let one = routes.as_array().and_then(|all| all.iter().find(|route| route["name"] == "one")).expect("the route");
         assert_eq!(one["quarantined"][0]["hook"], "on_request", "{one}");

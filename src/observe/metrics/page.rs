@@ -67,27 +67,27 @@ fn routes(text: &mut Text, meters: &Meters) {
             text.sample(&[("route", &meter.name), ("service", &meter.service), ("status", &status)], count);
         }
     }
-    text.counter("gatewright_failures", "Exchanges that the gateway itself failed, by route and what failed.");
+    text.counter("gatewright_failures", "Exchanges that the gateway itself failed, by route, service and what failed.");
     for Route { meter, .. } in &meters.routes {
         for (kind, count) in FAILURES.iter().zip(&meter.failures).filter(|(_, count)| count.get() > 0) {
-            text.sample(&[("route", &meter.name), ("kind", kind)], count.get());
+            text.sample(&[("route", &meter.name), ("service", &meter.service), ("kind", kind)], count.get());
         }
     }
     text.histogram("gatewright_request_duration_seconds", "From the request's head to the response's last byte.");
     for Route { meter, .. } in &meters.routes {
-        text.distribution(&[("route", &meter.name)], &meter.duration);
+        text.distribution(&[("route", &meter.name), ("service", &meter.service)], &meter.duration);
     }
     let mut bytes = |name, help, of: fn(&RouteMeter) -> &Counter| {
         text.counter(name, help);
         for Route { meter, .. } in &meters.routes {
-            text.sample(&[("route", &meter.name)], of(meter).get());
+            text.sample(&[("route", &meter.name), ("service", &meter.service)], of(meter).get());
         }
     };
     bytes("gatewright_request_bytes", "Bytes of request bodies.", |meter| &meter.request_bytes);
     bytes("gatewright_response_bytes", "Bytes of response bodies.", |meter| &meter.response_bytes);
     text.gauge("gatewright_requests_in_flight", "Exchanges that have begun and not ended.");
     for Route { meter, .. } in &meters.routes {
-        text.sample(&[("route", &meter.name)], meter.in_flight.get());
+        text.sample(&[("route", &meter.name), ("service", &meter.service)], meter.in_flight.get());
     }
 }
 

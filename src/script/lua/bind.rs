@@ -1,7 +1,7 @@
 //! Hangs the one list into the machine: modules as frozen tables, kinds of objects behind one userdata type.
 //!
-//! Everything that waits or raises does it through the prelude, see there. Members are found by kind and name in maps made
-//! once; a method is a function that exists once for each kind.
+//! What waits or raises does it in [`raw::functions`]. Members are found by kind and by the number of their name in maps made once; a
+//! method is a function that exists once for each kind.
 
 use super::{
     convert::{self, Context, LuaValue},
@@ -138,7 +138,7 @@ impl Shared {
         members.get(usize::try_from(number).ok()?)?.as_ref()
     }
 
-    /// Leaves what a host function raised for the prelude, or ends the hook.
+    /// Leaves what a host function raised with the hook, or ends it.
     pub fn raise(&self, running: &Running, raise: Raise) -> mlua::Result<Lv> {
         match raise {
             Raise::Error(message) => {

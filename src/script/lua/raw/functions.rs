@@ -191,7 +191,7 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
     // SAFETY: the arguments are read as what they are, and slots are free.
     let arguments = unsafe { arguments(shared, listed, &running, state) };
     let (Some(scope), Some(arguments)) = (&running.scope, arguments) else { return Called::NotHere };
-    // A panic leaves the hook halted and no answer, which is all that the prelude needs.
+    // A panic leaves the hook halted and no answer, which is all that `finish` needs.
     let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
         Ok(Outcome::Done(result)) => result,
         // Often there is nothing to wait for, as when a body is here already: leaving and coming back costs as much as a small hook.

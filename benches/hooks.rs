@@ -142,7 +142,7 @@ impl Best {
 async fn only_call(name: &str, language: &str, count: usize, services: &Rc<Services>) {
     for case in cases().iter().filter(|case| case.name.contains(name)) {
         for language in Language::ALL.into_iter().filter(|each| each.extension() == language) {
-            let (program, state) = prepare(case, language, services).await;
+            let (program, state) = prepare(case, &*engine(language), language, services).await;
             for _ in 0..count {
                 call(case, &[(program.clone(), state.clone())], services).await;
             }
@@ -171,9 +171,11 @@ fn measure(
     let mut group = criterion.benchmark_group(name);
     for language in Language::ALL {
         let prepared = runtime.block_on(async {
+            // A worker has one engine for the scripts of all its routes.
+            let engine = engine(language);
             let mut prepared = Vec::new();
             for case in scripts {
-                prepared.push(prepare(case, language, services).await);
+                prepared.push(prepare(case, &*engine, language, services).await);
             }
             prepared
         });
@@ -192,12 +194,20 @@ fn measure(
     group.finish();
 }
 
-async fn prepare(case: &Case, language: Language, services: &Rc<Services>) -> (Rc<dyn Program>, State) {
+fn engine(language: Language) -> Box<dyn Engine> {
     let memory = Limits::default().memory;
-    let engine: Box<dyn Engine> = match language {
+    match language {
         Language::Lua => Box::new(LuaEngine::new(memory).expect("a machine")),
         Language::Rhai => Box::new(RhaiEngine::new(memory).expect("an engine")),
-    };
+    }
+}
+
+async fn prepare(
+    case: &Case,
+    engine: &dyn Engine,
+    language: Language,
+    services: &Rc<Services>,
+) -> (Rc<dyn Program>, State) {
     let modules: Rc<dyn Modules> = Rc::new(NoModules);
     let script = if language == Language::Lua { &case.lua } else { &case.rhai };
     let source = match script {

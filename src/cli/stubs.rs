@@ -1,6 +1,6 @@
 //! `stubs`: what scripts can call, printed from the one list: definitions for editors, and the reference.
 
-use crate::script::reference;
+use crate::{config::keys, script::reference};
 use std::process::ExitCode;
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -11,7 +11,7 @@ pub enum Stubs {
     Rhai,
     /// The reference of the script API, in Markdown
     Reference,
-    /// The reference of the configuration, in Markdown
+    /// The reference of `gateway.yaml` and `plugin.toml`, in Markdown
     Config,
 }
 
@@ -20,7 +20,7 @@ pub fn stubs(kind: Stubs) -> anyhow::Result<ExitCode> {
         Stubs::Lua => reference::stubs_lua(),
         Stubs::Rhai => reference::stubs_rhai(),
         Stubs::Reference => reference::reference(),
-        Stubs::Config => crate::config::keys::reference(crate::config::keys::SECTIONS),
+        Stubs::Config => keys::reference(&[keys::SECTIONS, keys::MANIFEST_SECTIONS].concat()),
     };
     Ok(super::print(text.as_bytes()))
 }

@@ -173,8 +173,10 @@ fn the_file_is_looked_for_in_order() {
 
 #[test]
 fn the_reference_lists_every_section() {
-    let reference = super::super::keys::reference(super::super::keys::SECTIONS);
-    for section in super::super::keys::SECTIONS {
+    use super::super::keys;
+    let sections = [keys::SECTIONS, keys::MANIFEST_SECTIONS].concat();
+    let reference = keys::reference(&sections);
+    for section in sections {
         assert!(reference.contains(&format!("## {}\n", section.name)), "{}", section.name);
     }
     assert!(reference.contains("| `retries` | number | `0` |"), "{reference}");

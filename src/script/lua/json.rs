@@ -9,6 +9,7 @@
 //! [`raw`](super::raw) builds the tables. It also walks them to write.
 
 mod keys;
+mod orders;
 mod outline;
 mod path;
 mod source;
@@ -17,6 +18,7 @@ mod tape;
 mod tests;
 
 pub use keys::KeyTree;
+pub use orders::{MAX_KEYS, Row, Sought};
 pub use outline::{Document, Found, MAX_DEPTH, Part, TooDeep, copy, outline};
 pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
 pub use source::{Number, Source, Text};
@@ -27,6 +29,7 @@ use crate::script::{Raise, json};
 use ahash::{AHashMap, RandomState};
 use bytes::Bytes;
 use mlua::{Lua, Table, Value};
+use orders::Orders;
 use std::{
     cell::{Cell, RefCell},
     hash::{BuildHasher, Hasher},
@@ -60,6 +63,9 @@ pub struct Tables {
     /// Tables that stand for texts that come again, see [`Tables::keep`].
     pub kept: Table,
     known: RefCell<Known>,
+    /// Orders in which tables of scripts are written, and the strings of their keys, [`MAX_KEYS`] for each order.
+    pub orders: RefCell<Orders>,
+    pub ordered: Table,
     tape: Cell<Option<Tape>>,
     hasher: RandomState,
     /// Bytes that the machine may hold.
@@ -135,6 +141,8 @@ impl Tables {
             own: RefCell::default(),
             kept: lua.create_table()?,
             known: RefCell::default(),
+            orders: RefCell::default(),
+            ordered: lua.create_sequence_from((0..orders::MAX_ORDERS * MAX_KEYS).map(|_| false))?,
             tape: Cell::default(),
             hasher: RandomState::new(),
             memory: Cell::new(usize::MAX),

@@ -118,8 +118,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn host_object(&self, value: &Value) -> Option<Object> {
-        self.running.map_or_else(|| object(value), |running| own_or(running, value))
+    fn host_object(&self, lua: &Lua, value: &Value) -> Option<Object> {
+        self.running.map_or_else(|| object(lua, value), |running| own_or(lua, running, value))
     }
 
     /// What takes mlua to know: a large integer, an object that is a list of texts, or what can't be JSON.
@@ -127,14 +127,12 @@ impl Writer<'_> {
     /// # Safety
     /// As [`Writer::value`].
     unsafe fn other(&mut self, state: *mut lua_State, place: c_int) -> Result<(), Unwritten> {
-        if self.lua.is_none() {
-            return Err(here(String::new()));
-        }
+        let Some(lua) = self.lua else { return Err(here(String::new())) };
         // SAFETY: as `value`.
         let value = unsafe { self.copy(state, place) };
         match big(&value) {
             Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
-            None => match self.host_object(&value).and_then(|object| object.texts()) {
+            None => match self.host_object(lua, &value).and_then(|object| object.texts()) {
                 Some(texts) => json::write_texts(self.out, &texts),
                 None => return Err(here(format!("{} can't be JSON", describe(&value)))),
             },

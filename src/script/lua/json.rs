@@ -6,7 +6,8 @@
 //!
 //! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; of a
 //! long one only the [`outline`] is made, and [`raw::stubs`](super::raw) stand for its parts. Any other is read to a [`Tape`] first, from which
-//! [`raw`](super::raw) builds the tables. It also walks them to write.
+//! [`raw`](super::raw) builds the tables. It also walks them to write, and the order of the keys of a script's own tables is kept for those
+//! that come again.
 
 mod keys;
 mod orders;

@@ -84,16 +84,28 @@ pub fn write_str(out: &mut Vec<u8>, text: &[u8]) {
 /// The length of what stands before a quote, a backslash or a control character.
 #[inline]
 pub fn plain(text: &[u8]) -> usize {
+    before(text, special, is_special)
+}
+
+/// The same, or before what is not ASCII.
+#[inline]
+pub fn plain_ascii(text: &[u8]) -> usize {
+    before(text, |word| special(word) | u64::from_le_bytes(word) & HIGH, |byte| is_special(byte) || !byte.is_ascii())
+}
+
+/// The length of what stands before the first byte that is sought, of which words have the high bits.
+#[inline]
+fn before(text: &[u8], in_word: impl Fn([u8; 8]) -> u64, is_sought: impl Fn(&u8) -> bool) -> usize {
     let (words, _) = text.as_chunks::<8>();
     let mut at = 0;
     for word in words {
-        let found = special(*word);
+        let found = in_word(*word);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    let rest = text[at..].iter().position(is_special);
+    let rest = text[at..].iter().position(is_sought);
     at + rest.unwrap_or(text.len() - at)
 }
 

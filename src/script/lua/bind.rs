@@ -214,7 +214,7 @@ fn whole_function(
         };
         let mut converted = Vec::with_capacity(function.params.len() + 1);
         if let Some(kind) = kind {
-            match given.pop_front().as_ref().and_then(|value| convert::own_or(&running, value)) {
+            match given.pop_front().as_ref().and_then(|value| convert::own_or(lua, &running, value)) {
                 Some(object) if std::ptr::eq(object.kind(), kind) => converted.push(Value::Object(object)),
                 _ => {
                     let why = format!("call it with a colon, on a {}", kind.name);

@@ -87,7 +87,7 @@ impl Native for LuaValue<'_> {
     }
 
     fn object(&self) -> Option<Object> {
-        own_or(self.context.running, &self.value)
+        own_or(self.context.lua, self.context.running, &self.value)
     }
 
     fn list(&self) -> Option<Vec<Self>> {
@@ -147,19 +147,24 @@ pub fn number(f: f64) -> Value {
 }
 
 /// The object behind a value, also when it is a part of the exchange of the hook that runs.
-pub fn own_or(running: &Running, value: &mlua::Value) -> Option<Object> {
+pub fn own_or(lua: &Lua, running: &Running, value: &mlua::Value) -> Option<Object> {
     match value {
-        mlua::Value::UserData(it) => running.object(it.to_pointer().addr()).or_else(|| object(value)),
+        mlua::Value::UserData(it) => running.object(it.to_pointer().addr()).or_else(|| object(lua, value)),
         _ => None,
     }
 }
 
 /// The object behind a value, but for parts of an exchange.
-pub fn object(value: &mlua::Value) -> Option<Object> {
+pub fn object(lua: &Lua, value: &mlua::Value) -> Option<Object> {
     match value {
-        mlua::Value::UserData(it) => it.borrow_scoped::<Object, _>(Object::clone).ok(),
+        mlua::Value::UserData(it) => raw::replies::of(lua, it).or_else(|| made(value)),
         _ => None,
     }
+}
+
+/// The same for those whose userdata mlua made.
+fn made(value: &mlua::Value) -> Option<Object> {
+    value.as_userdata()?.borrow_scoped::<Object, _>(Object::clone).ok()
 }
 
 /// The word for a value's type in messages.
@@ -170,9 +175,9 @@ pub fn describe(value: &mlua::Value) -> String {
         mlua::Value::Thread(_) => "a coroutine".into(),
         mlua::Value::UserData(it) if it.is::<Big>() => "a number".into(),
         null if null.is_null() => "null".into(),
-        other => match object(other) {
+        other => match made(other) {
             Some(object) => format!("a {}", object.kind().name),
-            // A part of an exchange has a name, and other userdata has none.
+            // A part of an exchange and a reply have a name, and other userdata has none.
             None if other.is_userdata() => format!("a {}", other.to_string().unwrap_or_default()),
             None => format!("a {}", other.type_name()),
         },
@@ -234,11 +239,10 @@ pub fn to_lua(
 pub fn handle(lua: &Lua, shared: &Shared, running: Option<&Running>, object: Object) -> mlua::Result<AnyUserData> {
     let place = running.and_then(|running| Some((running, running.handle(&object)?)));
     let Some((running, place)) = place else {
-        let held = match &object {
-            Object::Reply(reply) => reply.body.len(),
-            _ => 0,
-        };
-        shared.held_outside.set(shared.held_outside.get() + held);
+        if let Object::Reply(reply) = &object {
+            shared.hold_outside(reply.body.len());
+            return raw::replies::make(lua, reply);
+        }
         if let (true, Some(running)) = (object.answer().is_some(), running) {
             return raw::handles::answer(lua, shared, running, object);
         }

@@ -286,8 +286,8 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Whether a value is a reply, thrown or returned.
-pub fn reply(value: &Value) -> Option<crate::script::Reply> {
-    match convert::object(value) {
+pub fn reply(lua: &Lua, value: &Value) -> Option<crate::script::Reply> {
+    match convert::object(lua, value) {
         Some(crate::script::object::Object::Reply(reply)) => Some((*reply).clone()),
         _ => None,
     }

@@ -6,9 +6,11 @@
 //!
 //! A document whose objects had been seen before goes straight onto the machine's stack ([`raw::read`](super::raw)), by the [`KeyTree`]; of a
 //! long one only the [`outline`] is made, and [`raw::stubs`](super::raw) stand for its parts. Any other is read to a [`Tape`] first, from which
-//! [`raw`](super::raw) builds the tables. It also walks them to write.
+//! [`raw`](super::raw) builds the tables. It also walks them to write, and the order of the keys of a script's own tables is kept for those
+//! that come again.
 
 mod keys;
+mod orders;
 mod outline;
 mod path;
 mod source;
@@ -17,6 +19,7 @@ mod tape;
 mod tests;
 
 pub use keys::KeyTree;
+pub use orders::{MAX_KEYS, Row, Sought};
 pub use outline::{Document, Found, MAX_DEPTH, Part, TooDeep, copy, outline};
 pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
 pub use source::{Number, Source, Text};
@@ -27,6 +30,7 @@ use crate::script::{Raise, json};
 use ahash::{AHashMap, RandomState};
 use bytes::Bytes;
 use mlua::{Lua, Table, Value};
+use orders::Orders;
 use std::{
     cell::{Cell, RefCell},
     hash::{BuildHasher, Hasher},
@@ -60,6 +64,9 @@ pub struct Tables {
     /// Tables that stand for texts that come again, see [`Tables::keep`].
     pub kept: Table,
     known: RefCell<Known>,
+    /// Orders in which tables of scripts are written, and the strings of their keys, [`MAX_KEYS`] for each order.
+    pub orders: RefCell<Orders>,
+    pub ordered: Table,
     tape: Cell<Option<Tape>>,
     hasher: RandomState,
     /// Bytes that the machine may hold.
@@ -135,6 +142,8 @@ impl Tables {
             own: RefCell::default(),
             kept: lua.create_table()?,
             known: RefCell::default(),
+            orders: RefCell::default(),
+            ordered: lua.create_sequence_from((0..orders::MAX_ORDERS * MAX_KEYS).map(|_| false))?,
             tape: Cell::default(),
             hasher: RandomState::new(),
             memory: Cell::new(usize::MAX),

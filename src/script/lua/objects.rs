@@ -61,7 +61,7 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         "item",
         lua.create_function(move |lua, (object, key): (AnyUserData, LuaString)| {
             let running = at.running()?;
-            let object = at.object(&object);
+            let object = at.object(lua, &object);
             match &object.kind().index {
                 Some(index) => {
                     let key = key.as_bytes();
@@ -77,8 +77,10 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
         "names",
         lua.create_function(move |lua, object: AnyUserData| {
             let running = at.running()?;
-            let is_object = raw::handles::is_handle(lua, &object) || object.is::<Object>();
-            let Some(object) = is_object.then(|| at.object(&object)) else {
+            let is_object = raw::handles::is_handle(lua, &object)
+                || raw::replies::of(lua, &object).is_some()
+                || object.is::<Object>();
+            let Some(object) = is_object.then(|| at.object(lua, &object)) else {
                 return at.raise(&running, Raise::error("this value has no items to go through"));
             };
             let kind = object.kind();
@@ -97,14 +99,15 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()>
 
 impl Shared {
     /// The object behind a handle. One that is no part of the exchange of the hook that runs is one of a request that is over.
-    fn object(&self, handle: &AnyUserData) -> Object {
+    fn object(&self, lua: &Lua, handle: &AnyUserData) -> Object {
         let own = self.running().ok().and_then(|running| running.object(handle.to_pointer().addr()));
+        let own = own.or_else(|| raw::replies::of(lua, handle));
         own.or_else(|| handle.borrow_scoped::<Object, _>(Object::clone).ok()).unwrap_or_else(|| self.over.clone())
     }
 }
 
 fn get(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv) -> mlua::Result<Lv> {
-    let object = shared.object(object);
+    let object = shared.object(lua, object);
     let running = shared.running()?;
     let kind = object.kind();
     let name = match key {
@@ -153,7 +156,7 @@ fn is_over(object: &Object) -> bool {
 
 /// Nil when it was set, or the mark that something was raised.
 fn set_member(lua: &Lua, shared: &Shared, object: &AnyUserData, key: &Lv, value: Lv) -> mlua::Result<Lv> {
-    let object = shared.object(object);
+    let object = shared.object(lua, object);
     let running = shared.running()?;
     let kind = object.kind();
     let bytes = match key {

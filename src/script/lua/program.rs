@@ -166,8 +166,10 @@ impl LuaProgram {
         }
         match result {
             Ok(value) => Ok(Ok(value)),
-            Err(Failure::Raised(value)) if running.budget.hit().is_none() && fault::reply(&value).is_some() => {
-                Ok(fault::reply(&value).map_or(Ok(Value::Nil), Err))
+            Err(Failure::Raised(value))
+                if running.budget.hit().is_none() && fault::reply(&self.vm.lua, &value).is_some() =>
+            {
+                Ok(fault::reply(&self.vm.lua, &value).map_or(Ok(Value::Nil), Err))
             }
             Err(failure) => {
                 let (error, left) = failed(&self.vm, running, hook, failure);
@@ -251,7 +253,7 @@ impl LuaProgram {
             Err(reply) => return Ok(Decision::Reply(reply)),
             Ok(value) => value,
         };
-        match (&value, fault::reply(&value)) {
+        match (&value, fault::reply(&self.vm.lua, &value)) {
             (Value::Nil, _) => Ok(Decision::Continue),
             (_, Some(reply)) => Ok(Decision::Reply(reply)),
             (other, None) => Err(self.misreturned(hook, &convert::describe(other), no_decision(Language::Lua))),

@@ -19,6 +19,7 @@ pub mod handles;
 pub mod interrupt;
 pub mod objects;
 pub mod read;
+pub mod replies;
 pub mod results;
 pub mod stubs;
 mod write;

@@ -163,6 +163,11 @@ impl Shared {
         Ok(())
     }
 
+    /// Counts bytes that something the machine holds keeps outside it.
+    pub fn hold_outside(&self, bytes: usize) {
+        self.held_outside.set(self.held_outside.get() + bytes);
+    }
+
     pub fn give_row(&self, row: i32) {
         if row > 0 {
             self.free_rows.borrow_mut().push(row);

@@ -31,7 +31,6 @@ const STRIDE: u32 = 1024;
 /// Lists the parts of a document in the order in which they begin, itself first; None when it is not a usual one, if it is JSON at all.
 pub fn outline(tree: &KeyTree, running: Option<&Running>, text: &[u8], parts: &mut Vec<Part>) -> Option<()> {
     u32::try_from(text.len()).ok()?;
-    std::str::from_utf8(text).ok()?;
     let mut outliner = Outliner { text, tree, running, parts, count: 0 };
     let at = skip_space(text, 0);
     if !matches!(text.get(at)?, b'{' | b'[') {
@@ -78,15 +77,18 @@ impl Outliner<'_> {
         self.text.get(at..)?.starts_with(word).then_some(at + word.len())
     }
 
-    /// Strings without escapes need only be moved over.
+    /// Strings of ASCII without escapes need only be moved over. Nothing else in a document is more than ASCII, but for keys, which are
+    /// known, so the text is UTF-8 when the others are.
     #[inline]
     fn string(&self, at: usize) -> Option<usize> {
-        let end = at + 1 + json::plain(self.text.get(at + 1..)?);
-        if self.text.get(end) == Some(&b'"') {
-            Some(end + 1)
-        } else {
-            self.unusual(at, |source| source.string().map(drop))
-        }
+        let end = at + 1 + json::plain_ascii(self.text.get(at + 1..)?);
+        if self.text.get(end) == Some(&b'"') { Some(end + 1) } else { self.unusual_string(at) }
+    }
+
+    #[cold]
+    fn unusual_string(&self, at: usize) -> Option<usize> {
+        let end = self.unusual(at, |source| source.string().map(drop))?;
+        std::str::from_utf8(self.text.get(at..end)?).ok().map(|_| end)
     }
 
     /// And so do numbers of which it is plain that a double holds them.
@@ -139,7 +141,7 @@ impl Outliner<'_> {
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
-                b',' => at = skip_space(self.text, at + 1),
+                b',' => at = skip_gap(self.text, at + 1),
                 b']' => return Some((at + 1, count)),
                 _ => return None,
             }
@@ -163,11 +165,11 @@ impl Outliner<'_> {
             if self.text.get(at) != Some(&b':') {
                 return None;
             }
-            let end = self.item(skip_space(self.text, at + 1), depth)?;
+            let end = self.item(skip_gap(self.text, at + 1), depth)?;
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
-                b',' => at = skip_space(self.text, at + 1),
+                b',' => at = skip_gap(self.text, at + 1),
                 b'}' => return self.tree.shape(node).map(|_| (at + 1, count)),
                 _ => return None,
             }
@@ -175,13 +177,19 @@ impl Outliner<'_> {
     }
 }
 
-/// There is mostly none, or one.
+/// There is mostly none.
 #[inline]
 fn skip_space(text: &[u8], at: usize) -> usize {
     match text.get(at) {
         Some(0..=b' ') => skip_spaces(text, at),
         _ => at,
     }
+}
+
+/// There is mostly none, or one: behind a comma or a colon.
+#[inline]
+fn skip_gap(text: &[u8], at: usize) -> usize {
+    skip_space(text, at + usize::from(text.get(at) == Some(&b' ')))
 }
 
 fn skip_spaces(text: &[u8], mut at: usize) -> usize {
@@ -378,6 +386,12 @@ mod tests {
             assert_eq!(outlined(text, shapes), None, "{text}");
         }
         assert!(outlined(r#"{"a":1,"b":[{"a":"\u0061"}]}"#, shapes).is_some());
+        assert!(outlined(r#"{"a":"é 😀 \n"}"#, shapes).is_some());
+        for broken in [&b"[\"\xff\"]"[..], b"[\"12345678\xc3\"]", b"[\"\\n\xed\xa0\x80\"]", b"[1\xa0]", b"[1]\xc2\xa0"]
+        {
+            let mut parts = Vec::new();
+            assert_eq!(outline(&KeyTree::default(), None, broken, &mut parts), None, "{broken:?}");
+        }
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub const RECORDS: c_int = ffi::lua_upvalueindex(13);
 /// The metatables of stubs.
 pub const OBJECT_STUBS: c_int = ffi::lua_upvalueindex(14);
 pub const ARRAY_STUBS: c_int = ffi::lua_upvalueindex(15);
-const COUNT: c_int = 15;
+/// Strings of the keys whose order is known.
+pub const ORDERED: c_int = ffi::lua_upvalueindex(16);
+const COUNT: c_int = 16;
 
 pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 pub type Continuation = unsafe extern "C-unwind" fn(*mut lua_State, c_int) -> c_int;
@@ -81,6 +83,7 @@ pub fn continued(
         Some(&shared.records),
         Some(&json.object_stubs),
         Some(&json.array_stubs),
+        Some(&json.ordered),
     ];
     let first = [
         pointer(Rc::as_ptr(shared).cast()),

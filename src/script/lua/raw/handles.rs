@@ -3,7 +3,10 @@
 //! A handle is a tagged userdata that only its address makes one, made by raw code, with nothing to free. By the rules of
 //! [`objects`](super::objects).
 
-use super::carried::{self, Own};
+use super::{
+    carried::{self, Own},
+    replies,
+};
 use crate::script::{
     lua::{
         running::{PLACES, RESULT, RESULT_HEADERS, Running},
@@ -20,7 +23,7 @@ use std::{ffi::c_int, rc::Rc};
 /// The tag of handles' userdata; mlua uses none that a user may.
 const HANDLE: c_int = 77;
 
-/// The metatable of handles.
+/// The metatable of handles, and of replies.
 pub fn own_metatable(lua: &Lua, functions: [&Function; 4]) -> mlua::Result<()> {
     let metatable = lua.create_table()?;
     for (name, function) in ["__index", "__newindex", "__namecall", "__iter"].into_iter().zip(functions) {
@@ -36,7 +39,8 @@ pub fn own_metatable(lua: &Lua, functions: [&Function; 4]) -> mlua::Result<()> {
     metatable.raw_set("__tostring", named)?;
     metatable.set_readonly(true);
     // SAFETY: the table on the stack becomes the metatable of a tag that had none.
-    unsafe { lua.exec_raw::<()>(metatable, |state| ffi::lua_setuserdatametatable(state, HANDLE)) }
+    unsafe { lua.exec_raw::<()>(&metatable, |state| ffi::lua_setuserdatametatable(state, HANDLE)) }?;
+    replies::own_metatable(lua, &metatable)
 }
 
 /// # Safety
@@ -45,7 +49,11 @@ unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
     // SAFETY: only a userdata with the tag is read, and it holds a place.
     unsafe {
         let at = ffi::lua_touserdatatagged(state, 1, HANDLE).cast::<usize>();
-        let name = if at.is_null() { "userdata" } else { Running::kind_name(at.read()) };
+        let name = match replies::at(state, 1) {
+            Some(reply) => reply.kind().name,
+            None if at.is_null() => "userdata",
+            None => Running::kind_name(at.read()),
+        };
         super::push_text(state, name.as_bytes());
     }
     1

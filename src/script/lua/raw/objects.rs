@@ -13,6 +13,7 @@ use super::{
     carried::{self, Own},
     given::Given,
     handles::place_of,
+    replies,
     results::{push_document, push_result},
 };
 use crate::script::{
@@ -151,7 +152,7 @@ unsafe fn write(shared: &Shared, state: *mut lua_State) -> Option<()> {
     running.guard(set).ok()?
 }
 
-/// The object that is the first argument: the hook's own, or one that `on_load` made.
+/// The object that is the first argument: the hook's own, a reply, or one that `on_load` made.
 ///
 /// # Safety
 /// As [`index`].
@@ -168,6 +169,10 @@ pub unsafe fn object(shared: &Shared, running: &Running, state: *mut lua_State, 
     // SAFETY: a userdata with the tag holds a place.
     if let Some(named) = unsafe { place_of(state, place) } {
         return running.object_named(named.0, named.1);
+    }
+    // SAFETY: the caller's.
+    if let Some(reply) = unsafe { replies::at(state, place) } {
+        return Some(reply);
     }
     // SAFETY: the address is only compared.
     let address = unsafe { ffi::lua_touserdata(state, place) }.addr();

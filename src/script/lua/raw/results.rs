@@ -3,7 +3,7 @@
 use super::{
     carried,
     handles::{push_answer, push_handle},
-    read, stubs,
+    read, replies, stubs,
 };
 use crate::script::{
     Value,
@@ -117,7 +117,7 @@ unsafe fn push_names(state: *mut lua_State, fields: &'static [Param]) {
     }
 }
 
-/// Pushes a handle of the hook's; gives back what is none.
+/// Pushes a handle of the hook's, or a reply; gives back what is neither.
 ///
 /// # Safety
 /// As [`push_result`].
@@ -128,6 +128,9 @@ unsafe fn push_object(shared: &Shared, running: &Running, state: *mut lua_State,
             push_handle(shared, running, state, carried::HANDLES, place);
         } else if object.answer().is_some() {
             push_answer(shared, running, state, carried::HELD, object);
+        } else if let Object::Reply(reply) = object {
+            shared.hold_outside(reply.body.len());
+            replies::push(state, reply);
         } else {
             return Some(object);
         }

@@ -112,22 +112,19 @@ unsafe fn hold(state: *mut lua_State, parts: &[Part], text: &[u8]) {
     }
 }
 
-/// The document at a place, and where its parts begin.
+/// The document whose userdata this is, and where its parts begin.
 ///
 /// # Safety
-/// The document stays reachable by the machine as long as it is used.
-unsafe fn document<'a>(state: *mut lua_State, place: c_int) -> Option<(Document<'a>, *mut Part)> {
-    // SAFETY: a userdata with the tag was made by `hold`.
+/// `hold` made it, and it stays reachable by the machine as long as it is used.
+unsafe fn document<'a>(at: *mut c_void) -> (Document<'a>, *mut Part) {
+    // SAFETY: the caller's.
     unsafe {
-        let at = ffi::lua_touserdatatagged(state, place, DOCUMENT).cast::<u8>();
-        if at.is_null() {
-            return None;
-        }
+        let at = at.cast::<u8>();
         let Head { parts: count, text: length } = at.cast::<Head>().read();
         let first = at.add(size_of::<Head>()).cast::<Part>();
         let parts = std::slice::from_raw_parts(first, count as usize);
         let text = std::slice::from_raw_parts(first.add(count as usize).cast::<u8>(), length as usize);
-        Some((Document { parts, text }, first))
+        (Document { parts, text }, first)
     }
 }
 
@@ -166,11 +163,19 @@ pub unsafe fn is_stub(tables: &Tables, state: *mut lua_State, place: c_int) -> b
     tables.is_stub(unsafe { ffi::lua_getmetatablepointer(state, place) }.addr())
 }
 
-/// Pushes the only entry of a stub, above which its document is; gives the number of its part.
+/// A part that a stub stands for.
+struct Located<'a> {
+    number: u32,
+    document: Document<'a>,
+    /// Where the document's parts begin.
+    first: *mut Part,
+}
+
+/// Pushes the only entry of a stub, which holds its document.
 ///
 /// # Safety
-/// There is a table at `place`, and two slots are free.
-unsafe fn locate(state: *mut lua_State, place: c_int) -> Option<u32> {
+/// There is a table at `place`, two slots are free, and what is pushed stays there as long as the document is used.
+unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<'a>> {
     let mut at = 0;
     // SAFETY: what is pushed and not it is popped again: a stub that could not be opened may have items. No script has documents, so what
     // holds one is that entry.
@@ -180,8 +185,11 @@ unsafe fn locate(state: *mut lua_State, place: c_int) -> Option<u32> {
             if at < 0 {
                 return None;
             }
-            if !ffi::lua_touserdatatagged(state, -1, DOCUMENT).is_null() {
-                return u32::try_from(ffi::lua_touserdata(state, -2).addr()).ok();
+            let held = ffi::lua_touserdatatagged(state, -1, DOCUMENT);
+            if !held.is_null() {
+                let (document, first) = document(held);
+                let number = u32::try_from(ffi::lua_touserdata(state, -2).addr()).ok()?;
+                return Some(Located { number, document, first });
             }
             ffi::lua_settop(state, -3);
         }
@@ -196,11 +204,10 @@ pub unsafe fn text_of<'a>(state: *mut lua_State, place: c_int) -> Option<&'a [u8
     // SAFETY: the stub holds the document.
     unsafe {
         let top = ffi::lua_gettop(state);
-        let number = locate(state, place);
-        let document = number.and_then(|_| document(state, -1));
+        let located = locate(state, place);
         ffi::lua_settop(state, top);
-        let (document, _) = document?;
-        document.text_of(document.part(number?)?)
+        let Located { number, document, .. } = located?;
+        document.text_of(document.part(number)?)
     }
 }
 
@@ -238,9 +245,8 @@ unsafe fn located(
 ) -> Option<()> {
     // SAFETY: the stub's document stays on the stack.
     unsafe {
-        let number = locate(state, place)?;
+        let Located { number, document, .. } = locate(state, place)?;
         let held = ffi::lua_gettop(state);
-        let (document, _) = document(state, held)?;
         let part = document.part(number)?;
         if let (true, Some(running)) = (part.count > MANY, running) {
             running.look_soon();
@@ -525,8 +531,7 @@ unsafe fn looked_up(state: *mut lua_State) -> bool {
         if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
             return false;
         }
-        let Some(number) = locate(state, 1) else { return false };
-        let Some((document, first)) = document(state, -1) else { return false };
+        let Some(Located { number, document, first }) = locate(state, 1) else { return false };
         let Some(part) = document.part(number).copied() else { return false };
         if part.is_array || part.looks >= MAX_LOOKS {
             return false;
@@ -571,8 +576,8 @@ unsafe extern "C-unwind" fn newindex(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
     // SAFETY: as `looked_up`.
     unsafe {
-        let number = if is_stub(&carried::shared(state).json, state, 1) { locate(state, 1) } else { None };
-        let part = number.and_then(|number| document(state, -1)?.0.part(number));
+        let located = if is_stub(&carried::shared(state).json, state, 1) { locate(state, 1) } else { None };
+        let part = located.and_then(|Located { number, document, .. }| document.part(number));
         let length = match part {
             Some(Part { is_array: false, .. }) => 0,
             Some(Part { count, .. }) => *count as usize,

@@ -1,7 +1,7 @@
 //! Values as JSON, walked where they lie. By the rules of the module above.
 
 use super::{
-    LEVEL, push_text,
+    LEVEL, carried, push_text,
     stubs::{is_stub, text_of},
     text,
 };
@@ -9,7 +9,10 @@ use crate::script::{
     json,
     lua::{
         convert::{describe, object, own_or},
-        json::{OBJECT, Step, Tables, TooDeep, Unwritten, copy, here, not_a_key, not_a_sequence, within},
+        json::{
+            MAX_KEYS, OBJECT, Row, Sought, Step, Tables, TooDeep, Unwritten, copy, here, not_a_key, not_a_sequence,
+            within,
+        },
         number::big,
         running::Running,
     },
@@ -24,7 +27,7 @@ use mlua::{
 use std::ffi::c_int;
 
 /// Entries of an object that wait on the stack while they are put in order.
-const FEW: usize = 16;
+const FEW: usize = MAX_KEYS;
 
 /// Writes a value as JSON. The outer error is the machine's.
 pub fn write(
@@ -35,10 +38,10 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> mlua::Result<Result<(), Unwritten>> {
     let mut written = Ok(());
-    let mut writer = Writer { lua: Some(lua), tables, running, out, count: 0 };
+    let mut writer = Writer { lua: Some(lua), tables, running, out, count: 0, ordered: 2 };
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
-        lua.exec_raw::<()>(value, |state| {
+        lua.exec_raw::<()>((value, &tables.ordered), |state| {
             if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
                 written = writer.value(state, 1, 0);
             } else {
@@ -53,10 +56,11 @@ pub fn write(
 /// Writes the value at `place` as JSON, where it is; None when that takes mlua, or fails: [`write`] does it again, and says why.
 ///
 /// # Safety
-/// As the module says; there is a value at `place`, counted from the bottom.
+/// A function made by [`carried`] runs; there is a value at `place`, counted from the bottom.
 pub unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_State, place: c_int) -> Option<Bytes> {
     let mut out = Vec::with_capacity(256);
-    let mut writer = Writer { lua: None, tables, running: Some(running), out: &mut out, count: 0 };
+    let (running, ordered) = (Some(running), carried::ORDERED);
+    let mut writer = Writer { lua: None, tables, running, out: &mut out, count: 0, ordered };
     // SAFETY: slots are reserved; the stack is left as it was found. Should memory run out, `out` is freed with this frame.
     unsafe {
         let top = ffi::lua_gettop(state);
@@ -77,6 +81,8 @@ struct Writer<'a> {
     running: Option<&'a Running>,
     out: &'a mut Vec<u8>,
     count: u32,
+    /// Where the table of the keys whose order is known is on the stack.
+    ordered: c_int,
 }
 
 impl Writer<'_> {
@@ -112,8 +118,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn host_object(&self, value: &Value) -> Option<Object> {
-        self.running.map_or_else(|| object(value), |running| own_or(running, value))
+    fn host_object(&self, lua: &Lua, value: &Value) -> Option<Object> {
+        self.running.map_or_else(|| object(lua, value), |running| own_or(lua, running, value))
     }
 
     /// What takes mlua to know: a large integer, an object that is a list of texts, or what can't be JSON.
@@ -121,14 +127,12 @@ impl Writer<'_> {
     /// # Safety
     /// As [`Writer::value`].
     unsafe fn other(&mut self, state: *mut lua_State, place: c_int) -> Result<(), Unwritten> {
-        if self.lua.is_none() {
-            return Err(here(String::new()));
-        }
+        let Some(lua) = self.lua else { return Err(here(String::new())) };
         // SAFETY: as `value`.
         let value = unsafe { self.copy(state, place) };
         match big(&value) {
             Some(exact) => self.out.extend_from_slice(exact.0.to_string().as_bytes()),
-            None => match self.host_object(&value).and_then(|object| object.texts()) {
+            None => match self.host_object(lua, &value).and_then(|object| object.texts()) {
                 Some(texts) => json::write_texts(self.out, &texts),
                 None => return Err(here(format!("{} can't be JSON", describe(&value)))),
             },
@@ -266,7 +270,7 @@ impl Writer<'_> {
         // SAFETY: as `array`.
         unsafe {
             if metatable == 0 {
-                self.unlisted(table, first, None, depth)?;
+                self.own(table, first, depth)?;
                 self.out.push(b'}');
                 return Ok(());
             }
@@ -327,6 +331,89 @@ impl Writer<'_> {
         Ok(written)
     }
 
+    /// The entries of a table without a metatable, which a script made itself: in the order of their keys.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn own(&mut self, table: Walked, first: usize, depth: usize) -> Result<(), Unwritten> {
+        let mut row: Row = [0; MAX_KEYS];
+        let (state, mut at, mut count) = (table.state, 0, 0);
+        // SAFETY: as `unlisted`. Of what is known by its address a string is held, so no other key has that address.
+        unsafe {
+            self.reserve(state)?;
+            loop {
+                at = ffi::lua_rawiter(state, table.at, at);
+                if at < 0 {
+                    break;
+                }
+                let Some(key) = row.get_mut(count) else {
+                    table.pop();
+                    return self.unlisted(table, first, None, depth);
+                };
+                *key = ffi::lua_topointer(state, -2).addr();
+                count += 1;
+            }
+            let row = row.get(..count).unwrap_or_default();
+            let sought = self.tables.orders.borrow_mut().seek(row);
+            if let Sought::Known(order) = sought {
+                for (place, key) in order.keys() {
+                    self.out.extend_from_slice(key);
+                    let place = table.top + 2 * place as c_int + 1;
+                    self.value(state, place + 1, depth).map_err(|unwritten| {
+                        within(unwritten, || Step::Key(String::from_utf8_lossy(text(state, place)).into_owned()))
+                    })?;
+                }
+                table.pop();
+                return Ok(());
+            }
+            if let Sought::Again(slot) = sought {
+                self.keep_order(table, slot, row);
+            }
+            table.pop();
+        }
+        // SAFETY: the caller's.
+        unsafe { self.unlisted(table, first, None, depth) }
+    }
+
+    /// Keeps the order of the keys that lie above a table, each with its value, if all are strings.
+    ///
+    /// # Safety
+    /// As [`Writer::array`]; they do, and a slot is free.
+    unsafe fn keep_order(&self, table: Walked, slot: usize, row: &[usize]) {
+        let state = table.state;
+        let mut names: [&[u8]; MAX_KEYS] = [&[]; MAX_KEYS];
+        // SAFETY: a key is read as the string that it is. `ordered` is a table with room for the keys of each slot, and so raises nothing.
+        unsafe {
+            for (index, name) in names.iter_mut().take(row.len()).enumerate() {
+                let key = table.top + 2 * index as c_int + 1;
+                if ffi::lua_type(state, key) != ffi::LUA_TSTRING {
+                    return;
+                }
+                *name = text(state, key);
+            }
+            let names = names.get(..row.len()).unwrap_or_default();
+            if !self.tables.orders.borrow_mut().keep(slot, row, names) {
+                return;
+            }
+            for index in 0..row.len() {
+                ffi::lua_pushvalue(state, table.top + 2 * index as c_int + 1);
+                ffi::lua_rawseti_(state, self.ordered, (slot * MAX_KEYS + index) as c_int + 1);
+            }
+        }
+    }
+
+    /// Reserves slots for what waits, and for the levels below.
+    ///
+    /// # Safety
+    /// As [`Writer::array`].
+    unsafe fn reserve(&self, state: *mut lua_State) -> Result<(), Unwritten> {
+        // SAFETY: the caller's.
+        match unsafe { ffi::lua_checkstack(state, 2 * FEW as c_int + (json::MAX_DEPTH as c_int + 4) * LEVEL) } {
+            0 => Err(Unwritten::Lua(mlua::Error::StackError)),
+            _ => Ok(()),
+        }
+    }
+
     /// The other entries, in the order of their keys.
     ///
     /// # Safety
@@ -344,9 +431,7 @@ impl Writer<'_> {
         // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
         // wait on the stack with their keys, for which slots are reserved; those below this level are reserved again.
         unsafe {
-            if ffi::lua_checkstack(state, 2 * FEW as c_int + (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
-                return Err(Unwritten::Lua(mlua::Error::StackError));
-            }
+            self.reserve(state)?;
             loop {
                 at = ffi::lua_rawiter(state, table.at, at);
                 if at < 0 {

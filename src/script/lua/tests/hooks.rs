@@ -263,6 +263,52 @@ fn objects_that_are_kept_end_with_their_request() {
 }
 
 #[test]
+fn a_reply_is_an_object_also_when_it_is_kept() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"local made = {}
+                return { on_request = function(req, ctx)
+                    table.insert(made, reply.text(200 + #made, string.rep("x", 100)))
+                    if #made < 3 then return end
+                    for _ = 1, 5000 do reply.empty(204) end
+                    local said = {}
+                    for _, wrong in {
+                        function() return made[1].body end,
+                        function() made[1].status = 5 end,
+                        function() return made[1]:status() end,
+                        function() return made[1]:send() end,
+                        function() for _ in made[1] do end end,
+                        function() return json.encode(made[1]) end,
+                        function() return http.get(made[1]) end,
+                    } do
+                        local _, why = pcall(wrong)
+                        table.insert(said, (string.gsub(why, "^test.lua:%d+: ", "")))
+                    end
+                    if made[2].status == 201 and tostring(made[2]) == "reply" and type(made[2]) == "userdata" then
+                        return reply.json(200, said)
+                    end
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        let said = || call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default());
+        assert_eq!([said().await, said().await], ["continue", "continue"]);
+        let wrong = [
+            "reply has no `body`",
+            "`status` of reply can't be set",
+            "`status` of reply is no function: read it without calling it",
+            "reply has no `send`",
+            "a reply has no items to go through",
+            "json.encode: argument 1 (value): a reply can't be JSON",
+            "http.get: argument 1 (url): expected a string, got a reply",
+        ];
+        assert_eq!(said().await, format!("200 {}", serde_json::json!(wrong)));
+    });
+}
+
+#[test]
 fn claims_are_read_only_also_when_their_token_is_seen_again() {
     block_on(async {
         let rig = Rig::new();

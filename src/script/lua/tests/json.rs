@@ -135,3 +135,44 @@ fn what_is_not_json_is_refused() {
         );
     });
 }
+
+#[test]
+fn tables_that_are_made_again_are_written_alike() {
+    block_on(async {
+        let rig = Rig::new();
+        // The same keys put in in two ways, one with another value each time, more of them than are remembered, and ids for keys.
+        let change = r#"
+            local seen = {}
+            for n = 1, 5 do
+                local back = {}
+                back.id = n
+                back["a \"b\""] = { z = n, y = { n } }
+                local wide, ids = {}, {}
+                for k = 1, 20 do wide["k" .. k % 10 .. k] = n end
+                ids["id" .. n] = n
+                local texts = {}
+                for _, one in { { ["a \"b\""] = { z = n, y = { n } }, id = n }, back, wide, ids, { [true] = n } } do
+                    local ok, text = pcall(json.encode, one)
+                    table.insert(texts, (string.gsub(text, "%d", "N")))
+                end
+                table.insert(seen, table.concat(texts, " "))
+            end
+            v = { seen[1], seen[2] == seen[1], seen[3] == seen[1], seen[5] == seen[1] }"#;
+        let said = through(&rig, "{}", change).await;
+        let two = r#"{\"a \\\"b\\\"\":{\"y\":[N],\"z\":N},\"id\":N}"#;
+        assert!(said.starts_with(&format!("[\"{two} {two} {{\\\"kNNN\\\":N,")), "{said}");
+        assert!(said.ends_with(",true,true,true]"), "{said}");
+        let wrong = r#"
+            local whys = {}
+            for n = 1, 4 do
+                local value = if n == 4 then print else n
+                local ok, why = pcall(json.encode, { outer = { first = 1, inner = value } })
+                whys[n] = why
+            end
+            v = whys"#;
+        assert_eq!(
+            through(&rig, "{}", wrong).await,
+            r#"["{\"outer\":{\"first\":1,\"inner\":1}}","{\"outer\":{\"first\":1,\"inner\":2}}","{\"outer\":{\"first\":1,\"inner\":3}}","json.encode: argument 1 (value): outer.inner: a function can't be JSON"]"#
+        );
+    });
+}

@@ -268,9 +268,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 impl Inner {
     fn run(&self, scope: Rc<Scope>, loaded: Rc<Loaded>, deadline: Instant) -> Rc<Run> {
-        let limits = &scope.instance.limits;
-        let (budget, memory) = (Budget::new(limits, deadline, &self.worker.clock), limits.memory);
-        Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), loaded)
+        let instance = scope.instance.clone();
+        let budget = Budget::new(&instance.limits, deadline, &self.worker.clock);
+        Run::new(&self.worker, Some(scope), budget, &instance.limits, self.imports.clone(), loaded)
     }
 
     fn run_of_exchange(&self, scope: Rc<Scope>, loaded: Rc<Loaded>) -> Rc<Run> {

@@ -34,6 +34,11 @@ const STRIDE: u32 = 32;
 const SLOW: Duration = Duration::from_micros(500);
 /// A step that allocated this much was a long one: look at the clock at once.
 const BULK: isize = 64 << 10;
+/// What a script made in small pieces must be let go piece by piece, values that hold one another even by calls as deep, which
+/// no step interrupts. In the worst case a byte of them takes so long.
+const NANOS_TO_FREE: u64 = 2;
+/// The CPU time that letting go may take beyond the budget.
+const TO_FREE: Duration = Duration::from_millis(10);
 /// A script stops when less than this is left of its stack.
 const SPARE_STACK: usize = 48 << 10;
 /// Host functions need more: JSON of the greatest depth, regular expressions.
@@ -72,9 +77,14 @@ pub struct Run {
     /// The string that an object of the gateway gave out last.
     pub last_read: RefCell<Option<LastRead>>,
     worker: Rc<Worker>,
+    cpu: Duration,
     memory: isize,
     /// Bytes held at the end of the last slice.
     held: Cell<isize>,
+    /// Bytes that the script made in small pieces and may hold still.
+    crumbs: Cell<isize>,
+    /// The thread's count when it was last looked at.
+    seen: Cell<isize>,
     /// The thread's count when this slice began.
     slice_start: Cell<isize>,
     /// Look closer when the thread's count passes this, or after so many steps.
@@ -139,7 +149,13 @@ impl Worker {
         let steps = Cell::new(0_u32);
         move || {
             steps.set(steps.get().wrapping_add(1));
-            steps.get().is_multiple_of(STRIDE) && self.progress()
+            steps.get().is_multiple_of(STRIDE) && {
+                // What a document is made of does not count as crumbs: it is nested so deep only, and let go fast.
+                if let Some(run) = &*self.run.borrow() {
+                    run.seen.set(memory::net_bytes_of_thread());
+                }
+                self.progress()
+            }
         }
     }
 
@@ -214,7 +230,7 @@ impl Run {
         worker: &Rc<Worker>,
         scope: Option<Rc<Scope>>,
         budget: Budget,
-        memory: usize,
+        limits: &Limits,
         imports: Rc<Imports>,
         loaded: Rc<Loaded>,
     ) -> Rc<Run> {
@@ -226,8 +242,11 @@ impl Run {
             budget,
             last_read: RefCell::default(),
             worker: worker.clone(),
-            memory: memory as isize,
+            cpu: limits.cpu,
+            memory: limits.memory as isize,
             held: Cell::default(),
+            crumbs: Cell::default(),
+            seen: Cell::default(),
             slice_start: Cell::default(),
             alarm: Cell::default(),
             steps: Cell::default(),
@@ -262,6 +281,7 @@ impl Run {
         let now = Instant::now();
         self.budget.enter_at(now);
         self.slice_start.set(memory::net_bytes_of_thread());
+        self.seen.set(self.slice_start.get());
         self.alarm.set(self.slice_start.get() + BULK);
         // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
         self.steps.set(self.stride.get());
@@ -284,12 +304,25 @@ impl Run {
         if self.held.get() + grown > self.memory || self.worker.held.get() + grown > self.worker.memory {
             self.budget.stop(Limit::Memory);
         }
+        if self.budget.used() + self.to_free(net, self.held.get() + grown) > self.cpu.saturating_add(TO_FREE) {
+            self.budget.stop(Limit::Cpu);
+        }
         let now = Instant::now();
         let verdict = self.budget.check_at(now, true);
         // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
         let slow = now.duration_since(self.looked.replace(now)) > SLOW;
         self.stride.set(if slow { 1 } else { (self.stride.get() * 2).min(STRIDE) });
         verdict
+    }
+
+    /// The time that it takes at most to let go what the script holds. A large piece is let go at once, and counts for nothing.
+    fn to_free(&self, net: isize, held: isize) -> Duration {
+        let since = net - self.seen.replace(net);
+        let small = if since.abs() < 2 * BULK { since } else { 0 };
+        // Large pieces that were let go may have consisted of small ones.
+        let crumbs = (self.crumbs.get() + small).min(held).max(0);
+        self.crumbs.set(crumbs);
+        Duration::from_nanos(crumbs.unsigned_abs() as u64 * NANOS_TO_FREE)
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     fiber::{Answer, Fibers, Wish},
     json::{self, Shapes, Way},
     object::LastRead,
+    wanted::{Calls, Wanted},
 };
 use crate::{
     memory,
@@ -73,6 +74,8 @@ pub struct Run {
     pub scope: Option<Rc<Scope>>,
     pub loaded: Rc<Loaded>,
     pub imports: Rc<Imports>,
+    /// What is wanted of the documents that its calls give.
+    pub calls: Rc<Calls>,
     pub budget: Budget,
     /// The string that an object of the gateway gave out last.
     pub last_read: RefCell<Option<LastRead>>,
@@ -137,6 +140,11 @@ impl Worker {
     /// JSON text as a script's value.
     pub fn decode(&self, text: &[u8]) -> Result<Dynamic, Raise> {
         json::decode(text, Way { shapes: &self.shapes, stops: &self.seldom() })
+    }
+
+    /// JSON text as a value of which no more than this will be looked at.
+    pub fn decode_wanted(&self, text: &[u8], wanted: &Wanted) -> Result<Dynamic, Raise> {
+        json::decode_wanted(text, wanted, Way { shapes: &self.shapes, stops: &self.seldom() })
     }
 
     /// A script's value as JSON text.
@@ -233,12 +241,14 @@ impl Run {
         limits: &Limits,
         imports: Rc<Imports>,
         loaded: Rc<Loaded>,
+        calls: Rc<Calls>,
     ) -> Rc<Run> {
         let looked = Cell::new(budget.deadline());
         Rc::new(Run {
             scope,
             loaded,
             imports,
+            calls,
             budget,
             last_read: RefCell::default(),
             worker: worker.clone(),

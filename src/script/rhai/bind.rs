@@ -37,9 +37,9 @@ pub fn bind(engine: &mut Engine, worker: &Rc<Worker>) {
         }
         for function in module.functions {
             let name = format!("{}::{}", module.name, function.name);
-            let func = native(worker, move |worker, args| {
+            let func = native_at(worker, move |worker, position, args| {
                 let given = args.iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
-                call(worker, function, &name, None, given)
+                call((worker, position), function, &name, None, given)
             });
             let most = function.params.len() + if function.variadic { VARIADIC } else { 2 };
             for count in 0..=most {
@@ -103,12 +103,12 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
         *known = most.max(*known);
     }
     for (name, most) in methods {
-        let func = native(worker, move |worker, args| {
+        let func = native_at(worker, move |worker, position, args| {
             let object = object_of(args)?.clone();
             let kind = object.kind();
             let method = kind.method(name).ok_or_else(|| convert::unknown_member(kind, name))?;
             let given = args[1..].iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
-            call(worker, method, name, Some(object), given)
+            call((worker, position), method, name, Some(object), given)
         });
         for count in 0..=most {
             let types = std::iter::once(object).chain(std::iter::repeat_n(any, count)).collect();
@@ -117,9 +117,9 @@ fn bind_objects(members: &mut Module, worker: &Rc<Worker>) {
     }
 
     for function in host::GLOBALS {
-        let func = native(worker, move |worker, args| {
+        let func = native_at(worker, move |worker, position, args| {
             let given = args.iter_mut().map(|arg| Seen::new(worker, mem::take(*arg)));
-            call(worker, function, function.name, None, given)
+            call((worker, position), function, function.name, None, given)
         });
         for count in 0..=function.params.len() + 2 {
             register(members, function.name, vec![any; count], func.clone(), Call::Handle);
@@ -188,16 +188,25 @@ fn native(
     worker: &Rc<Worker>,
     func: impl Fn(&Worker, &mut [&mut Dynamic]) -> Result<Dynamic, Raise> + 'static,
 ) -> Shared<Native> {
+    native_at(worker, move |worker, _, args| func(worker, args))
+}
+
+/// [`native`], with the place that it is called from.
+fn native_at(
+    worker: &Rc<Worker>,
+    func: impl Fn(&Worker, Position, &mut [&mut Dynamic]) -> Result<Dynamic, Raise> + 'static,
+) -> Shared<Native> {
     let worker = worker.clone();
     Rc::new(move |context, args| {
-        let done = worker.room().and_then(|()| func(&worker, args));
-        done.map_err(|raise| failed(raise, context.map_or(Position::NONE, |context| context.call_position())))
+        let position = context.map_or(Position::NONE, |context| context.call_position());
+        let done = worker.room().and_then(|()| func(&worker, position, args));
+        done.map_err(|raise| failed(raise, position))
     })
 }
 
 /// Checks the arguments, calls the function, and suspends the script while it has to wait.
 fn call<'a>(
-    worker: &'a Worker,
+    (worker, position): (&'a Worker, Position),
     function: &'static Function,
     name: &str,
     this: Option<Object>,
@@ -216,7 +225,11 @@ fn call<'a>(
     }
     let outcome = (function.run)(scope, Args(args));
     let value = worker.settle(outcome).map_err(|raise| convert::named(name, raise))?;
-    to_script(&function.returns, value, worker).map_err(|raise| convert::named(name, raise))
+    let given = match (value, &run) {
+        (Value::Json(text), Some(run)) => worker.decode_wanted(&text, run.calls.at(position, function.name)),
+        (value, _) => to_script(&function.returns, value, worker),
+    };
+    given.map_err(|raise| convert::named(name, raise))
 }
 
 fn object_of<'a>(args: &'a [&mut Dynamic]) -> Result<impl Deref<Target = Object> + 'a, Raise> {

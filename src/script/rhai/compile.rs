@@ -106,7 +106,7 @@ impl Loader<'_> {
     ) -> Result<(), ScriptError> {
         let limits = Limits::default();
         let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(10), &self.worker.clock);
-        let run = Run::new(self.worker, None, budget, limits.memory, Rc::default(), Rc::default());
+        let run = Run::new(self.worker, None, budget, &limits, Rc::default(), Rc::default(), Rc::default());
         let result = run.slice(|| with(self.interpreter));
         let mut error = match (run.budget.hit(), result) {
             (Some(limit), _) => report::limit(&self.files, (limit, run.memory()), None, None),

@@ -4,6 +4,7 @@
 //! came in, as its tag, which is copied with it. Written back, keys that are still there come in that order, others after them by name. Maps that
 //! a script made have no shape and are written by name, as Lua's tables are.
 
+use super::wanted::Wanted;
 use crate::script::{
     Raise,
     json::{self, MAX_DEPTH},
@@ -161,21 +162,33 @@ pub struct Way<'a> {
 
 const STOPPED: &str = "stopped";
 
+impl Way<'_> {
+    fn go_on<E: serde::de::Error>(self) -> Result<(), E> {
+        if (self.stops)() { Err(E::custom(STOPPED)) } else { Ok(()) }
+    }
+}
+
 /// Reads a document.
 pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
+    decode_wanted(text, &Wanted::All, way)
+}
+
+/// Reads a document of which no more than this will be looked at.
+pub fn decode_wanted(text: &[u8], wanted: &Wanted, way: Way) -> Result<Dynamic, Raise> {
+    let document = Document { way, wanted };
     // Checked as a whole at once, strings need not be one by one.
     let read = match std::str::from_utf8(text) {
-        Ok(text) => whole(serde_json::Deserializer::from_str(text), way),
-        Err(_) => whole(serde_json::Deserializer::from_slice(text), way),
+        Ok(text) => whole(serde_json::Deserializer::from_str(text), document),
+        Err(_) => whole(serde_json::Deserializer::from_slice(text), document),
     };
     read.map_err(|why| json::refused(text, Some(&why)))
 }
 
 fn whole<'de, R: serde_json::de::Read<'de>>(
     mut reader: serde_json::Deserializer<R>,
-    way: Way,
+    document: Document,
 ) -> Result<Dynamic, serde_json::Error> {
-    let document = Document(way).deserialize(&mut reader)?;
+    let document = document.deserialize(&mut reader)?;
     reader.end()?;
     Ok(document)
 }
@@ -201,8 +214,105 @@ impl Visitor<'_> for Name {
     }
 }
 
+/// Which of these members a name is.
+struct Chosen<'a>(&'a [(Key, Wanted)]);
+
+impl<'de, 'a> DeserializeSeed<'de> for Chosen<'a> {
+    type Value = Option<&'a (Key, Wanted)>;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Chosen<'a> {
+    type Value = Option<&'a (Key, Wanted)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|(name, _)| name == text))
+    }
+}
+
+/// A value that nobody looks at: it is read as any other, so that what is wrong with it is found, and who reads gives way.
 #[derive(Clone, Copy)]
-struct Document<'a>(Way<'a>);
+struct Unwanted<'a>(Way<'a>);
+
+impl<'de> DeserializeSeed<'de> for Unwanted<'_> {
+    type Value = ();
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unwanted<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {
+            self.0.go_on()?;
+        }
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while entries.next_key_seed(Chosen(&[]))?.is_some() {
+            self.0.go_on()?;
+            entries.next_value_seed(self)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    way: Way<'a>,
+    wanted: &'a Wanted,
+}
+
+impl<'a> Document<'a> {
+    fn of(self, wanted: &'a Wanted) -> Document<'a> {
+        Document { wanted, ..self }
+    }
+
+    fn members<'de, A: MapAccess<'de>>(
+        self,
+        members: &'a [(Key, Wanted)],
+        mut entries: A,
+    ) -> Result<Dynamic, A::Error> {
+        let mut read: Vec<Entry> = Vec::with_capacity(members.len());
+        while let Some(chosen) = entries.next_key_seed(Chosen(members))? {
+            self.way.go_on()?;
+            match chosen {
+                Some((name, wanted)) => read.push((name.clone(), entries.next_value_seed(self.of(wanted))?)),
+                None => entries.next_value_seed(Unwanted(self.way))?,
+            }
+        }
+        // Without a shape: it is never written as a whole.
+        Ok(Dynamic::from_map(read.into_iter().collect()))
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = Dynamic;
@@ -237,25 +347,28 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
         let mut array = Array::new();
-        while let Some(item) = items.next_element_seed(self)? {
-            if (self.0.stops)() {
-                return Err(serde::de::Error::custom(STOPPED));
-            }
+        let of_item = match self.wanted {
+            Wanted::Items(wanted) => wanted,
+            Wanted::All | Wanted::Members(_) => &Wanted::All,
+        };
+        while let Some(item) = items.next_element_seed(self.of(of_item))? {
+            self.way.go_on()?;
             array.push(item);
         }
         Ok(Dynamic::from_array(array))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
+        if let Wanted::Members(members) = self.wanted {
+            return self.members(members, entries);
+        }
         let mut read: Vec<Entry> = Vec::with_capacity(8);
         while let Some(key) = entries.next_key_seed(Name)? {
-            if (self.0.stops)() {
-                return Err(serde::de::Error::custom(STOPPED));
-            }
-            read.push((key, entries.next_value_seed(self)?));
+            self.way.go_on()?;
+            read.push((key, entries.next_value_seed(self.of(&Wanted::All))?));
         }
         // All at once: the tree is built from below, where each insertion would search it.
         let sorted = read.is_sorted_by(|(a, _), (b, _)| a < b);
-        let shape = if sorted { 0 } else { self.0.shapes.borrow_mut().number(&mut read) };
+        let shape = if sorted { 0 } else { self.way.shapes.borrow_mut().number(&mut read) };
         let mut map = Dynamic::from_map(read.into_iter().collect());
         map.set_tag(shape);
         Ok(map)
@@ -423,6 +536,24 @@ mod tests {
         }
         assert_eq!(round("[20.0, 1e2]"), "[20,100]");
         assert_eq!(round(r#"{"b":1,"a":2,"b":3}"#), r#"{"b":3,"a":2}"#);
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_checked_as_the_rest_is() {
+        let shapes = RefCell::default();
+        let wanted = Wanted::Members(vec![("a".into(), Wanted::All)]);
+        let part = |text: &str| decode_wanted(text.as_bytes(), &wanted, way(&shapes));
+        for b in
+            ["[1,}", "1e999", "\"\\ud800\"", "\"\n\"", "{\"c\" 1}", "tru", &"[".repeat(200), &"{\"b\":".repeat(200)]
+        {
+            let text = format!("{{\"a\":1,\"b\":{b}}}");
+            let whole = decode(text.as_bytes(), way(&shapes)).expect_err(b).to_string();
+            assert_eq!(part(&text).expect_err(b).to_string(), whole);
+        }
+        let read = |text: &str| part(text).and_then(|read| encode(&read, way(&shapes))).expect("JSON");
+        assert_eq!(read(r#"{"b":{"a":1},"a":{"z":1,"b":[2]},"c":null}"#), br#"{"a":{"z":1,"b":[2]}}"#);
+        assert_eq!(read(r#"{"a":1,"b":2,"a":3}"#), br#"{"a":3}"#);
+        assert_eq!(read(r#"[{"b":1}]"#), br#"[{"b":1}]"#);
     }
 
     #[test]

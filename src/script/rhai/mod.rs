@@ -20,6 +20,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod wanted;
 
 use super::{Engine, Modules, Program, ScriptError, Source, limits::Limits};
 use ::rhai::{

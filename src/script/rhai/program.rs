@@ -11,6 +11,7 @@ use super::{
     json::{self, Way},
     report::{self, Files},
     run::{Imports, Loaded, Run, Worker},
+    wanted::Calls,
 };
 use crate::script::{
     Decision, Hook, Hooks, Language, NO_CHUNK, Program, Raise, Scope, ScriptError, State,
@@ -49,6 +50,7 @@ struct Inner {
     hooks: Hooks,
     files: Files,
     imports: Rc<Imports>,
+    calls: Rc<Calls>,
     entries: Entries,
     /// The top level is evaluated before each hook when there is one: imports and constants cost less than a microsecond.
     has_top_level: bool,
@@ -65,7 +67,10 @@ impl Compiled {
     ) -> Compiled {
         let has_top_level = !ast.statements().is_empty();
         let entries = Entries::new(&interpreter, &ast, hooks, imports.is_empty());
-        Compiled { inner: Rc::new(Inner { interpreter, worker, ast, hooks, files, imports, entries, has_top_level }) }
+        // What is called in a module is at a place of another file.
+        let calls = Rc::new(if imports.is_empty() { Calls::of(&ast) } else { Calls::default() });
+        let inner = Inner { interpreter, worker, ast, hooks, files, imports, calls, entries, has_top_level };
+        Compiled { inner: Rc::new(inner) }
     }
 }
 
@@ -268,9 +273,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 impl Inner {
     fn run(&self, scope: Rc<Scope>, loaded: Rc<Loaded>, deadline: Instant) -> Rc<Run> {
-        let limits = &scope.instance.limits;
-        let (budget, memory) = (Budget::new(limits, deadline, &self.worker.clock), limits.memory);
-        Run::new(&self.worker, Some(scope), budget, memory, self.imports.clone(), loaded)
+        let instance = scope.instance.clone();
+        let budget = Budget::new(&instance.limits, deadline, &self.worker.clock);
+        Run::new(&self.worker, Some(scope), budget, &instance.limits, self.imports.clone(), loaded, self.calls.clone())
     }
 
     fn run_of_exchange(&self, scope: Rc<Scope>, loaded: Rc<Loaded>) -> Rc<Run> {

@@ -7,6 +7,7 @@ use super::{
     fiber::{Answer, Fibers, Wish},
     json::{self, Shapes, Way},
     object::LastRead,
+    wanted::{Calls, Wanted},
 };
 use crate::{
     memory,
@@ -34,6 +35,11 @@ const STRIDE: u32 = 32;
 const SLOW: Duration = Duration::from_micros(500);
 /// A step that allocated this much was a long one: look at the clock at once.
 const BULK: isize = 64 << 10;
+/// What a script made in small pieces must be let go piece by piece, values that hold one another even by calls as deep, which
+/// no step interrupts. In the worst case a byte of them takes so long.
+const NANOS_TO_FREE: u64 = 2;
+/// The CPU time that letting go may take beyond the budget.
+const TO_FREE: Duration = Duration::from_millis(10);
 /// A script stops when less than this is left of its stack.
 const SPARE_STACK: usize = 48 << 10;
 /// Host functions need more: JSON of the greatest depth, regular expressions.
@@ -68,13 +74,20 @@ pub struct Run {
     pub scope: Option<Rc<Scope>>,
     pub loaded: Rc<Loaded>,
     pub imports: Rc<Imports>,
+    /// What is wanted of the documents that its calls give.
+    pub calls: Rc<Calls>,
     pub budget: Budget,
     /// The string that an object of the gateway gave out last.
     pub last_read: RefCell<Option<LastRead>>,
     worker: Rc<Worker>,
+    cpu: Duration,
     memory: isize,
     /// Bytes held at the end of the last slice.
     held: Cell<isize>,
+    /// Bytes that the script made in small pieces and may hold still.
+    crumbs: Cell<isize>,
+    /// The thread's count when it was last looked at.
+    seen: Cell<isize>,
     /// The thread's count when this slice began.
     slice_start: Cell<isize>,
     /// Look closer when the thread's count passes this, or after so many steps.
@@ -129,6 +142,11 @@ impl Worker {
         json::decode(text, Way { shapes: &self.shapes, stops: &self.seldom() })
     }
 
+    /// JSON text as a value of which no more than this will be looked at.
+    pub fn decode_wanted(&self, text: &[u8], wanted: &Wanted) -> Result<Dynamic, Raise> {
+        json::decode_wanted(text, wanted, Way { shapes: &self.shapes, stops: &self.seldom() })
+    }
+
     /// A script's value as JSON text.
     pub fn encode(&self, value: &Dynamic) -> Result<Vec<u8>, Raise> {
         json::encode(value, Way { shapes: &self.shapes, stops: &self.seldom() })
@@ -139,7 +157,13 @@ impl Worker {
         let steps = Cell::new(0_u32);
         move || {
             steps.set(steps.get().wrapping_add(1));
-            steps.get().is_multiple_of(STRIDE) && self.progress()
+            steps.get().is_multiple_of(STRIDE) && {
+                // What a document is made of does not count as crumbs: it is nested so deep only, and let go fast.
+                if let Some(run) = &*self.run.borrow() {
+                    run.seen.set(memory::net_bytes_of_thread());
+                }
+                self.progress()
+            }
         }
     }
 
@@ -214,20 +238,25 @@ impl Run {
         worker: &Rc<Worker>,
         scope: Option<Rc<Scope>>,
         budget: Budget,
-        memory: usize,
+        limits: &Limits,
         imports: Rc<Imports>,
         loaded: Rc<Loaded>,
+        calls: Rc<Calls>,
     ) -> Rc<Run> {
         let looked = Cell::new(budget.deadline());
         Rc::new(Run {
             scope,
             loaded,
             imports,
+            calls,
             budget,
             last_read: RefCell::default(),
             worker: worker.clone(),
-            memory: memory as isize,
+            cpu: limits.cpu,
+            memory: limits.memory as isize,
             held: Cell::default(),
+            crumbs: Cell::default(),
+            seen: Cell::default(),
             slice_start: Cell::default(),
             alarm: Cell::default(),
             steps: Cell::default(),
@@ -262,6 +291,7 @@ impl Run {
         let now = Instant::now();
         self.budget.enter_at(now);
         self.slice_start.set(memory::net_bytes_of_thread());
+        self.seen.set(self.slice_start.get());
         self.alarm.set(self.slice_start.get() + BULK);
         // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
         self.steps.set(self.stride.get());
@@ -284,12 +314,25 @@ impl Run {
         if self.held.get() + grown > self.memory || self.worker.held.get() + grown > self.worker.memory {
             self.budget.stop(Limit::Memory);
         }
+        if self.budget.used() + self.to_free(net, self.held.get() + grown) > self.cpu.saturating_add(TO_FREE) {
+            self.budget.stop(Limit::Cpu);
+        }
         let now = Instant::now();
         let verdict = self.budget.check_at(now, true);
         // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
         let slow = now.duration_since(self.looked.replace(now)) > SLOW;
         self.stride.set(if slow { 1 } else { (self.stride.get() * 2).min(STRIDE) });
         verdict
+    }
+
+    /// The time that it takes at most to let go what the script holds. A large piece is let go at once, and counts for nothing.
+    fn to_free(&self, net: isize, held: isize) -> Duration {
+        let since = net - self.seen.replace(net);
+        let small = if since.abs() < 2 * BULK { since } else { 0 };
+        // Large pieces that were let go may have consisted of small ones.
+        let crumbs = (self.crumbs.get() + small).min(held).max(0);
+        self.crumbs.set(crumbs);
+        Duration::from_nanos(crumbs.unsigned_abs() as u64 * NANOS_TO_FREE)
     }
 }
 

@@ -399,13 +399,13 @@ fn module_called(name: &str, first: &str) -> Complaint {
 }
 
 /// A part of a chain such as `a.b[c].d()`.
-enum Step<'e> {
+pub enum Step<'e> {
     Member(&'e Expr),
     Index(&'e Expr),
 }
 
 /// What a chain begins with, and its steps: Rhai nests them from the left into the right.
-fn steps(chain: &Expr) -> Option<(&Expr, Vec<Step<'_>>)> {
+pub fn steps(chain: &Expr) -> Option<(&Expr, Vec<Step<'_>>)> {
     let mut steps = Vec::new();
     let (Expr::Dot(parts, ..) | Expr::Index(parts, ..)) = chain else { return None };
     let (base, mut link) = (&parts.lhs, chain);

@@ -2,8 +2,6 @@
 
 use super::{Attack, Hook, STOPPED};
 
-pub const CLOSURES: &str = "closures in closures, or coroutines";
-
 pub const BOMBS: &[Attack] = &[
     Attack {
         name: "catching that calls itself",
@@ -104,7 +102,7 @@ pub const BOMBS: &[Attack] = &[
         says: STOPPED,
     },
     Attack {
-        name: CLOSURES,
+        name: "closures in closures, or coroutines",
         hook: Hook::Handle,
         lua: "local t = {} while true do table.insert(t, coroutine.create(print)) end",
         rhai: "let f = || 1; loop { let g = f; f = || g.call() + 1; }",

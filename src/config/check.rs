@@ -65,7 +65,8 @@ fn same_match(routes: &[Route], diagnostics: &mut Diagnostics) {
     for route in routes {
         let conditions = conditions(route);
         let paths = sorted(route.paths.iter().map(|path| path.identity()));
-        if let Some(first) = whole.get(&format!("{conditions} paths {paths}")) {
+        let key = format!("{conditions} paths {paths}");
+        if let Some(first) = whole.get(&key) {
             let message =
                 format!("the routes {} and {} match the same requests", first.name.quoted(), route.name.quoted());
             let diagnostic = Diagnostic::error(&route.name.span, message)
@@ -74,7 +75,7 @@ fn same_match(routes: &[Route], diagnostics: &mut Diagnostics) {
             diagnostics.push(diagnostic);
             continue;
         }
-        whole.insert(format!("{conditions} paths {paths}"), route);
+        whole.insert(key, route);
         for path in &route.paths {
             let key = format!("{conditions} path {}", path.identity());
             match single.get(&key) {

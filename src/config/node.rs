@@ -31,7 +31,7 @@ pub enum Value {
 }
 
 /// A mapping in the order written.
-pub type Map = IndexMap<String, Entry>;
+pub type Map = IndexMap<String, Entry, ahash::RandomState>;
 
 /// What stands behind a key.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Node {
 
     /// An empty mapping at `span`: the config of a plugin that was given none.
     pub fn empty(span: &Span) -> Node {
-        Node::new(Value::Map(Map::new()), span.clone())
+        Node::new(Value::Map(Map::default()), span.clone())
     }
 
     pub fn is_null(&self) -> bool {

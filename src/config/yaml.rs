@@ -160,7 +160,7 @@ impl<'s> Builder<'s, '_, '_> {
     }
 
     fn map(&mut self, start: Span, depth: usize) -> Result<Node, Stop> {
-        let mut map = Map::new();
+        let mut map = Map::default();
         let mut merged = Vec::new();
         loop {
             let (event, key) = self.next()?;

@@ -103,12 +103,17 @@ pub async fn prepare(generation: Arc<Generation>, services: Rc<Services>) -> Res
     }
     // Most routes of a large configuration have the same plugins, often none.
     let mut made: AHashMap<&[usize], Rc<Chain>> = AHashMap::new();
+    let none = Rc::new(Chain::default());
     let mut chains = Vec::with_capacity(generation.chains.len());
     for (index, places) in generation.chains.iter().chain([&generation.unrouted]).enumerate() {
-        let chain = made.entry(places).or_insert_with(|| {
-            let plugins: Vec<Rc<Plugin>> = places.iter().filter_map(|place| plugins[*place].clone()).collect();
-            Rc::new(Chain::new(&plugins))
-        });
+        let chain = match &places[..] {
+            // Not looked up: comparing with an empty list, which has no memory, is what memcmp is slowest at (0.1 µs).
+            [] => &none,
+            places => made.entry(places).or_insert_with(|| {
+                let plugins: Vec<Rc<Plugin>> = places.iter().filter_map(|place| plugins[*place].clone()).collect();
+                Rc::new(Chain::new(&plugins))
+            }),
+        };
         chains.push(chain.clone());
         if index % ROUTES_AT_ONCE == ROUTES_AT_ONCE - 1 {
             tokio::task::yield_now().await;

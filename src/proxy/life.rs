@@ -197,7 +197,7 @@ fn route(worker: &Worker, ready: &Ready, connection: &Connection, exchange: &Exc
     };
     let route = &generation.router.routes()[found.route];
     request.params = std::mem::take(&mut found.params);
-    exchange.route.replace(ready.route_names[found.route].clone());
+    exchange.route.replace(ready.route_name(found.route));
     exchange.account.route.set(Some(found.route));
     if let Some(service) = route.service {
         exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);

@@ -38,7 +38,7 @@ use crate::{
     upstream::{Names, Pool, PoolLimits},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     net::TcpListener,
     rc::{Rc, Weak},
@@ -115,9 +115,17 @@ pub struct Ready {
     pub prepared: Prepared,
     pub backends: Rc<Backends>,
     pub identity: IdentityHeaders,
-    pub route_names: Vec<Arc<str>>,
+    route_names: Vec<OnceCell<Arc<str>>>,
     pub meters: Arc<Meters>,
     pub repeats: Repeats,
+}
+
+impl Ready {
+    /// A name that no other worker counts references to. Made when it is first asked for: thousands of routes may never be.
+    pub fn route_name(&self, route: usize) -> Arc<str> {
+        let name = || Arc::from(self.prepared.generation.router.routes()[route].name.value.as_str());
+        self.route_names[route].get_or_init(name).clone()
+    }
 }
 
 impl Worker {
@@ -319,7 +327,7 @@ async fn make_ready(
     let prepared = prepare(generation, services).await?;
     let generation = &prepared.generation;
     let identity = IdentityHeaders::new(generation.identity_headers());
-    let route_names = generation.router.routes().iter().map(|route| Arc::from(route.name.value.as_str())).collect();
+    let route_names = vec![OnceCell::new(); generation.router.routes().len()];
     Ok((Ready { backends, identity, route_names, meters, prepared, repeats: Repeats::default() }, own))
 }
 

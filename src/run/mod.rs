@@ -173,7 +173,7 @@ impl Gateway {
                 show(&diagnostics);
                 RunError::Config(diagnostics)
             })?;
-        metrics.switch(meters, generation.number);
+        drop(metrics.switch(meters, generation.number));
         let watch = watch();
         let first = Attempt {
             generation: 1,

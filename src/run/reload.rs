@@ -98,15 +98,22 @@ impl Gateway {
         loop {
             self.number += 1;
             let (path, number, had_plugins) = (self.options.config.clone(), self.number, self.had_plugins());
-            let built = match beside("reload", move || generation::build(&path, number, had_plugins)).await {
-                Ok(built) => built,
+            let metrics = self.metrics.clone();
+            let build = move || {
+                let mut built = generation::build(&path, number, had_plugins);
+                let generation = built.generation.take();
+                let metered = generation.map(|generation| (metrics.prepare(&shape(&generation)), generation));
+                (built, metered)
+            };
+            let (built, metered) = match beside("reload", build).await {
+                Ok(made) => made,
                 Err(error) => return (Err(crate::gateway::prepared::internal(error.to_string())), self.watch.clone()),
             };
             let watch = built.watch();
-            let result = match built.generation {
-                Some(generation) => {
+            let result = match metered {
+                Some((meters, generation)) => {
                     let generation = if self.options.dev { generation.for_development() } else { generation };
-                    self.prepare(Arc::new(generation), built.diagnostics).await
+                    self.prepare(Arc::new(generation), meters, built.diagnostics).await
                 }
                 None => Err(built.diagnostics),
             };
@@ -123,11 +130,15 @@ impl Gateway {
         }
     }
 
-    async fn prepare(&self, generation: Arc<Generation>, warnings: Diagnostics) -> Result<Next, Diagnostics> {
+    async fn prepare(
+        &self,
+        generation: Arc<Generation>,
+        meters: Arc<Meters>,
+        warnings: Diagnostics,
+    ) -> Result<Next, Diagnostics> {
         let new = &generation.config.listeners;
         let sockets = bind(new, &self.listening, &self.options.handed, self.workers.count())
             .map_err(|error| refused(&error, new))?;
-        let meters = self.metrics.prepare(&shape(&generation));
         self.workers.prepare(&generation, &meters).await?;
         Ok(Next { generation, sockets, meters, warnings })
     }
@@ -141,7 +152,7 @@ impl Gateway {
     fn switch(&mut self, next: Next) -> Diagnostics {
         let Next { generation, sockets, meters, warnings } = next;
         // First, so that what its scripts count from the very first exchange on is shown.
-        self.metrics.switch(meters, generation.number);
+        let meters = self.metrics.switch(meters, generation.number);
         self.workers.switch(generation.number);
         self.listen(sockets);
         let new = &generation.config.listeners;
@@ -155,7 +166,7 @@ impl Gateway {
         self.checks.follow(&generation.config, &generation.upstream_tls, &self.registry);
         self.look_as(&generation.config.dns);
         self.shown.send_replace(generation.clone());
-        retire(std::mem::replace(&mut self.current, generation));
+        retire(std::mem::replace(&mut self.current, generation), meters);
         warnings
     }
 
@@ -169,14 +180,14 @@ impl Gateway {
     }
 }
 
-/// Frees a generation beside the traffic once no worker has it: for thousands of routes that takes milliseconds.
-fn retire(generation: Arc<Generation>) {
+/// Frees a generation and its meters beside the traffic once no worker has them: for thousands of routes that takes milliseconds.
+fn retire(generation: Arc<Generation>, meters: Arc<Meters>) {
     tokio::spawn(async move {
-        while Arc::strong_count(&generation) > 1 {
+        while Arc::strong_count(&generation) > 1 || Arc::strong_count(&meters) > 1 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let retire = move || {
-            drop(generation);
+            drop((generation, meters));
             pages::give_back();
         };
         // Without a thread it is freed here.

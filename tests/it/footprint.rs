@@ -3,7 +3,7 @@
 //! Figures of memory are those that are promised; times are the promised ones with an allowance for the development build and
 //! for the tests that run beside. `benches/README.md` says how the real ones are measured.
 
-use crate::support::{Client, Gateway, Request, Upstream, gateway, quickstart::Quickstart};
+use crate::support::{Client, Gateway, Request, Upstream, frames, gateway, quickstart::Quickstart};
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
@@ -40,6 +40,37 @@ fn an_idle_connection_takes_twenty_kilobytes_at_most() {
     let _idle = open(CONNECTIONS);
     let kilobytes = (gateway.memory("RssAnon") - without) as f64 / CONNECTIONS as f64;
     assert!(kilobytes <= 20.0, "{kilobytes:.1} KiB a connection");
+}
+
+/// More than over HTTP/1.1: the crate h2 asks for 28 KiB for each connection, whatever it is told, of which a quiet one touches a part.
+#[test]
+fn an_idle_connection_of_http2_takes_twenty_five_kilobytes_at_most() {
+    let upstream = Upstream::echo("s");
+    let gateway = before(&upstream);
+    let open = |count: usize| -> Vec<TcpStream> {
+        let ask = |_| {
+            let mut client = frames::connect(gateway.address());
+            let settings = frames::frame(frames::SETTINGS, 0, 0, &[]);
+            let request = [frames::PREFACE, &settings[..], &frames::get(1, "/")].concat();
+            client.write_all(&request).expect("a write");
+            let mut ended = false;
+            while !ended {
+                let (kind, flags, stream, _) = frames::read_frame(&mut client);
+                if kind == frames::SETTINGS && flags & frames::ACK == 0 {
+                    client.write_all(&frames::frame(frames::SETTINGS, frames::ACK, 0, &[])).expect("a write");
+                }
+                assert!(kind != frames::GOAWAY && kind != frames::RST_STREAM, "a frame of kind {kind}");
+                ended = stream == 1 && flags & frames::END_STREAM != 0;
+            }
+            client
+        };
+        (0..count).map(ask).collect()
+    };
+    let _warm = open(50);
+    let without = gateway.memory("RssAnon");
+    let _idle = open(CONNECTIONS);
+    let kilobytes = (gateway.memory("RssAnon") - without) as f64 / CONNECTIONS as f64;
+    assert!(kilobytes <= 25.0, "{kilobytes:.1} KiB a connection");
 }
 
 /// Sends a body of as many bytes as the path says, or takes one, without ever having more than a piece of it.

@@ -27,6 +27,7 @@ pub struct ScriptStanding<'a> {
 }
 
 use super::traces::Counts;
+use ahash::AHashMap;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
@@ -214,14 +215,15 @@ impl Metrics {
         Arc::new(Meters::following(&self.current(), shape))
     }
 
-    /// From now on these are shown.
-    pub fn switch(&self, meters: Arc<Meters>, generation: u64) {
+    /// From now on these are shown. Gives those that were.
+    pub fn switch(&self, meters: Arc<Meters>, generation: u64) -> Arc<Meters> {
         // Every place has one, also those of services without routes.
         self.own.switch(generation, &meters.background.iter().map(|own| &*own.plugin).collect());
-        *self.meters.lock().unwrap_or_else(PoisonError::into_inner) = meters;
+        let before = std::mem::replace(&mut *self.meters.lock().unwrap_or_else(PoisonError::into_inner), meters);
         self.generation.set(generation as i64);
         self.last_reload.set(1);
         self.last_reload_at.set(now().as_secs() as i64);
+        before
     }
 
     /// Counts a reload; the first generation is none.
@@ -248,10 +250,10 @@ impl Default for Metrics {
 
 impl Meters {
     fn following(old: &Meters, shape: &Shape<'_>) -> Meters {
-        let routes: HashMap<_, _> =
+        let routes: AHashMap<_, _> =
             old.routes.iter().map(|route| ((&*route.meter.name, &*route.meter.service), route)).collect();
-        let services: HashMap<_, _> = old.services.iter().map(|service| (&*service.name, service)).collect();
-        let places: HashMap<_, _> = old.background.iter().map(|own| ((&*own.plugin, &*own.place), own)).collect();
+        let services: AHashMap<_, _> = old.services.iter().map(|service| (&*service.name, service)).collect();
+        let places: AHashMap<_, _> = old.background.iter().map(|own| ((&*own.plugin, &*own.place), own)).collect();
         let background = |(plugin, place): &(&str, &str)| match places.get(&(*plugin, *place)) {
             Some(known) => (*known).clone(),
             None => Arc::new(BackgroundMeter {

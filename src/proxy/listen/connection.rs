@@ -17,7 +17,11 @@ use crate::{
 };
 use http::uri::Scheme;
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 
 /// For a TLS handshake, and for the first bytes of a plain connection; as for a request's head by default.
@@ -57,8 +61,12 @@ enum Ended {
 /// Serves a connection until it ends.
 pub async fn serve(mut arrived: Arrived, stream: TcpStream) {
     if let Err(error) = converse(&mut arrived, stream).await {
-        tracing::debug!(peer = %arrived.peer, %error, "a connection ended early");
+        ended_early(arrived.peer, &error);
     }
+}
+
+fn ended_early(peer: SocketAddr, error: &Ended) {
+    tracing::debug!(%peer, %error, "a connection ended early");
 }
 
 async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), Ended> {
@@ -88,11 +96,25 @@ async fn converse(arrived: &mut Arrived, mut stream: TcpStream) -> Result<(), En
     let worker = &arrived.worker;
     match spoken {
         Spoken::Http1(stream) => http1(worker, connection, stream).await?,
-        Spoken::Http2(stream) => Box::pin(http2(worker, connection, stream)).await?,
-        Spoken::Late(stream, true) => Box::pin(http2(worker, connection, stream)).await?,
+        Spoken::Http2(stream) => spawn_http2(arrived, connection, stream),
+        Spoken::Late(stream, true) => spawn_http2(arrived, connection, stream),
         Spoken::Late(stream, false) => Box::pin(http1(worker, connection, stream)).await?,
     }
     Ok(())
+}
+
+/// HTTP/2 in a task of its own: the one that the connection was accepted in is as large as HTTP/1.1 wants it, 7 KiB that an idle
+/// connection of HTTP/2 would hold beside its own.
+fn spawn_http2<S>(arrived: &Arrived, connection: Rc<life::Connection>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (worker, peer) = (arrived.worker.clone(), arrived.peer);
+    tokio::task::spawn_local(async move {
+        if let Err(error) = http2(&worker, connection, stream).await {
+            ended_early(peer, &error.into());
+        }
+    });
 }
 
 async fn encrypted(arrived: &Arrived, acceptor: &TlsAcceptor, stream: TcpStream) -> Result<(), Ended> {
@@ -103,7 +125,7 @@ async fn encrypted(arrived: &Arrived, acceptor: &TlsAcceptor, stream: TcpStream)
     let certificate = session.peer_certificates().and_then(|chain| chain.first());
     let connection = arrived.connection(certificate.and_then(|der| subject::of(der)));
     match is_http2 {
-        true => http2(&arrived.worker, connection, stream).await?,
+        true => spawn_http2(arrived, connection, stream),
         false => http1(&arrived.worker, connection, stream).await?,
     }
     Ok(())

@@ -21,6 +21,15 @@ fn before(upstream: &Upstream) -> Gateway {
     gateway(yaml).url("s", upstream).start()
 }
 
+/// The kilobytes that each connection takes which `open` opens.
+fn each_takes<C>(gateway: &Gateway, open: impl Fn(usize) -> Vec<C>) -> f64 {
+    let _warm = open(50);
+    // Without the program's own pages, which are given back after the start.
+    let without = gateway.memory("RssAnon");
+    let _idle = open(CONNECTIONS);
+    (gateway.memory("RssAnon") - without) as f64 / CONNECTIONS as f64
+}
+
 /// A client's connection with one request behind it; the service's is another's by then.
 #[test]
 fn an_idle_connection_takes_twenty_kilobytes_at_most() {
@@ -34,11 +43,7 @@ fn an_idle_connection_takes_twenty_kilobytes_at_most() {
         };
         (0..count).map(ask).collect()
     };
-    let _warm = open(50);
-    // Without the program's own pages, which are given back after the start.
-    let without = gateway.memory("RssAnon");
-    let _idle = open(CONNECTIONS);
-    let kilobytes = (gateway.memory("RssAnon") - without) as f64 / CONNECTIONS as f64;
+    let kilobytes = each_takes(&gateway, open);
     assert!(kilobytes <= 20.0, "{kilobytes:.1} KiB a connection");
 }
 
@@ -66,10 +71,7 @@ fn an_idle_connection_of_http2_takes_twenty_five_kilobytes_at_most() {
         };
         (0..count).map(ask).collect()
     };
-    let _warm = open(50);
-    let without = gateway.memory("RssAnon");
-    let _idle = open(CONNECTIONS);
-    let kilobytes = (gateway.memory("RssAnon") - without) as f64 / CONNECTIONS as f64;
+    let kilobytes = each_takes(&gateway, open);
     assert!(kilobytes <= 25.0, "{kilobytes:.1} KiB a connection");
 }
 

@@ -98,6 +98,7 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    crate::memory::give_back_soon();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -217,7 +217,6 @@ pub fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     started: oneshot::Sender<Result<(), Diagnostics>>,
 ) {
-    crate::memory::keep_blocks_of_thread();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -320,6 +320,9 @@ fn host_table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let at = shared.clone();
     host.raw_set("clone", lua.create_function(move |lua, table: Table| at.json.copy(lua, &table))?)?;
     let at = shared.clone();
+    let look_soon = move |_: &Lua, ()| at.running().map(|running| running.look_soon());
+    host.raw_set("look_soon", lua.create_function(look_soon)?)?;
+    let at = shared.clone();
     host.raw_set(
         "search",
         lua.create_function(move |_, (text, wanted, init): (LuaString, LuaString, i64)| {

@@ -25,7 +25,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 /// Marks between the host functions and the prelude. Scripts never get hold of one.
@@ -47,6 +47,15 @@ impl Mark {
     pub fn is(self, value: &mlua::Value) -> bool {
         matches!(value, mlua::Value::LightUserData(LightUserData(at)) if at.addr() == self as usize)
     }
+}
+
+static FLAGS: Once = Once::new();
+
+/// Luau's flags are the process's: they are set before its first machine is made.
+fn set_flags() {
+    // `table.move` of a billion places, hardly any of them taken, would go through them all without ever being interrupted. A Luau
+    // without the flag does what it stands for anyway.
+    let _ = Lua::set_fflag("LuauTableMoveTimeoutFix", true);
 }
 
 pub struct Vm {
@@ -229,9 +238,12 @@ impl Vm {
             | StdLib::MATH
             | StdLib::BUFFER
             | StdLib::VECTOR;
+        FLAGS.call_once(set_flags);
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         lua.enable_jit(true);
-        let compiler = Compiler::new().set_disabled_builtins(raw::stubs::RAW_BUILTINS);
+        // What the prelude replaces, and those that must see documents.
+        let replaced = raw::stubs::RAW_BUILTINS.into_iter().chain(["tonumber"]);
+        let compiler = Compiler::new().set_disabled_builtins(replaced);
         lua.set_compiler(compiler.set_mutable_globals(raw::stubs::RAW_ITERATION));
         let shared = Rc::new(Shared {
             globals: lua.globals(),

@@ -236,3 +236,38 @@ return reply.json(200, { count, upper, string.words == nil, ('x').words == nil, 
         assert_eq!(twice(&rig, &text).await, [said; 2]);
     });
 }
+
+#[test]
+fn what_the_gateway_replaces_does_what_it_did() {
+    block_on(async {
+        let numbers: Vec<String> = (1..=60_001).map(|n| format!("{n}.5")).collect();
+        for (said, expected) in [
+            ("table.concat(t, ',')", numbers.join(",")),
+            ("table.concat(t)", numbers.concat()),
+            ("table.concat(t, ', ', 3)", numbers[2..].join(", ")),
+            ("table.concat(t, ',', 9000, 60001)", numbers[8_999..60_001].join(",")),
+            ("table.concat(t, ',', 5, 4)", String::new()),
+            ("table.concat({ 'a', 1, 2.5 }, '-')", "a-1-2.5".to_owned()),
+            ("select(2, pcall(table.concat, t, ',', 1, 60002))", "at index 60002 in table for 'concat'".to_owned()),
+            (
+                "select(2, pcall(table.concat, 'x'))",
+                "invalid argument #1 to 'concat' (table expected, got string)".to_owned(),
+            ),
+            (
+                "tonumber('10') + tonumber(' 0x10 ') + tonumber('ff', 16) + tonumber(1.5) + tonumber('1e2')",
+                "382.5".to_owned(),
+            ),
+            (
+                "tostring(tonumber('x')) .. tostring(tonumber(nil)) .. tostring(tonumber({})) .. tostring(tonumber('9', 8))",
+                "nilnilnilnil".to_owned(),
+            ),
+            ("tostring(tonumber(('0'):rep(20000) .. '7')) .. tostring(tonumber(('x'):rep(20000)))", "7nil".to_owned()),
+        ] {
+            let body = format!(
+                "local t = {{}} for i = 1, 60001 do t[i] = i + 0.5 end return reply.text(200, tostring({said}))"
+            );
+            let got = Rig::new().request(&body).await;
+            assert!(got.ends_with(&expected) && got.starts_with("200 "), "{said}: {}", &got[..got.len().min(200)]);
+        }
+    });
+}

@@ -64,6 +64,8 @@ pub struct Budget {
     /// Not measured again until the clock says so: over the whole call, and over this slice.
     cpu_again: Cell<Duration>,
     stuck_again: Cell<Duration>,
+    /// The longest stretch between two looks: what a script has done once, such as a call on a large value, its next step may do again.
+    longest: Cell<Duration>,
     hit: Cell<Option<Limit>>,
 }
 
@@ -79,6 +81,7 @@ impl Budget {
             cpu_start: Cell::default(),
             cpu_again: Cell::new(limits.cpu),
             stuck_again: Cell::new(STUCK),
+            longest: Cell::default(),
             hit: Cell::default(),
         }
     }
@@ -154,14 +157,30 @@ impl Budget {
     /// Whether CPU time is used up: as a whole, or of a slice that can't give way.
     fn is_over(&self, slice: Duration, can_yield: bool) -> bool {
         let used = self.used.get() + slice;
+        if slice > STUCK && slice > self.longest.get() {
+            self.longest.set(slice.min(self.slice_cpu()).max(self.longest.get()));
+            self.cpu_again.set(self.most());
+        }
         if used < self.cpu_again.get() && (can_yield || slice < self.stuck_again.get()) {
             return false;
         }
         let of_slice = slice.min(self.slice_cpu());
         let whole = self.used.get() + of_slice;
-        self.cpu_again.set(used + self.cpu.saturating_sub(whole));
+        self.cpu_again.set(used + self.most().saturating_sub(whole));
         self.stuck_again.set(slice + STUCK.saturating_sub(of_slice));
-        whole >= self.cpu || (!can_yield && of_slice >= STUCK)
+        whole >= self.most() || (!can_yield && of_slice >= STUCK)
+    }
+
+    /// The CPU time that is given: the budget, less so much that it is passed by little if the longest stretch comes again.
+    fn most(&self) -> Duration {
+        self.cpu.saturating_sub(self.longest.get().saturating_sub(STUCK))
+    }
+
+    /// Whether what was used and so much more would be above this.
+    pub fn is_over_with(&self, now: Instant, more: Duration, most: Duration) -> bool {
+        let slice = now.saturating_duration_since(self.slice_start.get());
+        let over = |slice: Duration| self.used.get() + slice + more > most;
+        over(slice) && over(slice.min(self.slice_cpu()))
     }
 
     fn slice_cpu(&self) -> Duration {

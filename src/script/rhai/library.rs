@@ -3,7 +3,7 @@
 //! They would block the thread, allocate without bound within one call, or run long without giving way.
 //! `eval` can be disabled as a symbol; functions can't, since `Fn("sleep")` finds them by name.
 
-use super::run::Worker;
+use super::{run::Worker, whole};
 use crate::script::Raise;
 use ::rhai::{
     Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
@@ -11,7 +11,7 @@ use ::rhai::{
 };
 use std::{cmp::Ordering, rc::Rc, time::Instant};
 
-type Done<T> = Result<T, Box<EvalAltResult>>;
+pub type Done<T> = Result<T, Box<EvalAltResult>>;
 
 pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
     let mut module = Module::new();
@@ -83,6 +83,7 @@ pub fn replace(engine: &mut Engine, worker: &Rc<Worker>) {
     add("+").set_into_module(&mut module, |text: &str, number: i64| format!("{text}{number}"));
 
     sorts(&mut module, worker);
+    whole::replace(&mut module, worker);
     engine.register_global_module(module.into());
 }
 
@@ -192,7 +193,7 @@ fn pad(worker: &Worker, context: &NativeCallContext, text: &mut ImmutableString,
 }
 
 /// One step of something long: gives way, or ends it.
-fn step(worker: &Worker) -> Done<()> {
+pub fn step(worker: &Worker) -> Done<()> {
     if worker.progress() {
         Err(Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE)))
     } else {
@@ -204,7 +205,7 @@ fn error<T>(message: &str) -> Done<T> {
     Err(super::bind::failed(Raise::error(message), Position::NONE))
 }
 
-fn too_large(what: &str) -> Box<EvalAltResult> {
+pub fn too_large(what: &str) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorDataTooLarge(what.to_owned(), Position::NONE))
 }
 

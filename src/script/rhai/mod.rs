@@ -21,6 +21,7 @@ mod run;
 mod tests;
 mod uses;
 mod wanted;
+mod whole;
 
 use super::{Engine, Modules, Program, ScriptError, Source, limits::Limits};
 use ::rhai::{

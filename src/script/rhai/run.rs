@@ -35,11 +35,11 @@ const STRIDE: u32 = 32;
 const SLOW: Duration = Duration::from_micros(500);
 /// A step that allocated this much was a long one: look at the clock at once.
 const BULK: isize = 64 << 10;
-/// What a script made in small pieces must be let go piece by piece, values that hold one another even by calls as deep, which
-/// no step interrupts. In the worst case a byte of them takes so long.
-const NANOS_TO_FREE: u64 = 2;
-/// The CPU time that letting go may take beyond the budget.
-const TO_FREE: Duration = Duration::from_millis(10);
+/// What a script holds in small pieces can be copied by its next step, and is let go in the end with its copy: piece by piece, values
+/// that hold one another even by calls as deep, which no step interrupts. In the worst case a byte of them takes so long.
+const NANOS_OF_CRUMB: u64 = 3;
+/// The CPU time that copying and letting go may take beyond the budget.
+const TO_END: Duration = Duration::from_millis(20);
 /// A script stops when less than this is left of its stack.
 const SPARE_STACK: usize = 48 << 10;
 /// Host functions need more: JSON of the greatest depth, regular expressions.
@@ -84,12 +84,11 @@ pub struct Run {
     memory: isize,
     /// Bytes held at the end of the last slice.
     held: Cell<isize>,
-    /// Bytes that the script made in small pieces and may hold still.
-    crumbs: Cell<isize>,
-    /// The thread's count when it was last looked at.
-    seen: Cell<isize>,
-    /// The thread's count when this slice began.
+    /// What of them is in small pieces, less the documents that it was given.
+    crumbs_before: Cell<isize>,
+    /// The thread's counts when this slice began.
     slice_start: Cell<isize>,
+    small_start: Cell<isize>,
     /// Look closer when the thread's count passes this, or after so many steps.
     alarm: Cell<isize>,
     steps: Cell<u32>,
@@ -139,12 +138,26 @@ impl Worker {
 
     /// JSON text as a script's value.
     pub fn decode(&self, text: &[u8]) -> Result<Dynamic, Raise> {
-        json::decode(text, Way { shapes: &self.shapes, stops: &self.seldom() })
+        self.given(|stops| json::decode(text, Way { shapes: &self.shapes, stops }))
     }
 
     /// JSON text as a value of which no more than this will be looked at.
     pub fn decode_wanted(&self, text: &[u8], wanted: &Wanted) -> Result<Dynamic, Raise> {
-        json::decode_wanted(text, wanted, Way { shapes: &self.shapes, stops: &self.seldom() })
+        self.given(|stops| json::decode_wanted(text, wanted, Way { shapes: &self.shapes, stops }))
+    }
+
+    /// What a document is made of does not count as crumbs: it is nested so deep only, and making it took longer than letting it go
+    /// will. Its copies do.
+    fn given<T>(&self, make: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
+        let Some(run) = self.run() else { return make(&self.seldom()) };
+        let crumbs = run.crumbs();
+        let stops = self.seldom();
+        let made = make(&|| {
+            run.set_crumbs(crumbs);
+            stops()
+        });
+        run.set_crumbs(crumbs);
+        made
     }
 
     /// A script's value as JSON text.
@@ -157,13 +170,7 @@ impl Worker {
         let steps = Cell::new(0_u32);
         move || {
             steps.set(steps.get().wrapping_add(1));
-            steps.get().is_multiple_of(STRIDE) && {
-                // What a document is made of does not count as crumbs: it is nested so deep only, and let go fast.
-                if let Some(run) = &*self.run.borrow() {
-                    run.seen.set(memory::net_bytes_of_thread());
-                }
-                self.progress()
-            }
+            steps.get().is_multiple_of(STRIDE) && self.progress()
         }
     }
 
@@ -221,8 +228,17 @@ impl Worker {
         }
     }
 
-    /// An error when a host function would have too little stack.
+    /// Whether the script that runs has hit a limit.
+    pub fn is_stopped(&self) -> bool {
+        self.run.borrow().as_ref().is_some_and(|run| run.budget.hit().is_some())
+    }
+
+    /// An error when a host function would have too little stack, or the script is at its end: Rhai takes the text of a value in other
+    /// ways when this one was stopped, and goes on with it up to its next step.
     pub fn room(&self) -> Result<(), Raise> {
+        if self.is_stopped() {
+            return Err(Raise::error("stopped"));
+        }
         if self.fibers.stack_left() > HOST_STACK {
             return Ok(());
         }
@@ -255,9 +271,9 @@ impl Run {
             cpu: limits.cpu,
             memory: limits.memory as isize,
             held: Cell::default(),
-            crumbs: Cell::default(),
-            seen: Cell::default(),
+            crumbs_before: Cell::default(),
             slice_start: Cell::default(),
+            small_start: Cell::default(),
             alarm: Cell::default(),
             steps: Cell::default(),
             stride: Cell::new(1),
@@ -283,6 +299,7 @@ impl Run {
                 }
                 let grown = memory::net_bytes_of_thread() - run.slice_start.get();
                 run.held.set(run.held.get() + grown);
+                run.crumbs_before.set(run.crumbs());
                 run.worker.held.set(run.worker.held.get() + grown);
             }
         }
@@ -291,7 +308,7 @@ impl Run {
         let now = Instant::now();
         self.budget.enter_at(now);
         self.slice_start.set(memory::net_bytes_of_thread());
-        self.seen.set(self.slice_start.get());
+        self.small_start.set(memory::small_bytes_of_thread());
         self.alarm.set(self.slice_start.get() + BULK);
         // The first step of a slice looks at the clock: a script may wait more often than it is asked in between.
         self.steps.set(self.stride.get());
@@ -314,10 +331,11 @@ impl Run {
         if self.held.get() + grown > self.memory || self.worker.held.get() + grown > self.worker.memory {
             self.budget.stop(Limit::Memory);
         }
-        if self.budget.used() + self.to_free(net, self.held.get() + grown) > self.cpu.saturating_add(TO_FREE) {
+        let now = Instant::now();
+        let crumbs = Duration::from_nanos(self.crumbs().max(0).unsigned_abs() as u64 * NANOS_OF_CRUMB);
+        if self.budget.is_over_with(now, crumbs, self.cpu.saturating_add(TO_END)) {
             self.budget.stop(Limit::Cpu);
         }
-        let now = Instant::now();
         let verdict = self.budget.check_at(now, true);
         // Steps differ: one may sort a large array. After a slow stretch look at each, then ever more rarely.
         let slow = now.duration_since(self.looked.replace(now)) > SLOW;
@@ -325,14 +343,13 @@ impl Run {
         verdict
     }
 
-    /// The time that it takes at most to let go what the script holds. A large piece is let go at once, and counts for nothing.
-    fn to_free(&self, net: isize, held: isize) -> Duration {
-        let since = net - self.seen.replace(net);
-        let small = if since.abs() < 2 * BULK { since } else { 0 };
-        // Large pieces that were let go may have consisted of small ones.
-        let crumbs = (self.crumbs.get() + small).min(held).max(0);
-        self.crumbs.set(crumbs);
-        Duration::from_nanos(crumbs.unsigned_abs() as u64 * NANOS_TO_FREE)
+    /// Bytes that the script holds in small pieces, less the documents that it was given.
+    fn crumbs(&self) -> isize {
+        self.crumbs_before.get() + memory::small_bytes_of_thread() - self.small_start.get()
+    }
+
+    fn set_crumbs(&self, bytes: isize) {
+        self.crumbs_before.set(self.crumbs_before.get() + bytes - self.crumbs());
     }
 }
 

@@ -10,6 +10,7 @@ mod floods;
 mod large;
 mod loading;
 mod loops;
+mod wholes;
 
 use crate::support::{Answer, Gateway, Request, Upstream, gateway, neighbours::*, reply};
 use std::{
@@ -120,15 +121,12 @@ services:
     Attacked { gateway, _upstream: upstream }
 }
 
-/// A budget of 50 ms and 20 more; in a build for tests what lies between two looks at the clock, and freeing what is left, takes
-/// several times as long.
+/// A budget of 50 ms and 20 more; in a build for tests our own part of what is done, beside the engines', takes several times as long.
 const ALLOWED: Duration = Duration::from_millis(if cfg!(debug_assertions) { 90 } else { 70 });
+/// Collecting up to 64 MiB of small pieces, at half the speed while other tests want the caches of the processor.
+const WITH_COLLECTING: Duration = Duration::from_millis(if cfg!(debug_assertions) { 120 } else { 70 });
 /// So often a time is measured: the least counts, since a processor that others use too, with its caches, can only add to it.
 const TRIES: usize = 6;
-/// What a script held, up to 64 MiB in small pieces, is collected when it was stopped: a hundred milliseconds in a build for tests,
-/// and in one without assertions no more than is allowed anyway.
-const WITH_COLLECTING: Duration = Duration::from_millis(if cfg!(debug_assertions) { 170 } else { 70 });
-
 impl Attacked {
     fn ask(&self, target: &str) -> io::Result<Answer> {
         self.gateway.connect().try_send(&Request::post(target, "something to read"))
@@ -196,7 +194,7 @@ fn all_are_stopped(attacks: &[Attack], allowed: Duration) -> Attacked {
 
 #[test]
 fn there_are_sixty_scripts_and_every_hook_is_attacked() {
-    let tables = [loops::LOOPS, bombs::BOMBS, large::LARGE];
+    let tables = [loops::LOOPS, bombs::BOMBS, large::LARGE, wholes::WHOLES];
     let all = || tables.into_iter().flatten();
     let scripts = all().count() * LANGUAGES.len();
     assert!(scripts >= 60, "{scripts}");
@@ -228,7 +226,12 @@ fn memory_is_bounded_and_comes_back() {
 
 #[test]
 fn the_host_takes_no_value_that_is_too_large() {
-    all_are_stopped(large::LARGE, WITH_COLLECTING);
+    all_are_stopped(large::LARGE, ALLOWED);
+}
+
+#[test]
+fn what_takes_a_whole_value_at_once_is_stopped_in_time() {
+    all_are_stopped(wholes::WHOLES, WITH_COLLECTING);
 }
 
 /// So many clients ask for `targets` over and over, from before `meanwhile` runs until it is done; each is

@@ -149,28 +149,28 @@ impl Worker {
     /// What a document is made of does not count as crumbs: it is nested so deep only, and making it took longer than letting it go
     /// will. Its copies do.
     fn given<T>(&self, make: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
-        let Some(run) = self.run() else { return make(&self.seldom()) };
+        let Some(run) = self.run() else { return make(&self.seldom(|| ())) };
         let crumbs = run.crumbs();
-        let stops = self.seldom();
-        let made = make(&|| {
-            run.set_crumbs(crumbs);
-            stops()
-        });
+        let made = make(&self.seldom(|| run.set_crumbs(crumbs)));
         run.set_crumbs(crumbs);
         made
     }
 
     /// A script's value as JSON text.
     pub fn encode(&self, value: &Dynamic) -> Result<Vec<u8>, Raise> {
-        json::encode(value, Way { shapes: &self.shapes, stops: &self.seldom() })
+        json::encode(value, Way { shapes: &self.shapes, stops: &self.seldom(|| ()) })
     }
 
-    /// [`Worker::progress`] for steps that are many and short, as the values of a document are.
-    fn seldom(&self) -> impl Fn() -> bool {
+    /// [`Worker::progress`] for steps that are many and short, as the values of a document are; and what is to be
+    /// done before.
+    fn seldom(&self, before: impl Fn()) -> impl Fn() -> bool {
         let steps = Cell::new(0_u32);
         move || {
             steps.set(steps.get().wrapping_add(1));
-            steps.get().is_multiple_of(STRIDE) && self.progress()
+            steps.get().is_multiple_of(STRIDE) && {
+                before();
+                self.progress()
+            }
         }
     }
 

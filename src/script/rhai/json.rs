@@ -4,6 +4,8 @@
 //! came in, as its tag, which is copied with it. Written back, keys that are still there come in that order, others after them by name. Maps that
 //! a script made have no shape and are written by name, as Lua's tables are.
 
+mod quick;
+
 use super::wanted::Wanted;
 use crate::script::{
     Raise,
@@ -175,6 +177,12 @@ pub fn decode(text: &[u8], way: Way) -> Result<Dynamic, Raise> {
 
 /// Reads a document of which no more than this will be looked at.
 pub fn decode_wanted(text: &[u8], wanted: &Wanted, way: Way) -> Result<Dynamic, Raise> {
+    let usual = std::str::from_utf8(text).ok().and_then(|text| quick::decode(text, wanted, way));
+    usual.map_or_else(|| decode_slowly(text, wanted, way), Ok)
+}
+
+/// Reads any document, and says what is wrong with one.
+fn decode_slowly(text: &[u8], wanted: &Wanted, way: Way) -> Result<Dynamic, Raise> {
     let document = Document { way, wanted };
     // Checked as a whole at once, strings need not be one by one.
     let read = match std::str::from_utf8(text) {
@@ -347,10 +355,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
         let mut array = Array::new();
-        let of_item = match self.wanted {
-            Wanted::Items(wanted) => wanted,
-            Wanted::All | Wanted::Members(_) => &Wanted::All,
-        };
+        let of_item = self.wanted.of_item();
         while let Some(item) = items.next_element_seed(self.of(of_item))? {
             self.way.go_on()?;
             array.push(item);
@@ -366,13 +371,18 @@ impl<'de> Visitor<'de> for Document<'_> {
             self.way.go_on()?;
             read.push((key, entries.next_value_seed(self.of(&Wanted::All))?));
         }
-        // All at once: the tree is built from below, where each insertion would search it.
-        let sorted = read.is_sorted_by(|(a, _), (b, _)| a < b);
-        let shape = if sorted { 0 } else { self.way.shapes.borrow_mut().number(&mut read) };
-        let mut map = Dynamic::from_map(read.into_iter().collect());
-        map.set_tag(shape);
-        Ok(map)
+        Ok(map_of(read, self.way))
     }
+}
+
+/// A map of what an object was read as.
+fn map_of(mut read: Vec<Entry>, way: Way) -> Dynamic {
+    let sorted = read.is_sorted_by(|(a, _), (b, _)| a < b);
+    let shape = if sorted { 0 } else { way.shapes.borrow_mut().number(&mut read) };
+    // All at once: the tree is built from below, where each insertion would search it.
+    let mut map = Dynamic::from_map(read.into_iter().collect());
+    map.set_tag(shape);
+    map
 }
 
 /// Why a value is not JSON, and where it is, innermost first.

@@ -26,6 +26,16 @@ pub enum Wanted {
     Items(Box<Wanted>),
 }
 
+impl Wanted {
+    /// What is wanted of each item, if the value is an array.
+    pub fn of_item(&self) -> &Wanted {
+        match self {
+            Wanted::Items(wanted) => wanted,
+            Wanted::All | Wanted::Members(_) => &Wanted::All,
+        }
+    }
+}
+
 /// By the places of calls, which may give documents or anything else, and the names of what is called there: a function that is
 /// called back, by `map` for one, is at the place of the other.
 #[derive(Debug, Default)]

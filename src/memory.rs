@@ -50,6 +50,7 @@ pub fn give_back_soon() {
     unsafe { mi::mi_option_set(PURGE_DELAY, 10) }
 }
 
+#[inline]
 fn count(bytes: isize, size: usize) {
     // The cells have no destructor, so they are there as long as their thread; an allocator must not panic all the same.
     let _ = THREAD.try_with(|thread| {

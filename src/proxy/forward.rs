@@ -21,7 +21,7 @@ use crate::{
     upstream::{Lines, Pool, Upgrade},
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, pin::pin, time::Duration};
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -86,7 +86,7 @@ pub struct Ahead<'a> {
 pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers, ahead).await;
+    let answered = pin!(send(pool, exchange, plan, &headers, ahead)).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
@@ -134,7 +134,7 @@ async fn send(
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
-    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;
+    let answered = pin!(tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target)).await?;
     if matches!(answered.response.body(), Body::Streamed(_))
         && plan.backend.outlasts(answered.response.headers(), outgoing.shortened)
     {

@@ -96,7 +96,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Ok(found) => {
             let stamps = direct.then_some(&stamps);
             let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), stamps, passes };
-            answer(&worker, &ready, &exchange, &chain, &found, ahead).await
+            pin!(answer(&worker, &ready, &exchange, &chain, &found, ahead)).await
         }
         Err(failure) => Err(failure),
     };
@@ -105,7 +105,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Err(failure) => recover(&worker, &ready, &exchange, &chain, failure, &mut record).await,
     };
     *exchange.response.borrow_mut() = Some(response);
-    let mut sent = finish(&worker, &ready, &exchange, &chain, switching.as_ref(), record).await;
+    let mut sent = pin!(finish(&worker, &ready, &exchange, &chain, switching.as_ref(), record)).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
     }
@@ -151,7 +151,7 @@ async fn finish(
     switching: Option<&Switching>,
     mut record: Record,
 ) -> http::Response<Sent> {
-    if let Err(failure) = respond(ready, exchange, chain).await {
+    if let Err(failure) = pin!(respond(ready, exchange, chain)).await {
         let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
     }
@@ -259,9 +259,7 @@ async fn answer(
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
     ahead.passes &= exchange.with_coming_headers(|coming| coming.is_none());
-    // Pinned before it is awaited: by value it would be moved, with all that it waits for in it, and that is the most of a request.
-    let forwarding = pin!(forward(&worker.pool, exchange, &plan, ahead));
-    let mut response = forwarding.await?;
+    let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
     }

@@ -58,9 +58,9 @@ impl Trace {
 
     /// The same as a line of a head.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"traceparent: ");
-        out.extend_from_slice(&self.text());
-        out.extend_from_slice(b"\r\n");
+        let mut line = *b"traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n";
+        self.fill(&mut line[13..68]);
+        out.extend_from_slice(&line);
     }
 
     /// `traceparent` for what is called within this span.
@@ -70,10 +70,15 @@ impl Trace {
 
     fn text(&self) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        self.fill(&mut text);
+        text
+    }
+
+    /// Writes what differs from trace to trace into its form.
+    fn fill(&self, text: &mut [u8]) {
         hex(self.trace, &mut text[3..35]);
         hex(u128::from(self.span), &mut text[36..52]);
         text[54] = if self.sampled { b'1' } else { b'0' };
-        text
     }
 
     /// 32 hexadecimal digits.

@@ -210,13 +210,15 @@ fn route(worker: &Worker, ready: &Ready, connection: &Connection, exchange: &Exc
 
 /// Nearly always it is so already.
 fn lower_case(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
+    // All of them, so that the processor looks at many at once.
+    let upper = host.bytes().fold(0, |found, byte| found | u8::from(byte.is_ascii_uppercase()));
+    if upper != 0 { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 pub fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+    match host.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':') {
+        Some(name) => name,
+        None => host,
     }
 }
 

@@ -49,7 +49,9 @@ impl Outbound for Calls {
                 let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
                 let (name, target) = (name.to_owned(), target.to_owned());
                 if let Some(exchange) = &scope.exchange {
-                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
+                    call.headers
+                        .entry(crate::script::stamps::X_REQUEST_ID)
+                        .or_insert_with(|| exchange.id.header().clone());
                 }
                 if let Some(span) = &mut span {
                     span.set("gatewright.service", name.clone());

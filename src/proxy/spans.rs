@@ -235,7 +235,7 @@ fn request(exchange: &Exchange) -> Vec<KeyValue> {
         attributes.push(KeyValue::new("server.port", port));
     }
     attributes.push(KeyValue::new("client.address", exchange.client.ip.to_string()));
-    let version = exchange.account.protocol.get().trim_start_matches("HTTP/");
+    let version = exchange.account.protocol().trim_start_matches("HTTP/");
     attributes.push(KeyValue::new("network.protocol.version", version));
     attributes
 }

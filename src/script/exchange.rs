@@ -4,7 +4,7 @@
 //! objects that scripts hold are handles to it. It never leaves its worker, so cells suffice. Bodies are read only
 //! when a script asks: until then they are streams that pass through untouched.
 
-use super::{Account, Raise, Reply, Value, object::Failed};
+use super::{Account, Raise, Reply, Value, object::Failed, stamps::Stamps};
 use crate::http::{
     Body, BodyError, NormalPath, content,
     encoding::{self, DecodeError},
@@ -36,6 +36,8 @@ pub struct Exchange {
     /// The route's name; empty until it matched.
     pub route: RefCell<Arc<str>>,
     pub request: RefCell<Request>,
+    /// Of the request. None once they are among its headers.
+    pub stamps: Cell<Option<Stamps>>,
     pub response: RefCell<Option<Response>>,
     /// `ctx.response_headers`: what the response will have, whoever answers.
     pub coming: Cell<Option<Box<HeaderMap>>>,

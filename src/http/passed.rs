@@ -5,7 +5,7 @@
 //! no [`Passed`], and takes the way of all others; so does what is malformed.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 
 /// Lines that stand together between those that are left out: more would be a strange head.
@@ -71,6 +71,36 @@ impl Passed {
         passed.length = length?;
         passed.head = head.clone();
         Some(passed)
+    }
+
+    /// Whether a field among `others` has a name that stands here too, or is one that the gateway writes behind the lines.
+    pub fn clashes(&self, others: &HeaderMap) -> bool {
+        let is = |other: &HeaderName, name: &[u8]| other.as_str().as_bytes().eq_ignore_ascii_case(name);
+        others.keys().any(|other| other.as_str() == "x-request-id")
+            || self.lines().any(|(name, _)| others.keys().any(|other| is(other, name)))
+    }
+
+    /// The lines as headers, for somebody who looks at them after all.
+    pub fn headers(&self) -> HeaderMap {
+        // They were parsed, so that none is lost here.
+        let header = |(name, value): (&[u8], &[u8])| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.lines().filter_map(header) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    /// Names and values.
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let runs = self.runs.iter().map(|run| &self.head[run.start as usize..run.end as usize]);
+        let lines = runs.flat_map(|run| run.split(|byte| *byte == b'\n'));
+        lines.filter_map(|line| {
+            let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+            Some((name, value[1..].trim_ascii()))
+        })
     }
 
     /// Writes the lines.
@@ -147,6 +177,24 @@ mod tests {
             ("A: b|Keep-Alive: timeout=5|X-Request-ID: theirs|C: d|content-length: 0|E:", "A: b|C: d|E:| 0"),
         ] {
             assert_eq!(passed(lines).as_deref(), Some(expected), "{lines}");
+        }
+    }
+
+    #[test]
+    fn lines_become_headers_for_who_looks_at_them() {
+        let head = Bytes::from_static(
+            b"HTTP/1.1 200 OK\r\nServer: x\r\nConnection: keep-alive\r\nA: b:c \r\na:\r\nContent-Length: 3\r\nE: d\r\n\r\n",
+        );
+        let mut slots = [httparse::EMPTY_HEADER; 16];
+        let mut parsed = httparse::Response::new(&mut slots);
+        parsed.parse(&head).unwrap();
+        let passed = Passed::of(&head, parsed.headers).unwrap();
+        assert_eq!(format!("{:?}", passed.headers()), r#"{"server": "x", "a": "b:c", "a": "", "e": "d"}"#);
+        for (name, expected) in
+            [("server", true), ("a", true), ("e", true), ("x-request-id", true), ("connection", false), ("b", false)]
+        {
+            let others = [(HeaderName::from_static(name), HeaderValue::from_static("1"))].into_iter().collect();
+            assert_eq!(passed.clashes(&others), expected, "{name}");
         }
     }
 

@@ -218,7 +218,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
-    mut ahead: Ahead<'_>,
+    ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -252,7 +252,6 @@ async fn answer(
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
-    ahead.passes &= exchange.with_coming_headers(|coming| coming.is_none());
     let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);

@@ -264,6 +264,13 @@ impl Exchange {
     pub fn add_coming_headers(&self) {
         let (coming, mut response) = (self.coming.take(), self.response.borrow_mut());
         let (Some(coming), Some(response)) = (coming, response.as_mut()) else { return };
+        // Beside a head that passes they stand alone, unless they replace something of it.
+        if let Some(passed) = response.passed.take_if(|passed| passed.clashes(&coming)) {
+            response.headers = passed.headers();
+        } else if response.headers.is_empty() {
+            response.headers = *coming;
+            return;
+        }
         let mut last = None;
         for (name, value) in *coming {
             match (name, &last) {

@@ -16,6 +16,8 @@ const RUNS: usize = 4;
 pub struct Passed {
     head: Bytes,
     runs: [Range<u32>; RUNS],
+    /// Bit `n` is set when a line's name is `n` bytes long, the last bit for all longer ones: nearly every search is spared.
+    lengths: u64,
     /// How long the body is: `Content-Length` was there once.
     pub length: u64,
     /// Whether there is a `Date`.
@@ -43,10 +45,11 @@ impl Passed {
         };
         let end = u32::try_from(head.len().checked_sub(2)?).ok()?;
         let runs = [const { 0..0 }; RUNS];
-        let mut passed = Passed { head: Bytes::new(), runs, length: 0, is_dated: false, request_id: None };
+        let mut passed = Passed { head: Bytes::new(), runs, lengths: 0, length: 0, is_dated: false, request_id: None };
         let (mut length, mut run) = (None, 0);
         let mut begin = at(fields.first()?)?;
         for (nth, field) in fields.iter().enumerate() {
+            passed.lengths |= length_bit(field.name);
             match verdict(field.name, field.value) {
                 Verdict::Passes => continue,
                 Verdict::Date => {
@@ -75,9 +78,11 @@ impl Passed {
 
     /// Whether a field among `others` has a name that stands here too, or is one that the gateway writes behind the lines.
     pub fn clashes(&self, others: &HeaderMap) -> bool {
-        let is = |other: &HeaderName, name: &[u8]| other.as_str().as_bytes().eq_ignore_ascii_case(name);
-        others.keys().any(|other| other.as_str() == "x-request-id")
-            || self.lines().any(|(name, _)| others.keys().any(|other| is(other, name)))
+        let stands = |other: &str| {
+            self.lengths & length_bit(other) != 0
+                && self.lines().any(|(name, _)| name.eq_ignore_ascii_case(other.as_bytes()))
+        };
+        others.keys().any(|other| other.as_str() == "x-request-id" || stands(other.as_str()))
     }
 
     /// The lines as headers, for somebody who looks at them after all.
@@ -114,6 +119,10 @@ impl Passed {
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// By length first: most fields are none of these.

@@ -102,10 +102,20 @@ fn hex(number: u128, into: &mut [u8]) {
     // By bytes: a shift of 128 bits for each digit costs more than the rest.
     let bytes = number.to_be_bytes();
     for (pair, byte) in into.rchunks_exact_mut(2).zip(bytes.iter().rev()) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        [pair[0], pair[1]] = PAIRS[usize::from(*byte)];
     }
 }
+
+/// Each byte as two digits.
+static PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The trace, the caller's span and whether it is sampled (Trace Context §3.2). Later versions may append fields after another dash.
 fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {

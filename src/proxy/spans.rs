@@ -105,7 +105,7 @@ impl Under {
 pub fn call(scope: &Scope, call: &Call) -> Option<SpanInProgress> {
     // The tries at a service's targets are its client spans.
     let kind = if call.url.starts_with("svc://") { Kind::Internal } else { Kind::Client };
-    let mut span = scope.begin_span(kind, format!("http.{}", known(&call.method).to_ascii_lowercase()))?;
+    let mut span = scope.begin_span(kind, || format!("http.{}", known(&call.method).to_ascii_lowercase()))?;
     span.set("http.request.method", known(&call.method));
     Some(span)
 }

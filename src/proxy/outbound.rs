@@ -26,6 +26,9 @@ use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
 use std::{pin::pin, rc::Rc, time::Instant};
 
+/// Of a URL that names a service.
+const SCHEME: &str = "svc://";
+
 pub struct Calls {
     pub pool: Pool,
     pub backends: Rc<Backends>,
@@ -44,27 +47,28 @@ impl Outbound for Calls {
         if let Some(parent) = spans::parent(scope, span.as_ref()).filter(|_| !own) {
             call.headers.insert(TRACEPARENT, parent);
         }
-        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
+        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix(SCHEME) {
             Some(rest) => {
-                let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-                let (name, target) = (name.to_owned(), target.to_owned());
+                let (name, target) = service_of(rest);
                 if let Some(exchange) = &scope.exchange {
                     call.headers
                         .entry(crate::script::stamps::X_REQUEST_ID)
                         .or_insert_with(|| exchange.id.header().clone());
                 }
                 if let Some(span) = &mut span {
-                    span.set("gatewright.service", name.clone());
+                    span.set("gatewright.service", name.to_owned());
                     span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
                 }
                 let under = span.as_ref().filter(|_| !own).and_then(|span| Under::call(scope, span));
                 let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
-                    let backend = backends.named(&name).ok_or(Failure::NoService)?;
-                    if !is_target(&target) {
+                    let url = std::mem::take(&mut call.url);
+                    let (name, target) = service_of(url.strip_prefix(SCHEME).unwrap_or_default());
+                    let backend = backends.named(name).ok_or(Failure::NoService)?;
+                    if !is_target(target) {
                         return Err(Failure::BadUrl);
                     }
-                    pin!(to_service(&pool, backend, &target, call, exchange, under, max_body)).await
+                    pin!(to_service(&pool, backend, target, call, exchange, under, max_body)).await
                 })
             }
             None => match self.clients.permitted(scope, &call.url) {
@@ -85,6 +89,11 @@ impl Outbound for Calls {
             answer
         })
     }
+}
+
+/// The service's name, and what is asked of it.
+fn service_of(rest: &str) -> (&str, &str) {
+    rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
 }
 
 async fn to_service(
@@ -134,7 +143,9 @@ async fn to_service(
 /// in. SECURITY: no dot segments, which the service would resolve, and nothing that ends the request line.
 fn is_target(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
-    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !path.split('/').any(is_dots)
+    // Most paths hold neither, and need not be taken apart.
+    let may_have_dots = memchr::memchr2(b'.', b'%', path.as_bytes()).is_some();
+    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !(may_have_dots && path.split('/').any(is_dots))
 }
 
 /// Whether a segment is one dot or two, encoded or not.

@@ -15,15 +15,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom it wakes, by the address of the task.
+    wakes: usize,
 }
 
 impl Timer {
     /// Ready once it is `limit`.
     pub fn poll(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(limit)));
+        let task = cx.waker().data().addr();
         if sleep.deadline() > limit {
             sleep.as_mut().reset(limit);
+        } else if self.wakes == task && !sleep.is_elapsed() {
+            // As it was left by the last wait. The task is there as long as the timer means to wake it, so that no other has its address.
+            return Poll::Pending;
         }
+        self.wakes = task;
         loop {
             ready!(sleep.as_mut().poll(cx));
             if Instant::now() >= limit {
@@ -37,7 +44,17 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{future::poll_fn, time::Duration};
+    use std::{future::poll_fn, task::Waker, time::Duration};
+
+    #[tokio::test]
+    async fn a_timer_that_is_armed_wakes_whoever_waits_now() {
+        let mut timer = Timer::default();
+        let limit = Instant::now() + Duration::from_millis(10);
+        let other = Context::from_waker(Waker::noop());
+        assert!(timer.poll(&mut { other }, limit).is_pending());
+        poll_fn(|cx| timer.poll(cx, limit)).await;
+        assert!(timer.poll(&mut Context::from_waker(Waker::noop()), limit).is_ready());
+    }
 
     #[tokio::test]
     async fn each_wait_has_its_own_limit_on_one_timer() {

@@ -57,12 +57,13 @@ where
     let mut drain = Drain { began: false, future: pin!(drain) };
     let mut is_first = true;
     loop {
-        let head = next_head(&client, &mut drain, is_first).await;
+        let head = pin!(next_head(&client, &mut drain, is_first)).await;
         is_first = false;
         match head {
             Ok(None) => return Ok(()),
             Ok(Some(head)) => {
-                if !exchange(&client, service, &mut drain, head).await? {
+                // Pinned before it is awaited, here and wherever a request passes: by value it would be moved, and all it waits for with it.
+                if !pin!(exchange(&client, service, &mut drain, head)).await? {
                     return Ok(());
                 }
             }
@@ -183,16 +184,18 @@ where
         }
         false => (None, None),
     };
-    let mut serving = pin!(service.serve(Request { head: parts, body, interim, upgrade }));
     let mut draining = false;
-    let response = poll_fn(|cx| {
-        if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-            draining = drain.has_begun(cx);
-            return Poll::Ready(Some(response));
-        }
-        client.borrow_mut().poll_gone(cx).map(|()| None)
-    })
-    .await;
+    let response = {
+        let mut serving = pin!(service.serve(Request { head: parts, body, interim, upgrade }));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = serving.as_mut().poll(cx) {
+                draining = drain.has_begun(cx);
+                return Poll::Ready(Some(response));
+            }
+            client.borrow_mut().poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
     // Dropped with the exchange, which says so in its record.
     let Some(mut response) = response else { return Ok(false) };
     if client.borrow().has_left() {
@@ -215,7 +218,7 @@ where
         true => Fate::Kept,
         false => Fate::Closed,
     };
-    let kept = send(client, service, &answered, fate, response).await? && kept;
+    let kept = pin!(send(client, service, &answered, fate, response)).await? && kept;
     if kept && (client.borrow().arriving.has_ended() || skip_body(client).await) {
         return Ok(true);
     }

@@ -73,11 +73,6 @@ impl Chain {
         }
     }
 
-    /// Whether no script has anything to do with the exchange.
-    pub fn sees_requests(&self) -> bool {
-        self.handle.is_some() || !self.on_request.is_empty() || !self.on_request_chunk.is_empty()
-    }
-
     /// Whether a hook looks at what a target answered, be it when all is over.
     pub fn sees_answers(&self) -> bool {
         !self.on_response.is_empty() || !self.on_response_chunk.is_empty() || !self.on_log.is_empty()

@@ -2,25 +2,23 @@
 //!
 //! Serves requests and responses alike. It does not look at the body, and leaves `Content-Type` to who wrote the body.
 
+use super::identity::strip_where;
 use http::HeaderMap;
-use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, HeaderValue, TRAILER,
-    TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, HeaderValue};
 
 /// Describes the bytes of the body that was, and would be untrue of another: RFC 9530 (digests), its forerunners, and
 /// validators and ranges over those bytes (RFC 9110 §8.8.3, §14).
-const STALE: [HeaderName; 10] = [
-    TRANSFER_ENCODING,
-    TRAILER,
-    CONTENT_ENCODING,
-    CONTENT_RANGE,
-    ACCEPT_RANGES,
-    ETAG,
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("content-md5"),
+const STALE: [&str; 10] = [
+    "transfer-encoding",
+    "trailer",
+    "content-encoding",
+    "content-range",
+    "accept-ranges",
+    "etag",
+    "digest",
+    "content-digest",
+    "repr-digest",
+    "content-md5",
 ];
 
 /// Makes the headers fit a new body of `length` bytes that is not encoded.
@@ -28,16 +26,13 @@ const STALE: [HeaderName; 10] = [
 /// `Last-Modified` stays: it is a weak validator (RFC 9110 §8.8.2) of a resource, not of bytes, and a transformation of
 /// an unchanged resource is unchanged.
 pub fn replaced(headers: &mut HeaderMap, length: usize) {
-    changing(headers);
+    strip_where(headers, |name| STALE.contains(&name));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
 }
 
 /// Makes the headers fit a body that is changed while it streams, and whose length nobody knows yet.
 pub fn changing(headers: &mut HeaderMap) {
-    for name in &STALE {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_LENGTH);
+    strip_where(headers, |name| STALE.contains(&name) || name == "content-length");
 }
 
 #[cfg(test)]

@@ -38,8 +38,13 @@ const END_TO_END: [&str; 15] = [
 /// the client side answer `100 Continue`, and the target is not asked again (RFC 9110 §10.1.1).
 pub fn strip_request(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || matches!(name, "expect" | "proxy-authorization");
-    if !any(headers, unwanted) {
-        return;
+    match found(headers, unwanted) {
+        Found::Nothing => return,
+        Found::Usual => {
+            headers.remove(CONNECTION);
+            return;
+        }
+        Found::More => {}
     }
     let te = headers.get_all(TE).iter().any(|value| {
         tokens(value).any(|token| {
@@ -76,18 +81,45 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Removes the hop-by-hop fields of a response.
 pub fn strip_response(headers: &mut HeaderMap) {
     let unwanted = |name: &str| is_hop(name) || name == "proxy-authenticate";
-    if any(headers, unwanted) {
-        let announced = trailers::announced(headers);
-        strip(headers, unwanted);
-        if let Some(names) = announced {
-            headers.insert(TRAILER, names);
+    match found(headers, unwanted) {
+        Found::Nothing => {}
+        Found::Usual => {
+            headers.remove(CONNECTION);
+        }
+        Found::More => {
+            let announced = trailers::announced(headers);
+            strip(headers, unwanted);
+            if let Some(names) = announced {
+                headers.insert(TRAILER, names);
+            }
         }
     }
 }
 
+/// What is unwanted among the fields.
+enum Found {
+    Nothing,
+    /// Nothing but `Connection` with one of its usual values.
+    Usual,
+    More,
+}
+
 /// One look at the names that are there: ten searches for names that mostly aren't took 1,700 instructions a message.
-fn any(headers: &HeaderMap, unwanted: impl Fn(&str) -> bool) -> bool {
-    headers.keys().any(|name| unwanted(name.as_str()))
+fn found(headers: &HeaderMap, unwanted: impl Fn(&str) -> bool) -> Found {
+    let mut found = Found::Nothing;
+    for (name, value) in headers {
+        if *name == CONNECTION && is_usual(value) {
+            found = Found::Usual;
+        } else if unwanted(name.as_str()) {
+            return Found::More;
+        }
+    }
+    found
+}
+
+/// By far the most frequent values, which name no field to look for: `keep-alive` is removed anyway, `close` is reserved.
+fn is_usual(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
 }
 
 fn is_hop(name: &str) -> bool {
@@ -105,11 +137,7 @@ fn is_hop(name: &str) -> bool {
 }
 
 fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    // By far the most frequent values, which name no field to look for: `keep-alive` is removed anyway, `close` is reserved.
-    let usual = |value: &&HeaderValue| {
-        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
-    };
-    let values = headers.get_all(CONNECTION).iter().filter(|value| !usual(value));
+    let values = headers.get_all(CONNECTION).iter().filter(|value| !is_usual(value));
     let named = values.flat_map(tokens).filter(|name| may_be_named(name));
     let named: Vec<HeaderName> = named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
     for name in named {

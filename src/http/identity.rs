@@ -64,7 +64,7 @@ pub(super) fn strip_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bo
 }
 
 /// Whether `name` is `folded` in some spelling; `folded` is lower case with `-` between words.
-pub(super) fn folds_to(name: &[u8], folded: &[u8]) -> bool {
+pub fn folds_to(name: &[u8], folded: &[u8]) -> bool {
     name.len() == folded.len() && name.iter().zip(folded).all(|(a, b)| fold(*a) == *b)
 }
 

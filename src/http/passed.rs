@@ -5,7 +5,7 @@
 //! no [`Passed`], and takes the way of all others; so does what is malformed.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 
 /// Lines that stand together between those that are left out: more would be a strange head.
@@ -16,6 +16,8 @@ const RUNS: usize = 4;
 pub struct Passed {
     head: Bytes,
     runs: [Range<u32>; RUNS],
+    /// Bit `n` is set when a line's name is `n` bytes long, the last bit for all longer ones: nearly every search is spared.
+    lengths: u64,
     /// How long the body is: `Content-Length` was there once.
     pub length: u64,
     /// Whether there is a `Date`.
@@ -43,10 +45,11 @@ impl Passed {
         };
         let end = u32::try_from(head.len().checked_sub(2)?).ok()?;
         let runs = [const { 0..0 }; RUNS];
-        let mut passed = Passed { head: Bytes::new(), runs, length: 0, is_dated: false, request_id: None };
+        let mut passed = Passed { head: Bytes::new(), runs, lengths: 0, length: 0, is_dated: false, request_id: None };
         let (mut length, mut run) = (None, 0);
         let mut begin = at(fields.first()?)?;
         for (nth, field) in fields.iter().enumerate() {
+            passed.lengths |= length_bit(field.name);
             match verdict(field.name, field.value) {
                 Verdict::Passes => continue,
                 Verdict::Date => {
@@ -73,6 +76,38 @@ impl Passed {
         Some(passed)
     }
 
+    /// Whether a field among `others` has a name that stands here too, or is one that the gateway writes behind the lines.
+    pub fn clashes(&self, others: &HeaderMap) -> bool {
+        let stands = |other: &str| {
+            self.lengths & length_bit(other) != 0
+                && self.lines().any(|(name, _)| name.eq_ignore_ascii_case(other.as_bytes()))
+        };
+        others.keys().any(|other| other.as_str() == "x-request-id" || stands(other.as_str()))
+    }
+
+    /// The lines as headers, for somebody who looks at them after all.
+    pub fn headers(&self) -> HeaderMap {
+        // They were parsed, so that none is lost here.
+        let header = |(name, value): (&[u8], &[u8])| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.lines().filter_map(header) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    /// Names and values.
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let runs = self.runs.iter().map(|run| &self.head[run.start as usize..run.end as usize]);
+        let lines = runs.flat_map(|run| run.split(|byte| *byte == b'\n'));
+        lines.filter_map(|line| {
+            let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+            Some((name, value[1..].trim_ascii()))
+        })
+    }
+
     /// Writes the lines.
     pub fn write(&self, out: &mut Vec<u8>) {
         for run in &self.runs {
@@ -84,6 +119,10 @@ impl Passed {
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// By length first: most fields are none of these.
@@ -147,6 +186,24 @@ mod tests {
             ("A: b|Keep-Alive: timeout=5|X-Request-ID: theirs|C: d|content-length: 0|E:", "A: b|C: d|E:| 0"),
         ] {
             assert_eq!(passed(lines).as_deref(), Some(expected), "{lines}");
+        }
+    }
+
+    #[test]
+    fn lines_become_headers_for_who_looks_at_them() {
+        let head = Bytes::from_static(
+            b"HTTP/1.1 200 OK\r\nServer: x\r\nConnection: keep-alive\r\nA: b:c \r\na:\r\nContent-Length: 3\r\nE: d\r\n\r\n",
+        );
+        let mut slots = [httparse::EMPTY_HEADER; 16];
+        let mut parsed = httparse::Response::new(&mut slots);
+        parsed.parse(&head).unwrap();
+        let passed = Passed::of(&head, parsed.headers).unwrap();
+        assert_eq!(format!("{:?}", passed.headers()), r#"{"server": "x", "a": "b:c", "a": "", "e": "d"}"#);
+        for (name, expected) in
+            [("server", true), ("a", true), ("e", true), ("x-request-id", true), ("connection", false), ("b", false)]
+        {
+            let others = [(HeaderName::from_static(name), HeaderValue::from_static("1"))].into_iter().collect();
+            assert_eq!(passed.clashes(&others), expected, "{name}");
         }
     }
 

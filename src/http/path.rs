@@ -252,7 +252,11 @@ pub fn join(service_path: &str, rest: &str) -> String {
     }
     let base = service_path.strip_suffix('/').unwrap_or(service_path);
     let rest = rest.strip_prefix('/').unwrap_or(rest);
-    format!("{base}/{rest}")
+    let mut joined = String::with_capacity(base.len() + 1 + rest.len());
+    joined.push_str(base);
+    joined.push('/');
+    joined.push_str(rest);
+    joined
 }
 
 /// What is left of `path` after `prefix`, when `prefix` ends at the end of a segment; otherwise nothing.

@@ -103,7 +103,8 @@ fn check_method(head: &Parts) -> Result<(), Refusal> {
 
 /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, and none that contradicts the target.
 fn check_host(head: &Parts) -> Result<(), Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
+    // As in `host`.
+    let mut hosts = head.headers.iter().filter(|(name, _)| *name == HOST).map(|(_, host)| host);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Refusal::bad("more than one host header"));
@@ -148,10 +149,11 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
 /// A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. Narrower than RFC 3986 §3.2.2, whose
 /// names may hold `,` or `%`: no host that resolves does, and each server reads them its own way.
 fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host.iter().position(|byte| *byte == b']') {
-        Some(end) => host.split_at(end + 1),
-        None => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
+    let end = match host {
+        [b'[', ..] => host.iter().position(|byte| *byte == b']').map(|end| end + 1),
+        _ => memchr::memchr(b':', host),
     };
+    let (name, port) = host.split_at(end.unwrap_or(host.len()));
     let port_is_fine = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
@@ -160,10 +162,21 @@ fn is_host(host: &[u8]) -> bool {
     let name_is_fine = match name {
         [] => false,
         [b'[', address @ .., b']'] => std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
-        name => name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+        name => name.iter().all(|byte| NAME[usize::from(*byte)]),
     };
     port_is_fine && name_is_fine
 }
+
+/// What a host's name may be made of: letters, digits and `.-_`.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 /// Framing with two readings (RFC 9112 §6), whoever has let it through.
 fn check_framing(head: &Parts) -> Result<(), Refusal> {

@@ -58,9 +58,9 @@ impl Trace {
 
     /// The same as a line of a head.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"traceparent: ");
-        out.extend_from_slice(&self.text());
-        out.extend_from_slice(b"\r\n");
+        let mut line = *b"traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n";
+        self.fill(&mut line[13..68]);
+        out.extend_from_slice(&line);
     }
 
     /// `traceparent` for what is called within this span.
@@ -70,10 +70,15 @@ impl Trace {
 
     fn text(&self) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        self.fill(&mut text);
+        text
+    }
+
+    /// Writes what differs from trace to trace into its form.
+    fn fill(&self, text: &mut [u8]) {
         hex(self.trace, &mut text[3..35]);
         hex(u128::from(self.span), &mut text[36..52]);
         text[54] = if self.sampled { b'1' } else { b'0' };
-        text
     }
 
     /// 32 hexadecimal digits.
@@ -97,10 +102,20 @@ fn hex(number: u128, into: &mut [u8]) {
     // By bytes: a shift of 128 bits for each digit costs more than the rest.
     let bytes = number.to_be_bytes();
     for (pair, byte) in into.rchunks_exact_mut(2).zip(bytes.iter().rev()) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        [pair[0], pair[1]] = PAIRS[usize::from(*byte)];
     }
 }
+
+/// Each byte as two digits.
+static PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The trace, the caller's span and whether it is sampled (Trace Context §3.2). Later versions may append fields after another dash.
 fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {

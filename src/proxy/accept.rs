@@ -13,6 +13,7 @@ use crate::{
     script::{
         Account, Exchange,
         exchange::{self, Slot},
+        stamps::Stamps,
     },
 };
 use http::{HeaderValue, Version, header, request::Parts};
@@ -66,6 +67,7 @@ pub fn accept(
     let sample = |trace| worker.traces.as_ref().is_some_and(|traces| traces.samples(trace));
     let trace = Trace::enter(&mut head.headers, || worker.ids.random(), sample);
     let announced = body.len().unwrap_or(0);
+    let stranger = connection.client.is_stranger(trusted);
     let account = Account::default();
     let body = body.counted(|| account.passed.get_or_init(Rc::default).clone());
     // Made where it stays: it is large.
@@ -91,6 +93,7 @@ pub fn accept(
             params: Vec::new(),
             body: Slot::Stream(body),
         }),
+        stamps: Cell::new(Some(Stamps { client: stranger.then(|| connection.client.clone()) })),
         response: RefCell::new(None),
         coming: Cell::default(),
         vars: RefCell::default(),
@@ -103,16 +106,8 @@ pub fn accept(
     exchange.account.announced.set(announced);
     exchange.account.trace.set(trace);
     spans::begin(worker, &exchange, trace);
-    exchange.account.protocol.set(protocol(head.version));
+    exchange.account.version.set(head.version);
     (exchange, refused.or(bad_path))
-}
-
-const fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
-    }
 }
 
 /// The authority that the client asked for: of the target in absolute form, which counts more (RFC 9112 §3.2.2), or of `Host`.

@@ -72,7 +72,7 @@ impl Alone {
     pub async fn serve(&self, peer: SocketAddr, stream: DuplexStream) -> io::Result<()> {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let connection = Rc::new(life::Connection {
-            client: forwarded::Connection::new(peer, here, &http::uri::Scheme::HTTP),
+            client: Rc::new(forwarded::Connection::new(peer, here, &http::uri::Scheme::HTTP)),
             port: peer.port(),
             listener: Rc::from(""),
             tls: false,

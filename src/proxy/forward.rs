@@ -7,11 +7,12 @@ use super::{
     backend::{Backend, Backends},
     failure::Failure,
     spans::Under,
-    stamps::Stamps,
     tries::{self, Answered, Outgoing},
     websocket,
+    worker::Ready,
 };
 use crate::{
+    config::Route,
     downstream::{Interim, Upgrading},
     http::{Body, NormalPath, hop, path, police},
     script::{
@@ -20,8 +21,8 @@ use crate::{
     },
     upstream::{Lines, Pool, Upgrade},
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
-use std::{borrow::Cow, time::Duration};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use std::{borrow::Cow, pin::pin, time::Duration};
 
 /// What forwarding needs of the route.
 pub struct Plan<'a> {
@@ -36,7 +37,7 @@ impl<'a> Plan<'a> {
     pub fn new(
         backends: &'a Backends,
         exchange: &Exchange,
-        route: &crate::config::Route,
+        route: &Route,
         consumed: usize,
     ) -> Result<Plan<'a>, Failure> {
         let backend = match (exchange.upstream.borrow().as_deref(), route.service) {
@@ -77,16 +78,23 @@ impl Switching {
 pub struct Ahead<'a> {
     pub interim: Option<&'a Interim>,
     pub switching: Option<&'a mut Switching>,
-    /// What is to be written behind the headers, when it is not among them.
-    pub stamps: Option<&'a Stamps<'a>>,
     /// Nobody looks at the headers of the answer.
     pub passes: bool,
+}
+
+/// Whether nothing but scripts looks at the headers of a request or of its answer, or changes them: no rule, no choice by a header, no
+/// span. Compression looks at those of answers besides.
+pub fn is_plain(ready: &Ready, exchange: &Exchange, route: &Route) -> bool {
+    route.traffic.is_none()
+        && route.service.is_some_and(|service| ready.backends.at(service).may_be_direct)
+        && exchange.account.recording.get().is_none()
+        && exchange.account.version.get() != Version::HTTP_2
 }
 
 pub async fn forward(pool: &Pool, exchange: &Exchange, plan: &Plan<'_>, ahead: Ahead<'_>) -> Result<Response, Failure> {
     // Lent and not copied (1,000 instructions for six fields): while a target answers, no hook runs that could miss them.
     let headers = std::mem::take(&mut exchange.request.borrow_mut().headers);
-    let answered = send(pool, exchange, plan, &headers, ahead).await;
+    let answered = pin!(send(pool, exchange, plan, &headers, ahead)).await;
     exchange.request.borrow_mut().headers = headers;
     answered
 }
@@ -117,7 +125,7 @@ async fn send(
             client.send(status, &headers);
         }
     };
-    let lines = |out: &mut Vec<u8>| ahead.stamps.into_iter().for_each(|stamps| stamps.write(exchange, out));
+    let lines = |out: &mut Vec<u8>| exchange.write_stamps(out);
     let outgoing = Outgoing {
         method: &method,
         headers,
@@ -129,12 +137,12 @@ async fn send(
         account: Some(&exchange.account),
         key: plan.backend.key(exchange, headers),
         interim: Some(&interim),
-        direct: (ahead.passes || ahead.stamps.is_some()).then_some(&lines as Lines<'_>),
+        direct: (ahead.passes || !exchange.is_stamped()).then_some(&lines as Lines<'_>),
         passes: ahead.passes,
         under: Under::root(exchange),
     };
     let target = |base: &str| target(exchange, &matched, plan.strip, base);
-    let answered = tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target).await?;
+    let answered = pin!(tries::send(pool, plan.backend, &outgoing, &mut body, upgrade, target)).await?;
     if matches!(answered.response.body(), Body::Streamed(_))
         && plan.backend.outlasts(answered.response.headers(), outgoing.shortened)
     {

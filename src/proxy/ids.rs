@@ -3,16 +3,14 @@
 //! Made ids are UUIDs of version 7 (RFC 9562 §5.7): they sort by time. Their random bits come from a generator of the
 //! worker's own, so that no system call is needed; they are labels, not secrets.
 
-use crate::script::exchange::RequestId;
+use crate::script::{exchange::RequestId, stamps::X_REQUEST_ID};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use std::{
     cell::Cell,
     hash::{BuildHasher, RandomState},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is taken from a client.
 const MAX_LENGTH: usize = 128;
@@ -70,8 +68,9 @@ impl Ids {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         id.hyphenated().encode_lower(&mut text);
         // One allocation, and none for the clones: bytes that were copied would be moved again by the first clone.
-        let header = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
-        RequestId::new(header.unwrap_or(HeaderValue::from_static("")))
+        let text = Bytes::from_owner(text);
+        // SAFETY: the text is hexadecimal digits and dashes, which a `HeaderValue` may hold.
+        RequestId::new(unsafe { HeaderValue::from_maybe_shared_unchecked(text) })
     }
 
     /// Not for secrets: SplitMix64 (Steele, Lea, Flood 2014).

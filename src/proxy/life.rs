@@ -10,14 +10,12 @@ use super::{
     compression::compress,
     develop,
     failure::Failure,
-    forward::{Ahead, Plan, Switching, forward},
+    forward::{Ahead, Plan, Switching, forward, is_plain},
     grpc, hooks,
     listen::Place,
     mirror,
     record::{Record, Sent},
-    report, spans,
-    stamps::{Stamps, is_plain},
-    traffic,
+    report, spans, traffic,
     tunnel::{self, Content},
     websocket,
     worker::{Ready, Worker},
@@ -33,6 +31,7 @@ use crate::{
     script::{
         Decision, Exchange, Hook, Reply,
         exchange::{From, Response, Slot},
+        stamps::X_REQUEST_ID,
     },
 };
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -40,7 +39,7 @@ use std::{borrow::Cow, pin::pin, rc::Rc, time::Instant};
 
 /// A client's connection.
 pub struct Connection {
-    pub client: forwarded::Connection,
+    pub client: Rc<forwarded::Connection>,
     pub port: u16,
     pub tls: bool,
     /// Of the client's certificate, when it showed one (RFC 4514).
@@ -63,17 +62,14 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let (exchange, refused) = accept(&worker, &ready, &connection, head, body);
     // SECURITY: whoever is in front may have read such a head differently, and what comes behind it.
     let closes = matches!(&refused, Some(Failure::Head(refusal)) if refusal.status != StatusCode::METHOD_NOT_ALLOWED);
-    let stamps = stamps(&ready, &connection);
     if let (None, Some(listener)) = (&refused, connection.redirect) {
-        stamps.set(&exchange);
         let record = Record::new(&worker, &ready, &exchange);
         let reply = to_https(&worker, &exchange, listener);
         exchange.response.replace(Some(reply_response(&exchange, reply, From::Reply)));
         return send(&exchange, &ready.prepared.unrouted, &ready, record);
     }
-    let stamped = ready.prepared.generation.router.reads_headers;
-    if stamped {
-        stamps.set(&exchange);
+    if ready.prepared.generation.router.reads_headers {
+        exchange.stamp();
     }
     let found = match refused {
         None => route(&worker, &ready, &connection, &exchange),
@@ -88,15 +84,14 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let plain =
         switching.is_none() && found.as_ref().is_ok_and(|found| is_plain(&ready, &exchange, &routes[found.route]));
     let passes = plain && !chain.sees_answers() && ready.prepared.generation.config.compression.is_none();
-    let direct = plain && !stamped && !chain.sees_requests();
-    if !stamped && !direct {
-        stamps.set(&exchange);
+    // Hooks on the request's body run while its headers are lent.
+    if !plain || !chain.on_request_chunk.is_empty() {
+        exchange.stamp();
     }
     let answered = match found {
         Ok(found) => {
-            let stamps = direct.then_some(&stamps);
-            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), stamps, passes };
-            answer(&worker, &ready, &exchange, &chain, &found, ahead).await
+            let ahead = Ahead { interim: interim.as_ref(), switching: switching.as_mut(), passes };
+            pin!(answer(&worker, &ready, &exchange, &chain, &found, ahead)).await
         }
         Err(failure) => Err(failure),
     };
@@ -105,7 +100,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Err(failure) => recover(&worker, &ready, &exchange, &chain, failure, &mut record).await,
     };
     *exchange.response.borrow_mut() = Some(response);
-    let mut sent = finish(&worker, &ready, &exchange, &chain, switching.as_ref(), record).await;
+    let mut sent = pin!(finish(&worker, &ready, &exchange, &chain, switching.as_ref(), record)).await;
     if http1 {
         grpc::announce_trailers(sent.headers_mut());
     }
@@ -129,17 +124,11 @@ pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Ref
     // What access logs write for a request line that they can't read.
     head.method = Method::from_bytes(b"-").unwrap_or_default();
     let (exchange, _) = accept(&worker, &ready, &connection, head, Body::Empty);
-    stamps(&ready, &connection).set(&exchange);
     let mut record = Record::new(&worker, &ready, &exchange);
     let chain = ready.prepared.unrouted.clone();
     let response = recover(&worker, &ready, &exchange, &chain, Failure::Head(refusal), &mut record).await;
     *exchange.response.borrow_mut() = Some(response);
     finish(&worker, &ready, &exchange, &chain, None, record).await
-}
-
-fn stamps<'c>(ready: &Ready, connection: &'c Connection) -> Stamps<'c> {
-    let trusted = &ready.prepared.generation.config.trusted_proxies;
-    Stamps { client: Some(&connection.client).filter(|client| client.is_stranger(trusted)) }
 }
 
 /// `on_response` of each plugin, then the head goes.
@@ -151,7 +140,7 @@ async fn finish(
     switching: Option<&Switching>,
     mut record: Record,
 ) -> http::Response<Sent> {
-    if let Err(failure) = respond(ready, exchange, chain).await {
+    if let Err(failure) = pin!(respond(ready, exchange, chain)).await {
         let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
     }
@@ -202,7 +191,7 @@ fn route(worker: &Worker, ready: &Ready, connection: &Connection, exchange: &Exc
     if let Some(service) = route.service {
         exchange.deadline.set(exchange.started + ready.backends.at(service).timeout);
     }
-    if let Some(patience) = deadline::of(&mut request.headers, exchange.account.protocol.get() == "HTTP/2") {
+    if let Some(patience) = deadline::of(&mut request.headers, exchange.account.version.get() == Version::HTTP_2) {
         exchange.hurry(patience);
     }
     Ok(found)
@@ -210,13 +199,15 @@ fn route(worker: &Worker, ready: &Ready, connection: &Connection, exchange: &Exc
 
 /// Nearly always it is so already.
 fn lower_case(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
+    // All of them, so that the processor looks at many at once.
+    let upper = host.bytes().fold(0, |found, byte| found | u8::from(byte.is_ascii_uppercase()));
+    if upper != 0 { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 pub fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+    match host.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':') {
+        Some(name) => name,
+        None => host,
     }
 }
 
@@ -227,7 +218,7 @@ async fn answer(
     exchange: &Rc<Exchange>,
     chain: &Chain,
     found: &Match,
-    mut ahead: Ahead<'_>,
+    ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnRequest, plugin, exchange).await? {
@@ -253,15 +244,15 @@ async fn answer(
     }
     stream_request(ready, exchange, chain);
     let plan = Plan::new(&ready.backends, exchange, route, found.consumed)?;
+    if !plan.backend.may_be_direct {
+        exchange.stamp();
+    }
     if let Some(rule) = route.traffic.as_ref().and_then(|rules| rules.mirror.as_ref())
         && ahead.switching.is_none()
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
-    ahead.passes &= exchange.with_coming_headers(|coming| coming.is_none());
-    // Pinned before it is awaited: by value it would be moved, with all that it waits for in it, and that is the most of a request.
-    let forwarding = pin!(forward(&worker.pool, exchange, &plan, ahead));
-    let mut response = forwarding.await?;
+    let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;
     if let Some(rules) = &route.traffic {
         traffic::change(&rules.response_headers, &mut response.headers);
     }
@@ -348,7 +339,7 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     match &mut passed {
         Some(passed) => passed.request_id = Some(exchange.id.header().clone()),
         None => {
-            headers.insert(super::ids::X_REQUEST_ID, exchange.id.header().clone());
+            headers.insert(X_REQUEST_ID, exchange.id.header().clone());
         }
     }
     if !chain.on_response_chunk.is_empty() && !body.is_empty() {

@@ -29,7 +29,6 @@ mod repeats;
 mod report;
 mod service;
 mod spans;
-mod stamps;
 mod traffic;
 mod tries;
 mod tunnel;

@@ -24,7 +24,10 @@ use crate::{
 };
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
-use std::{rc::Rc, time::Instant};
+use std::{pin::pin, rc::Rc, time::Instant};
+
+/// Of a URL that names a service.
+const SCHEME: &str = "svc://";
 
 pub struct Calls {
     pub pool: Pool,
@@ -44,25 +47,28 @@ impl Outbound for Calls {
         if let Some(parent) = spans::parent(scope, span.as_ref()).filter(|_| !own) {
             call.headers.insert(TRACEPARENT, parent);
         }
-        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix("svc://") {
+        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix(SCHEME) {
             Some(rest) => {
-                let (name, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-                let (name, target) = (name.to_owned(), target.to_owned());
+                let (name, target) = service_of(rest);
                 if let Some(exchange) = &scope.exchange {
-                    call.headers.entry(super::ids::X_REQUEST_ID).or_insert_with(|| exchange.id.header().clone());
+                    call.headers
+                        .entry(crate::script::stamps::X_REQUEST_ID)
+                        .or_insert_with(|| exchange.id.header().clone());
                 }
                 if let Some(span) = &mut span {
-                    span.set("gatewright.service", name.clone());
+                    span.set("gatewright.service", name.to_owned());
                     span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
                 }
                 let under = span.as_ref().filter(|_| !own).and_then(|span| Under::call(scope, span));
                 let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
                 Box::pin(async move {
-                    let backend = backends.named(&name).ok_or(Failure::NoService)?;
-                    if !is_target(&target) {
+                    let url = std::mem::take(&mut call.url);
+                    let (name, target) = service_of(url.strip_prefix(SCHEME).unwrap_or_default());
+                    let backend = backends.named(name).ok_or(Failure::NoService)?;
+                    if !is_target(target) {
                         return Err(Failure::BadUrl);
                     }
-                    to_service(&pool, backend, &target, call, exchange, under, max_body).await
+                    pin!(to_service(&pool, backend, target, call, exchange, under, max_body)).await
                 })
             }
             None => match self.clients.permitted(scope, &call.url) {
@@ -83,6 +89,11 @@ impl Outbound for Calls {
             answer
         })
     }
+}
+
+/// The service's name, and what is asked of it.
+fn service_of(rest: &str) -> (&str, &str) {
+    rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
 }
 
 async fn to_service(
@@ -118,8 +129,11 @@ async fn to_service(
         under,
     };
     let mut body = Body::full(call.body);
-    let joined = |base: &str| path::join(base, target).into();
-    let sent = tries::send(pool, backend, &outgoing, &mut body, None, joined).await;
+    let joined = |base: &str| match base {
+        "" if target.starts_with('/') => target.into(),
+        base => path::join(base, target).into(),
+    };
+    let sent = pin!(tries::send(pool, backend, &outgoing, &mut body, None, joined)).await;
     let response = sent.map_err(|error| failure(&error))?.response;
     let (head, body) = response.into_parts();
     answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
@@ -129,8 +143,21 @@ async fn to_service(
 /// in. SECURITY: no dot segments, which the service would resolve, and nothing that ends the request line.
 fn is_target(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
-    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !path.split('/').any(dots)
+    // Most paths hold neither, and need not be taken apart.
+    let may_have_dots = memchr::memchr2(b'.', b'%', path.as_bytes()).is_some();
+    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && !(may_have_dots && path.split('/').any(is_dots))
+}
+
+/// Whether a segment is one dot or two, encoded or not.
+fn is_dots(segment: &str) -> bool {
+    let dot = |text: &str| match text.as_bytes() {
+        [b'.', ..] => Some(1),
+        [b'%', b'2', b'e' | b'E', ..] => Some(3),
+        _ => None,
+    };
+    let Some(first) = dot(segment) else { return false };
+    let rest = &segment[first..];
+    rest.is_empty() || dot(rest) == Some(rest.len())
 }
 
 fn failure(error: &failure::Failure) -> Failure {
@@ -170,6 +197,9 @@ pub async fn answer(
     body: bytes::Bytes,
     max_body: usize,
 ) -> Result<Answer, Failure> {
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return Ok(Answer::Response { status, headers, body });
+    }
     let body = crate::http::encoding::decode(&headers, body, max_body).await.map_err(|_| Failure::Protocol)?;
     headers.remove(header::CONTENT_ENCODING);
     Ok(Answer::Response { status, headers, body })
@@ -181,5 +211,32 @@ pub struct Offline;
 impl Outbound for Offline {
     fn call(&self, _: &Scope, _: Call) -> LocalBoxFuture<'static, Answer> {
         Box::pin(async { Answer::Failed(Failure::Connect) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_no_target() {
+        for (target, expected) in [
+            ("/", true),
+            ("/a/b?c=/../d", true),
+            ("/a/.../b", true),
+            ("/a/.b/%2ec/..d/%2e%2ee", true),
+            ("/a%2fb", true),
+            ("/a/./b", false),
+            ("/a/..", false),
+            ("/%2e/b", false),
+            ("/a/%2E.", false),
+            ("/a/.%2e?b", false),
+            ("/a/%2e%2E/b", false),
+            ("/a b", false),
+            ("/a#b", false),
+            ("/ä", false),
+        ] {
+            assert_eq!(is_target(target), expected, "{target}");
+        }
     }
 }

@@ -156,7 +156,7 @@ impl Record {
             method: request.method.as_str(),
             host: request.host(),
             path: request.target.path(),
-            protocol: account.protocol.get(),
+            protocol: account.protocol(),
             status,
             route: &exchange.route.borrow(),
             service: account.service.borrow().as_deref().unwrap_or_default(),

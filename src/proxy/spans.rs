@@ -105,7 +105,7 @@ impl Under {
 pub fn call(scope: &Scope, call: &Call) -> Option<SpanInProgress> {
     // The tries at a service's targets are its client spans.
     let kind = if call.url.starts_with("svc://") { Kind::Internal } else { Kind::Client };
-    let mut span = scope.begin_span(kind, format!("http.{}", known(&call.method).to_ascii_lowercase()))?;
+    let mut span = scope.begin_span(kind, || format!("http.{}", known(&call.method).to_ascii_lowercase()))?;
     span.set("http.request.method", known(&call.method));
     Some(span)
 }
@@ -235,7 +235,7 @@ fn request(exchange: &Exchange) -> Vec<KeyValue> {
         attributes.push(KeyValue::new("server.port", port));
     }
     attributes.push(KeyValue::new("client.address", exchange.client.ip.to_string()));
-    let version = exchange.account.protocol.get().trim_start_matches("HTTP/");
+    let version = exchange.account.protocol().trim_start_matches("HTTP/");
     attributes.push(KeyValue::new("network.protocol.version", version));
     attributes
 }

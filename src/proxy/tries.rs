@@ -82,7 +82,7 @@ pub async fn send<'t>(
     loop {
         let index = backend.choose(&tried, outgoing.key)?;
         let seat = backend.seat(index);
-        let connection = backend.connection(index, outgoing.deadline).await?;
+        let connection = pin!(backend.connection(index, outgoing.deadline)).await?;
         let under = outgoing.under.as_ref();
         let span = under.map(|under| under.attempt(&backend.name, &seat.name, outgoing.method, tried.len()));
         let traced = under.zip(span.as_ref()).map(|(under, span)| under.headers(span, outgoing.headers));
@@ -107,7 +107,7 @@ pub async fn send<'t>(
                 body,
             };
             let ends = if replayable { backend.try_ends(begun) } else { None };
-            one(pool, request, &timeouts, ends, direct.as_ref()).await
+            pin!(one(pool, request, &timeouts, ends, direct.as_ref())).await
         };
         spans::answered(span, &sent);
         let took = backend.counted(index, begun, &sent);
@@ -174,7 +174,6 @@ async fn one(
     direct: Option<&Direct<'_>>,
 ) -> Result<Response<Body>, UpstreamError> {
     let origin = request.origin;
-    // Pinned before it is awaited, which by value would move all of it.
     let sending = pin!(pool.send_direct(request, timeouts, direct));
     let Some(ends) = ends else { return sending.await };
     let ended = tokio::time::timeout_at(ends.into(), sending).await;

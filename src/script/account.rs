@@ -3,6 +3,7 @@
 //! Each step of the exchange's life writes its own part; nothing here is seen by scripts.
 
 use crate::{http::trace::Trace, observe::traces::Recording};
+use http::Version;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     rc::Rc,
@@ -16,8 +17,8 @@ pub struct Account {
     pub trace: Cell<Trace>,
     /// Its spans, when they are recorded.
     pub recording: OnceCell<Rc<Recording>>,
-    /// Of the client's request: `HTTP/1.1`.
-    pub protocol: Cell<&'static str>,
+    /// Of the client's request.
+    pub version: Cell<Version>,
     /// The route's position in the router.
     pub route: Cell<Option<usize>>,
     /// The client said how long it waits: services are told what is left of it.
@@ -46,6 +47,15 @@ pub struct Account {
 }
 
 impl Account {
+    /// The version as logs have it.
+    pub fn protocol(&self) -> &'static str {
+        match self.version.get() {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
+    }
+
     pub fn tried(&self, service: &Arc<str>, target: &Arc<str>, took: Duration) {
         self.tries.set(self.tries.get() + 1);
         self.upstream.set(self.upstream.get() + took);

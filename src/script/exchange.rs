@@ -4,7 +4,7 @@
 //! objects that scripts hold are handles to it. It never leaves its worker, so cells suffice. Bodies are read only
 //! when a script asks: until then they are streams that pass through untouched.
 
-use super::{Account, Raise, Reply, Value, object::Failed};
+use super::{Account, Raise, Reply, Value, object::Failed, stamps::Stamps};
 use crate::http::{
     Body, BodyError, NormalPath, content,
     encoding::{self, DecodeError},
@@ -36,6 +36,8 @@ pub struct Exchange {
     /// The route's name; empty until it matched.
     pub route: RefCell<Arc<str>>,
     pub request: RefCell<Request>,
+    /// Of the request. None once they are among its headers.
+    pub stamps: Cell<Option<Stamps>>,
     pub response: RefCell<Option<Response>>,
     /// `ctx.response_headers`: what the response will have, whoever answers.
     pub coming: Cell<Option<Box<HeaderMap>>>,
@@ -222,6 +224,14 @@ impl Exchange {
             let encoded = encoding::is_encoded(headers).then(|| headers.clone());
             (std::mem::replace(slot, Slot::Taken), encoded)
         });
+        // Nearly always a target's answer is short, is here whole, and is not encoded.
+        if let Some((Slot::Stream(Body::Full(raw)), None)) = &taken
+            && raw.len() <= self.max_body
+        {
+            let raw = raw.clone();
+            self.with_slot(side, |slot, _| *slot = Slot::Read { raw: raw.clone(), decoded: Box::new(raw.clone()) });
+            return Ok(raw);
+        }
         let Some((Slot::Stream(body), encoded)) = taken else {
             return Err(Raise::error("the body is gone: it was sent on already, or another call is reading it"));
         };
@@ -262,6 +272,13 @@ impl Exchange {
     pub fn add_coming_headers(&self) {
         let (coming, mut response) = (self.coming.take(), self.response.borrow_mut());
         let (Some(coming), Some(response)) = (coming, response.as_mut()) else { return };
+        // Beside a head that passes they stand alone, unless they replace something of it.
+        if let Some(passed) = response.passed.take_if(|passed| passed.clashes(&coming)) {
+            response.headers = passed.headers();
+        } else if response.headers.is_empty() {
+            response.headers = *coming;
+            return;
+        }
         let mut last = None;
         for (name, value) in *coming {
             match (name, &last) {

@@ -60,6 +60,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
             params: vec![("id".into(), "42".into())],
             body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),
         }),
+        stamps: Cell::new(None),
         response: RefCell::new(None),
         coming: Cell::default(),
         vars: RefCell::default(),

@@ -28,6 +28,7 @@ pub mod reference;
 pub mod reply;
 pub mod rhai;
 pub mod scope;
+pub mod stamps;
 pub mod trial;
 pub mod turns;
 pub mod value;

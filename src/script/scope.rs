@@ -15,7 +15,6 @@ use crate::{
     store::WorkerStore,
 };
 use std::{
-    borrow::Cow,
     cell::Cell,
     collections::BTreeMap,
     rc::Rc,
@@ -98,8 +97,8 @@ impl Scope {
     }
 
     /// Begins the span of a call that the script makes, where its exchange is recorded.
-    pub fn begin_span(&self, kind: Kind, name: impl Into<Cow<'static, str>>) -> Option<SpanInProgress> {
+    pub fn begin_span(&self, kind: Kind, name: impl FnOnce() -> String) -> Option<SpanInProgress> {
         let recording = self.exchange.as_ref()?.account.recording.get()?;
-        Some(recording.begin(self.span, kind, name))
+        Some(recording.begin(self.span, kind, name()))
     }
 }

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -216,7 +217,8 @@ impl Pool {
         };
         loop {
             let mut answer =
-                exchange.answer(method, upgrade.is_some(), direct.is_some_and(|direct| direct.passes), interim).await;
+                pin!(exchange.answer(method, upgrade.is_some(), direct.is_some_and(|direct| direct.passes), interim))
+                    .await;
             if let (Ok(Answer { head, .. }), Some(upgrade)) = (&answer, upgrade.as_deref())
                 && let Err(bad) = upgrade.check(head)
             {
@@ -260,7 +262,7 @@ impl Exchange {
         interim: Option<&dyn Fn(StatusCode, HeaderMap)>,
     ) -> Result<Answer, (Phase, Kind)> {
         let bad = |error| (Phase::Head, Kind::BadResponse(error));
-        let head = self.head(method, may_switch, passes, interim).await?;
+        let head = pin!(self.head(method, may_switch, passes, interim)).await?;
         let mut decoder = decoder(method, &head).map_err(bad)?;
         let first = decoder.decode(&mut self.connection.input).map_err(|error| bad(BadResponse::Chunk(error)))?;
         Ok(Answer { head, decoder, first })

@@ -37,8 +37,8 @@ pub struct ResponseHead {
 pub struct HeadReader {
     /// Bytes known to hold no end of the head.
     scanned: usize,
-    /// Empty, and perhaps with room.
-    headers: HeaderMap,
+    /// Empty, and perhaps with room. None once the head is read.
+    headers: Option<HeaderMap>,
     passes: bool,
 }
 
@@ -46,7 +46,7 @@ impl HeadReader {
     /// Fills this map, which must be empty.
     pub fn into_map(headers: HeaderMap) -> HeadReader {
         debug_assert!(headers.is_empty());
-        HeadReader { headers, ..HeadReader::default() }
+        HeadReader { scanned: 0, headers: Some(headers), passes: false }
     }
 
     /// Whether the head of a success may be [`Passed`].
@@ -57,7 +57,7 @@ impl HeadReader {
     /// Takes a whole head from the front of `input`, or nothing while it is incomplete.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<ResponseHead>, BadResponse> {
         match self.end(input)? {
-            Some(end) => parse(input, end, std::mem::take(&mut self.headers), self.passes).map(Some),
+            Some(end) => parse(input, end, self.headers.take().unwrap_or_default(), self.passes).map(Some),
             None => Ok(None),
         }
     }

@@ -58,6 +58,7 @@ mod streams;
 mod test_command;
 mod timeouts;
 mod tls;
+mod told;
 mod traces;
 mod traffic;
 mod transform;

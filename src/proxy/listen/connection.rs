@@ -136,7 +136,7 @@ impl Arrived {
         let tls = self.entrance.tls.is_some();
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
         Rc::new(life::Connection {
-            client: forwarded::Connection::new(self.peer, self.local, &scheme),
+            client: Rc::new(forwarded::Connection::new(self.peer, self.local, &scheme)),
             port: self.peer.port(),
             tls,
             subject: subject.map(Rc::from),

@@ -31,7 +31,7 @@ pub static KIND: Kind = Kind {
                     let name = name(args.str(1)?)?;
                     Ok(Value::List(headers.get_all(name).iter().map(text).collect()))
                 };
-                args.object().and_then(|object| read(object, all)).into()
+                args.object().and_then(|object| read(object, args.str(1)?, all)).into()
             },
         },
         Function {
@@ -52,7 +52,7 @@ pub static KIND: Kind = Kind {
                     headers.append(name, value(args.get(2))?);
                     Ok(())
                 };
-                args.object().and_then(|object| write(object, add)).map(|()| Value::Nil).into()
+                args.object().and_then(|object| write(object, args.str(1)?, add)).map(|()| Value::Nil).into()
             },
         },
         Function {
@@ -89,14 +89,14 @@ pub static KIND: Kind = Kind {
             rhai: r#"if req.headers.has("authorization") { return; }"#,
             run: |_, args| {
                 let has = |headers: &HeaderMap| Ok(Value::Bool(headers.contains_key(name(args.str(1)?)?)));
-                args.object().and_then(|object| read(object, has)).into()
+                args.object().and_then(|object| read(object, args.str(1)?, has)).into()
             },
         },
     ],
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: |object, key| {
-            read(object, |headers| match headers.get(key) {
+            read(object, key, |headers| match headers.get(key) {
                 Some(value) => Ok(text(value)),
                 None => name(key).map(|_| Value::Nil),
             })
@@ -107,7 +107,10 @@ pub static KIND: Kind = Kind {
         }),
         names: |object| {
             let mut names = Vec::new();
-            read(object, |headers| {
+            if let Object::Headers(exchange, Side::Request) = object {
+                exchange.stamp();
+            }
+            look(object, |headers| {
                 names.extend(headers.keys().map(|name| name.as_str().to_owned()));
                 Ok(Value::Nil)
             })?;
@@ -138,7 +141,7 @@ pub const NAMES: Function = Function {
 fn assign(scope: &Scope, object: &Object, key: &str, value: Option<HeaderValue>) -> Result<(), Raise> {
     let name = name(key)?;
     permit(scope, &name)?;
-    write(object, |headers| {
+    write(object, key, |headers| {
         // SECURITY: what a script found out is told to the backend under one name, which a client can't spell otherwise.
         if let Object::Headers(_, Side::Request) = object {
             identity::strip_other_spellings(headers, &name);
@@ -194,7 +197,20 @@ pub fn text(value: &HeaderValue) -> Value {
 
 const NO_RESPONSE: &str = "there is no response yet";
 
-pub fn read<T>(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<T, Raise>) -> Result<T, Raise> {
+/// Looks at what is there of one name.
+pub fn read<T>(object: &Object, name: &str, with: impl FnOnce(&HeaderMap) -> Result<T, Raise>) -> Result<T, Raise> {
+    stamp_for(object, name);
+    look(object, with)
+}
+
+/// The gateway's own fields are among a request's headers only when somebody wants them.
+fn stamp_for(object: &Object, name: &str) {
+    if let Object::Headers(exchange, Side::Request) = object {
+        exchange.stamp_for(name);
+    }
+}
+
+fn look<T>(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<T, Raise>) -> Result<T, Raise> {
     match object {
         Object::Headers(exchange, Side::Request) => with(&exchange.request.borrow().headers),
         Object::Headers(exchange, Side::Response) => match exchange.response.borrow().as_ref() {
@@ -209,7 +225,8 @@ pub fn read<T>(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<T, Raise
     }
 }
 
-fn write(object: &Object, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
+fn write(object: &Object, name: &str, with: impl FnOnce(&mut HeaderMap) -> Result<(), Raise>) -> Result<(), Raise> {
+    stamp_for(object, name);
     match object {
         Object::Headers(exchange, Side::Request) => with(&mut exchange.request.borrow_mut().headers),
         Object::Headers(exchange, Side::Response) => match exchange.response.borrow_mut().as_mut() {

@@ -362,7 +362,7 @@ fn bearer(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
     // RFC 6750 §3: the challenge says what was wrong with a token, and nothing when there was none.
     let missing = || refused("missing", "a bearer token is required", "Bearer");
     let Value::Object(sent) = args.get(1) else { return missing() };
-    headers::read(sent, |headers| {
+    headers::read(sent, header::AUTHORIZATION.as_str(), |headers| {
         let mut sent = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(first), None) = (sent.next(), sent.next()) else {
             let several = headers.contains_key(header::AUTHORIZATION);

@@ -153,9 +153,8 @@ impl Inner {
 
 /// Unlike rules with the same key count apart, as in the embedded store.
 fn redis_key(model: &str, window: u64, key: &[u8]) -> Vec<u8> {
-    let mut whole = format!("{PREFIX}{model}:{window}:").into_bytes();
-    whole.extend_from_slice(key);
-    whole
+    let window = window.to_string();
+    [PREFIX.as_bytes(), model.as_bytes(), b":", window.as_bytes(), b":", key].concat()
 }
 
 fn numbers<const N: usize>(answer: &RedisValue) -> Result<[u64; N], StoreError> {

@@ -209,7 +209,7 @@ pub fn span(scope: &Scope, command: &[u8]) -> Option<SpanInProgress> {
         return None;
     }
     let name = if command.len() > 32 { String::new() } else { String::from_utf8_lossy(command).to_ascii_uppercase() };
-    let mut span = scope.begin_span(Kind::Client, format!("redis {name}"))?;
+    let mut span = scope.begin_span(Kind::Client, || format!("redis {name}"))?;
     span.set("db.system.name", "redis");
     span.set("db.operation.name", name);
     Some(span)

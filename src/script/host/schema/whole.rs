@@ -227,6 +227,7 @@ fn word(refused: Refused) -> (i64, String) {
 }
 
 fn head(exchange: &Exchange) -> Request {
+    exchange.stamp();
     let request = exchange.request.borrow();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let header =

@@ -18,7 +18,7 @@ use crate::{
     },
     upstream::UpstreamError,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use std::{borrow::Cow, rc::Rc, time::Instant};
 
 /// Longer paths and hosts are cut off: they are the client's.
@@ -105,16 +105,19 @@ impl Under {
 pub fn call(scope: &Scope, call: &Call) -> Option<SpanInProgress> {
     // The tries at a service's targets are its client spans.
     let kind = if call.url.starts_with("svc://") { Kind::Internal } else { Kind::Client };
+    if !scope.is_recorded() {
+        return None;
+    }
     let mut span = scope.begin_span(kind, format!("http.{}", known(&call.method).to_ascii_lowercase()))?;
     span.set("http.request.method", known(&call.method));
     Some(span)
 }
 
-/// `traceparent` of a call by a script: its own span where it is recorded, else the exchange's.
-pub fn parent(scope: &Scope, span: Option<&SpanInProgress>) -> Option<HeaderValue> {
+/// What a call by a script continues: its own span where it is recorded, else the exchange's.
+pub fn parent(scope: &Scope, span: Option<&SpanInProgress>) -> Option<Trace> {
     let trace = scope.exchange.as_ref()?.account.trace.get();
     let within = span.map_or(trace.span, SpanInProgress::id);
-    Trace { span: within, ..trace }.header()
+    Some(Trace { span: within, ..trace })
 }
 
 /// Ends it.

@@ -13,7 +13,7 @@ use crate::script::{
     value::{Args, duration},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::future::{LocalBoxFuture, try_join_all};
 use http::{HeaderMap, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
@@ -221,14 +221,16 @@ pub static RESULT_HEADERS: Kind = Kind {
         ty: Type::Maybe(&Type::String),
         get: |object, key| {
             Ok(match &**answer(object)? {
-                Answer::Response { headers, .. } => headers.get(headers::name(key)?).map_or(Value::Nil, headers::text),
+                Answer::Response { headers, .. } => {
+                    headers.map().get(headers::name(key)?).map_or(Value::Nil, headers::text)
+                }
                 Answer::Failed(_) => Value::Nil,
             })
         },
         set: None,
         names: |object| {
             Ok(match &**answer(object)? {
-                Answer::Response { headers, .. } => headers.keys().map(|name| name.as_str().to_owned()).collect(),
+                Answer::Response { headers, .. } => headers.map().keys().map(|name| name.as_str().to_owned()).collect(),
                 Answer::Failed(_) => Vec::new(),
             })
         },
@@ -301,19 +303,14 @@ fn start_all(scope: &Scope, args: &mut Args) -> Result<(Vec<Part>, bool), Raise>
 
 /// Dropping what still runs cancels it.
 async fn finish_all(parts: Vec<Part>, fail: bool) -> Result<Value, Raise> {
-    let mut results: Vec<(String, Value)> = parts.iter().map(|part| (part.name.clone(), Value::Nil)).collect();
-    let mut running: FuturesUnordered<_> = parts
-        .into_iter()
-        .enumerate()
-        .map(|(index, part)| async move { (index, part.name, part.required, part.running.await) })
-        .collect();
-    while let Some((index, name, required, answer)) = running.next().await {
+    let finished = parts.into_iter().map(|Part { name, required, running }| async move {
+        let answer = running.await;
         if fail && required && !answer.ok() {
             return Err(Raise::Reply(Box::new(part_failed(&name, &answer))));
         }
-        results[index].1 = Object::Result(Rc::new(answer)).into();
-    }
-    Ok(Value::Map(results))
+        Ok((name, Object::Result(Rc::new(answer)).into()))
+    });
+    try_join_all(finished).await.map(Value::Map)
 }
 
 fn part_failed(name: &str, answer: &Answer) -> Reply {

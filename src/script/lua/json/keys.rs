@@ -26,6 +26,8 @@ struct Node {
     sibling: u32,
     /// The place of the shape that ends here; 0 is none.
     shape: u32,
+    /// Whether scripts read what stands under the key.
+    is_wanted: bool,
 }
 
 /// Bytes that are compared at once.
@@ -89,6 +91,23 @@ impl KeyTree {
     }
 
     #[inline]
+    pub fn is_wanted(&self, at: u32) -> bool {
+        self.node(at).is_some_and(|node| node.is_wanted)
+    }
+
+    /// Notes that scripts read the last of the keys that an object begins with.
+    pub fn want<'a>(&mut self, mut keys: impl Iterator<Item = &'a [u8]>) {
+        let at = keys.try_fold(KeyTree::ROOT, |at, key| self.children(at).find(|child| self.key(*child) == Some(key)));
+        if let Some(node) = at.and_then(|at| self.nodes.get_mut(at as usize)) {
+            node.is_wanted = true;
+        }
+    }
+
+    fn key(&self, at: u32) -> Option<&[u8]> {
+        self.node(at).map(|node| &node.key[..])
+    }
+
+    #[inline]
     fn node(&self, at: u32) -> Option<&Node> {
         self.nodes.get(at as usize)
     }
@@ -122,8 +141,8 @@ impl KeyTree {
     }
 
     fn children(&self, at: u32) -> impl Iterator<Item = u32> {
-        let first = self.nodes[at as usize].child;
-        std::iter::successors(Some(first), |child| Some(self.nodes[*child as usize].sibling)).take_while(|at| *at != 0)
+        let first = self.node(at).map(|node| node.child);
+        std::iter::successors(first, |child| self.node(*child).map(|node| node.sibling)).take_while(|at| *at != 0)
     }
 }
 
@@ -160,6 +179,20 @@ mod tests {
         assert_eq!(follow(&["name"]), None);
         assert_eq!(follow(&["id", "id"]), None);
         assert_eq!(follow(&[]), None);
+    }
+
+    #[test]
+    fn a_key_is_wanted_behind_those_before_it() {
+        let mut tree = KeyTree::default();
+        let path = |keys: &'static [&'static str]| keys.iter().map(|key| key.as_bytes());
+        tree.add(path(&["id", "name"]), 1);
+        tree.add(path(&["name"]), 2);
+        tree.want(path(&["id", "name"]));
+        tree.want(path(&["id", "other"]));
+        let step = |at, key: &[u8]| tree.step(at, key).map(|(at, _)| at).expect("a key");
+        let id = step(KeyTree::ROOT, b"id\"");
+        let wanted = [id, step(id, b"name\""), step(KeyTree::ROOT, b"name\"")].map(|at| tree.is_wanted(at));
+        assert_eq!(wanted, [false, true, false]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 mod entries;
 
 use super::{
-    LEVEL, carried,
-    stubs::{is_stub, text_of},
+    LEVEL, carried, push_text,
+    stubs::{Located, is_stub, locate, text_of},
     text,
 };
 use crate::script::{
@@ -158,6 +158,40 @@ impl Writer<'_> {
         copy(text, self.out, depth).map_err(|TooDeep| too_deep())
     }
 
+    /// An object that holds what scripts read of it, and perhaps what they wrote there; the rest is as it came.
+    ///
+    /// # Safety
+    /// As [`Writer::array`]; the table is a filled stub.
+    unsafe fn filled(&mut self, table: Walked, length: usize, depth: usize) -> Result<(), Unwritten> {
+        let state = table.state;
+        // SAFETY: the document lies above the table as long as it is used, and above it a key, whose slot is the value's then.
+        unsafe {
+            let Some(Located { number, document, .. }) = locate(state, table.at) else {
+                return Err(here(String::new()));
+            };
+            let (held, part) = (ffi::lua_gettop(state), document.part(number));
+            self.out.push(b'{');
+            let first = self.out.len();
+            for entry in document.entries(number) {
+                push_text(state, entry.key);
+                if length > 0 {
+                    return Err(here(not_a_sequence(&self.copy(state, held + 1), length)));
+                }
+                if ffi::lua_rawget(state, table.at) != ffi::LUA_TNIL {
+                    self.entry(state, entry.key, held + 1, first, depth)?;
+                } else if !part.is_some_and(|part| document.is_filled(part, &entry)) {
+                    self.name(entry.key, first);
+                    let value = document.text.get(entry.value).unwrap_or_default();
+                    copy(value, self.out, depth + 1).map_err(|TooDeep| too_deep())?;
+                }
+                ffi::lua_settop(state, held);
+            }
+            table.pop();
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
     /// # Safety
     /// As [`Writer::value`]; the value is a table.
     unsafe fn table(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
@@ -173,6 +207,9 @@ impl Writer<'_> {
             let table = Walked { state, at: place, top: ffi::lua_gettop(state) };
             let metatable = ffi::lua_getmetatablepointer(state, place).addr();
             let length = ffi::lua_objlen(state, place);
+            if metatable != 0 && self.tables.is_filled(metatable) {
+                return self.filled(table, length, depth);
+            }
             if length > 0 || self.tables.is_array(metatable) {
                 self.array(table, length, depth)
             } else {

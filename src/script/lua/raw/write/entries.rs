@@ -233,11 +233,20 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A name, and the value at a place. `first` is where the object's entries begin.
+    /// The name of an entry. `first` is where the object's entries begin.
+    pub(super) fn name(&mut self, name: &[u8], first: usize) {
+        if self.out.len() > first {
+            self.out.push(b',');
+        }
+        json::write_str(self.out, name);
+        self.out.push(b':');
+    }
+
+    /// A name, and the value at a place.
     ///
     /// # Safety
     /// As [`Writer::value`].
-    unsafe fn entry(
+    pub(super) unsafe fn entry(
         &mut self,
         state: *mut lua_State,
         name: &[u8],
@@ -245,11 +254,7 @@ impl Writer<'_> {
         first: usize,
         depth: usize,
     ) -> Result<(), Unwritten> {
-        if self.out.len() > first {
-            self.out.push(b',');
-        }
-        json::write_str(self.out, name);
-        self.out.push(b':');
+        self.name(name, first);
         // SAFETY: the caller's.
         let written = unsafe { self.value(state, place, depth) };
         written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))

@@ -55,6 +55,8 @@ pub struct Tables {
     pub array_stubs: Table,
     /// The same of those that have what scripts read.
     pub filled_stubs: Table,
+    /// Tables to be copied for those, by the places of their shapes, with what is wanted of them now.
+    pub fillings: Table,
     stubs_at: [usize; 3],
     outline: Cell<Outline>,
     /// Templates by the places of their shapes, and the strings of the tree's nodes.
@@ -136,6 +138,7 @@ impl Tables {
             object_stubs,
             array_stubs,
             filled_stubs,
+            fillings: lua.create_table()?,
             outline: Cell::default(),
             array_at: array.to_pointer() as usize,
             array,
@@ -211,7 +214,7 @@ impl Tables {
         }
     }
 
-    /// Notes that scripts read an entry of an object, for documents to come.
+    /// Notes that scripts read an entry of an object, for documents to come. From then on no filling is right.
     pub fn want(&self, document: Document<'_>, object: u32, entry: &Entry<'_>) {
         let up_to_it = document.entries(object).take_while(|other| other.key_at <= entry.key_at);
         self.shapes.borrow_mut().tree.want(up_to_it.map(|entry| entry.key));
@@ -295,7 +298,11 @@ impl Tables {
             self.names.raw_seti(*node as usize, name)
         });
         // A node without its string must not be found.
-        named.inspect_err(|_| *tree = KeyTree::default())
+        named.or_else(|error| {
+            tree.clear();
+            self.fillings.clear()?;
+            Err(error)
+        })
     }
 
     /// Reads with what is known of keys.
@@ -318,9 +325,12 @@ impl Tables {
     fn start_anew_if_full(&self) -> mlua::Result<()> {
         let mut shapes = self.shapes.borrow_mut();
         if shapes.keys.len() >= MAX_SHAPES {
-            *shapes = Shapes::default();
+            let mut tree = std::mem::take(&mut shapes.tree);
+            tree.clear();
+            *shapes = Shapes { tree, ..Shapes::default() };
             self.templates.clear()?;
             self.names.clear()?;
+            self.fillings.clear()?;
         }
         Ok(())
     }

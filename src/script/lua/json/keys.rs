@@ -9,6 +9,8 @@ const MAX_LENGTH: usize = 256;
 
 pub struct KeyTree {
     nodes: Vec<Node>,
+    /// Changes whenever nodes come to mean something else: when they are forgotten, or another one is wanted.
+    pub age: u32,
 }
 
 /// A key after those of the nodes above it.
@@ -64,7 +66,7 @@ impl Node {
 
 impl Default for KeyTree {
     fn default() -> KeyTree {
-        KeyTree { nodes: vec![Node::default()] }
+        KeyTree { nodes: vec![Node::default()], age: 0 }
     }
 }
 
@@ -98,9 +100,15 @@ impl KeyTree {
     /// Notes that scripts read the last of the keys that an object begins with.
     pub fn want<'a>(&mut self, mut keys: impl Iterator<Item = &'a [u8]>) {
         let at = keys.try_fold(KeyTree::ROOT, |at, key| self.children(at).find(|child| self.key(*child) == Some(key)));
-        if let Some(node) = at.and_then(|at| self.nodes.get_mut(at as usize)) {
+        if let Some(node) = at.and_then(|at| self.nodes.get_mut(at as usize)).filter(|node| !node.is_wanted) {
             node.is_wanted = true;
+            self.age = self.age.wrapping_add(1);
         }
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        *self = KeyTree { age: self.age.wrapping_add(1), ..KeyTree::default() };
     }
 
     fn key(&self, at: u32) -> Option<&[u8]> {

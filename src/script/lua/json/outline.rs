@@ -21,6 +21,8 @@ pub struct Part {
     pub count: u32,
     /// Of an object, the place of its first [`Fill`], from 1; 0 is none.
     pub filled: u32,
+    /// The place of its shape.
+    pub shape: u32,
     pub is_array: bool,
     /// How often a key was [found](Document::find) in it.
     pub looks: u8,
@@ -33,6 +35,8 @@ pub struct Fill {
     /// Where the key stands, without its quote, and where the value begins.
     pub key: u32,
     pub at: u32,
+    /// Of the key, in a tree of the document's age.
+    pub node: u32,
     /// The number of the value, if it is a part.
     pub part: u32,
     /// The place of the object's next, from 1; 0 is none.
@@ -44,7 +48,11 @@ pub struct Fill {
 pub struct Outline {
     pub parts: Vec<Part>,
     pub fills: Vec<Fill>,
+    /// That of the tree, as long as all that is wanted is listed.
+    pub age: u32,
 }
+
+const NO_AGE: u32 = u32::MAX;
 
 /// Objects in a deeper place are not filled, nor more entries than so many: it is done in one step.
 pub const MAX_FILLED_DEPTH: usize = 8;
@@ -58,6 +66,7 @@ const STRIDE: u32 = 1024;
 /// Outlines a document; None when it is not a usual one, if it is JSON at all.
 pub fn outline(tree: &KeyTree, running: Option<&Running>, text: &[u8], outline: &mut Outline) -> Option<()> {
     u32::try_from(text.len()).ok()?;
+    outline.age = tree.age;
     let mut outliner = Outliner { text, tree, running, outline, count: 0 };
     let at = skip_space(text, 0);
     if !matches!(text.get(at)?, b'{' | b'[') {
@@ -148,19 +157,19 @@ impl Outliner<'_> {
             return None;
         }
         let (number, is_array) = (self.outline.parts.len(), self.text.get(at) == Some(&b'['));
-        self.outline.parts.push(Part { start: at as u32, end: 0, after: 0, count: 0, filled: 0, is_array, looks: 0 });
-        let (end, count, filled) = if is_array { self.items(at + 1, depth)? } else { self.entries(at + 1, depth)? };
+        self.outline.parts.push(Part { start: at as u32, is_array, ..Part::default() });
+        let (end, count) = if is_array { self.items(at + 1, depth)? } else { self.entries(at + 1, number, depth)? };
         let after = self.outline.parts.len() as u32;
         let part = self.outline.parts.get_mut(number)?;
-        (part.end, part.after, part.count, part.filled) = (end as u32, after, count, filled);
+        (part.end, part.after, part.count) = (end as u32, after, count);
         Some(end)
     }
 
-    /// Where an array ends, how many items it has, and no fill.
-    fn items(&mut self, at: usize, depth: usize) -> Option<(usize, u32, u32)> {
+    /// Where an array ends, and how many items it has.
+    fn items(&mut self, at: usize, depth: usize) -> Option<(usize, u32)> {
         let mut at = skip_space(self.text, at);
         if self.text.get(at) == Some(&b']') {
-            return Some((at + 1, 0, 0));
+            return Some((at + 1, 0));
         }
         let mut count = 0;
         loop {
@@ -169,20 +178,20 @@ impl Outliner<'_> {
             count += 1;
             match self.text.get(at)? {
                 b',' => at = skip_gap(self.text, at + 1),
-                b']' => return Some((at + 1, count, 0)),
+                b']' => return Some((at + 1, count)),
                 _ => return None,
             }
         }
     }
 
-    /// The same for an object and its entries, and its first fill.
-    fn entries(&mut self, at: usize, depth: usize) -> Option<(usize, u32, u32)> {
+    /// The same for an object, which is the part of this number, and its entries.
+    fn entries(&mut self, at: usize, number: usize, depth: usize) -> Option<(usize, u32)> {
         let mut at = skip_space(self.text, at);
         if self.text.get(at) == Some(&b'}') {
-            return Some((at + 1, 0, 0));
+            return Some((at + 1, 0));
         }
         let (mut node, mut count) = (KeyTree::ROOT, 0);
-        let (mut first, mut last) = (0, 0);
+        let mut last = 0;
         loop {
             if self.text.get(at) != Some(&b'"') {
                 return None;
@@ -195,28 +204,37 @@ impl Outliner<'_> {
                 return None;
             }
             let start = skip_gap(self.text, at + 1);
-            if self.tree.is_wanted(node) && depth <= MAX_FILLED_DEPTH && self.outline.fills.len() < MAX_FILLS {
-                last = self.fill(key, start, last);
-                first = if first == 0 { last } else { first };
+            if self.tree.is_wanted(node) && depth <= MAX_FILLED_DEPTH {
+                last = self.fill(number, (key, node), start, last);
             }
             let end = self.item(start, depth)?;
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
                 b',' => at = skip_gap(self.text, at + 1),
-                b'}' => return self.tree.shape(node).map(|_| (at + 1, count, first)),
+                b'}' => {
+                    self.outline.parts.get_mut(number)?.shape = self.tree.shape(node)?;
+                    return Some((at + 1, count));
+                }
                 _ => return None,
             }
         }
     }
 
     /// Lists a fill behind the last one of its object, if there is one; gives its place.
-    fn fill(&mut self, key: usize, at: usize, last: u32) -> u32 {
-        let Outline { parts, fills } = &mut *self.outline;
-        fills.push(Fill { key: key as u32, at: at as u32, part: parts.len() as u32, next: 0 });
+    fn fill(&mut self, number: usize, (key, node): (usize, u32), at: usize, last: u32) -> u32 {
+        let Outline { parts, fills, age } = &mut *self.outline;
+        if fills.len() >= MAX_FILLS {
+            *age = NO_AGE;
+            return last;
+        }
+        fills.push(Fill { key: key as u32, at: at as u32, node, part: parts.len() as u32, next: 0 });
         let place = fills.len() as u32;
         if let Some(last) = (last as usize).checked_sub(1).and_then(|last| fills.get_mut(last)) {
             last.next = place;
+        }
+        if let (0, Some(part)) = (last, parts.get_mut(number)) {
+            part.filled = place;
         }
         place
     }
@@ -258,6 +276,8 @@ pub struct Document<'a> {
     pub parts: &'a [Part],
     pub fills: &'a [Fill],
     pub text: &'a [u8],
+    /// Of the tree that it was outlined with.
+    pub age: u32,
 }
 
 /// An entry of an object.
@@ -281,9 +301,14 @@ impl<'a> Document<'a> {
     }
 
     /// The fills of an object, in the order of its entries.
-    pub fn fills_of(self, part: &Part) -> impl Iterator<Item = &'a Fill> {
+    pub fn fills_of(self, part: &Part) -> impl Iterator<Item = &'a Fill> + Clone {
         let fill = move |place: u32| (place as usize).checked_sub(1).and_then(|place| self.fills.get(place));
         std::iter::successors(fill(part.filled), move |last| fill(last.next))
+    }
+
+    pub fn key_of(self, fill: &Fill) -> &'a [u8] {
+        let key = self.text.get(fill.key as usize..).unwrap_or_default();
+        key.get(..json::plain(key)).unwrap_or_default()
     }
 
     pub fn is_filled(self, part: &Part, entry: &Entry<'_>) -> bool {
@@ -418,7 +443,7 @@ mod tests {
     fn parts_are_listed_with_what_is_in_them() {
         let text = r#" {"a" : [ {"b":1}, [], {"b":{}} ], "b":"}"} "#;
         let (parts, text) = outlined(text, &[&["a", "b"], &["b"]]).expect("a usual document");
-        let document = Document { parts: &parts, fills: &[], text };
+        let document = Document { parts: &parts, fills: &[], text, age: 0 };
         let shown: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -475,7 +500,7 @@ mod tests {
     fn keys_are_found_where_they_stand() {
         let text = r#"{ "one":"\\\"}", "two": -1.5e3 ,"three":{"one":0},"four":[1,{"one":2}], "five" : null}"#;
         let (parts, text) = outlined(text, &[&["one", "two", "three", "four", "five"], &["one"]]).expect("a document");
-        let document = Document { parts: &parts, fills: &[], text };
+        let document = Document { parts: &parts, fills: &[], text, age: 0 };
         let found = |key: &str| match document.find(0, key.as_bytes()) {
             Some(Entry { value, is_part: false, .. }) => String::from_utf8_lossy(&text[value]).into(),
             Some(_) => "Part".to_owned(),
@@ -497,8 +522,8 @@ mod tests {
         let text = r#"{"a": {"b":1}, "b":{"b": [2]},"c": 3}"#;
         let shapes: &[&[&str]] = &[&["a", "b", "c"], &["b"]];
         let wanted: &[&[&str]] = &[&["b"], &["a"], &["a", "b", "c"], &["c"]];
-        let Outline { parts, fills } = filled(text, shapes, wanted).expect("a usual document");
-        let document = Document { parts: &parts, fills: &fills, text: text.as_bytes() };
+        let Outline { parts, fills, .. } = filled(text, shapes, wanted).expect("a usual document");
+        let document = Document { parts: &parts, fills: &fills, text: text.as_bytes(), age: 0 };
         let shown = |number: u32| {
             let fills = document.fills_of(&parts[number as usize]);
             fills.map(|fill| (&text[fill.key as usize..][..1], &text[fill.at as usize..][..1], fill.part)).collect()

@@ -16,7 +16,7 @@
 
 use super::{
     carried::{self, CFunction, Own},
-    push_item,
+    push_item, push_text,
     read::{Places, scalar},
     text,
 };
@@ -62,7 +62,12 @@ pub const CARRIED: Places = Places {
     objects: carried::OBJECT_STUBS,
     arrays: carried::ARRAY_STUBS,
     filled: carried::FILLED_STUBS,
+    fillings: carried::FILLINGS,
 };
+
+/// What a filled stub has its document and the number of its part under: it is a copy of a table with these keys.
+const HELD: *const c_void = ptr::without_provenance(u32::MAX as usize);
+const NUMBER: *const c_void = ptr::without_provenance(u32::MAX as usize - 1);
 
 /// What a document's userdata begins with; the parts, the fills and the text follow.
 #[repr(C)]
@@ -70,6 +75,7 @@ struct Head {
     parts: u32,
     fills: u32,
     text: u32,
+    age: u32,
 }
 
 /// Pushes a stub for a whole document; false when it is not one to be opened bit by bit, and the stack is as it was.
@@ -87,14 +93,15 @@ pub unsafe fn push_document(
         return false;
     }
     let mut outlined = tables.take_outline();
-    let is_usual = tables.with_keys(|tree| outline(tree, running, text, &mut outlined)).is_some();
+    let age = tables.with_keys(|tree| outline(tree, running, text, &mut outlined).map(|()| tree.age));
     // SAFETY: slots are reserved.
-    let is_pushed = is_usual && unsafe { ffi::lua_checkstack(state, ROOM) != 0 };
+    let is_pushed = age.is_some() && unsafe { ffi::lua_checkstack(state, ROOM) != 0 };
     if is_pushed {
         // SAFETY: as above; the document's place is the stub's then.
         unsafe {
             let document = hold(state, &outlined, text);
-            push_part(state, Held { document, at: ffi::lua_gettop(state) }, 0, places);
+            let held = Held { document, at: ffi::lua_gettop(state), is_current: age == Some(document.age) };
+            push_part(state, held, 0, places);
             ffi::lua_replace(state, -2);
         }
     }
@@ -106,8 +113,8 @@ pub unsafe fn push_document(
 ///
 /// # Safety
 /// A slot is free; what is pushed stays reachable as long as the document is used.
-unsafe fn hold<'a>(state: *mut lua_State, Outline { parts, fills }: &Outline, text: &[u8]) -> Document<'a> {
-    let head = Head { parts: parts.len() as u32, fills: fills.len() as u32, text: text.len() as u32 };
+unsafe fn hold<'a>(state: *mut lua_State, Outline { parts, fills, age }: &Outline, text: &[u8]) -> Document<'a> {
+    let head = Head { parts: parts.len() as u32, fills: fills.len() as u32, text: text.len() as u32, age: *age };
     // SAFETY: the userdata is as large as what is written, one after the other, and aligned for all that Luau has.
     unsafe {
         let size = size_of::<Head>() + size_of_val(&parts[..]) + size_of_val(&fills[..]) + text.len();
@@ -136,7 +143,7 @@ unsafe fn document<'a>(at: *mut c_void) -> (Document<'a>, *mut Part) {
         let first_fill = first.add(parts).cast::<Fill>();
         let text = std::slice::from_raw_parts(first_fill.add(fills).cast::<u8>(), length);
         let (parts, fills) = (std::slice::from_raw_parts(first, parts), std::slice::from_raw_parts(first_fill, fills));
-        (Document { parts, fills, text }, first)
+        (Document { parts, fills, text, age: head.age }, first)
     }
 }
 
@@ -145,6 +152,8 @@ unsafe fn document<'a>(at: *mut c_void) -> (Document<'a>, *mut Part) {
 struct Held<'a> {
     document: Document<'a>,
     at: c_int,
+    /// Whether all is filled that is wanted now, and the keys are still known.
+    is_current: bool,
 }
 
 /// Pushes what stands for a part of a document: a stub, or the empty table that it is.
@@ -163,48 +172,83 @@ unsafe fn push_part(state: *mut lua_State, held: Held<'_>, number: u32, places: 
                 ffi::lua_pushvalue(state, places.array);
                 ffi::lua_setmetatable(state, -2);
             }
+            (_, false) if part.filled != 0 => push_filled(state, held, number, &part, places),
             (_, is_array) => {
                 let (items, entries) = if is_array { (count, 1) } else { (0, count) };
                 ffi::lua_createtable(state, items, entries);
                 ffi::lua_pushvalue(state, held.at);
-                ffi::lua_rawsetptagged(state, -2, ptr::without_provenance::<c_void>(number as usize), DOCUMENT);
-                ffi::lua_pushvalue(
-                    state,
-                    match part {
-                        Part { is_array: true, .. } => places.arrays,
-                        Part { filled: 0, .. } => places.objects,
-                        _ => places.filled,
-                    },
-                );
+                ffi::lua_rawsetptagged(state, -2, ptr::without_provenance(number as usize), DOCUMENT);
+                ffi::lua_pushvalue(state, if is_array { places.arrays } else { places.objects });
                 ffi::lua_setmetatable(state, -2);
-                if part.filled == 0 {
-                    ffi::lua_setreadonly(state, -1, 1);
-                } else {
-                    fill(state, held, &part, places);
-                }
+                ffi::lua_setreadonly(state, -1, 1);
             }
         }
     }
 }
 
-/// Puts the entries that are wanted into the stub on top.
+/// Pushes a stub with the entries that are wanted.
 ///
 /// # Safety
 /// As [`push_part`].
-unsafe fn fill(state: *mut lua_State, held: Held<'_>, part: &Part, places: Places) {
+unsafe fn push_filled(state: *mut lua_State, held: Held<'_>, number: u32, part: &Part, places: Places) {
     let text = held.document.text;
-    // SAFETY: the caller's. The table is new, and scalars were looked at when the document was outlined: one can be pushed.
+    // SAFETY: the caller's. The table is new and has all the keys already. Scalars were looked at when the document was outlined: one can be
+    // pushed.
     unsafe {
-        for Fill { key, at, part, .. } in held.document.fills_of(part) {
-            let name = text.get(*key as usize..).unwrap_or_default();
-            super::push_text(state, name.get(..crate::script::json::plain(name)).unwrap_or_default());
-            let mut source = Source { at: *at as usize, ..Source::new(text, Vec::new()) };
+        push_filling(state, held, part, places);
+        ffi::lua_clonetable(state, -1);
+        ffi::lua_replace(state, -2);
+        ffi::lua_pushvalue(state, held.at);
+        ffi::lua_rawsetptagged(state, -2, HELD, DOCUMENT);
+        ffi::lua_pushnumber(state, f64::from(number));
+        ffi::lua_rawsetptagged(state, -2, NUMBER, DOCUMENT);
+        for fill in held.document.fills_of(part) {
+            if held.is_current {
+                push_item(state, places.names, fill.node);
+            } else {
+                push_text(state, held.document.key_of(fill));
+            }
+            let mut source = Source { at: fill.at as usize, ..Source::new(text, Vec::new()) };
             if matches!(source.peek(), Some(b'{' | b'[')) {
-                push_part(state, held, *part, places);
+                push_part(state, held, fill.part, places);
             } else if scalar(state, &mut source).is_none() {
                 ffi::lua_pushnil(state);
             }
             ffi::lua_rawset(state, -3);
+        }
+    }
+}
+
+/// Pushes what a filled stub is a copy of.
+///
+/// # Safety
+/// As [`push_part`].
+unsafe fn push_filling(state: *mut lua_State, held: Held<'_>, part: &Part, places: Places) {
+    // SAFETY: the caller's.
+    unsafe {
+        if held.is_current {
+            if push_item(state, places.fillings, part.shape) == ffi::LUA_TTABLE {
+                return;
+            }
+            ffi::lua_settop(state, -2);
+        }
+        let fills = held.document.fills_of(part);
+        let room = (fills.clone().count() + 2).max(part.count as usize);
+        ffi::lua_createtable(state, 0, c_int::try_from(room).unwrap_or(c_int::MAX));
+        for mark in [HELD, NUMBER] {
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawsetptagged(state, -2, mark, DOCUMENT);
+        }
+        for fill in fills {
+            push_text(state, held.document.key_of(fill));
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawset(state, -3);
+        }
+        ffi::lua_pushvalue(state, places.filled);
+        ffi::lua_setmetatable(state, -2);
+        if held.is_current {
+            ffi::lua_pushvalue(state, -1);
+            ffi::lua_rawseti_(state, places.fillings, c_int::try_from(part.shape).unwrap_or(0));
         }
     }
 }
@@ -224,10 +268,10 @@ pub struct Located<'a> {
     first: *mut Part,
 }
 
-/// Pushes the only entry of a stub, which holds its document.
+/// Pushes the entry of a stub that holds its document.
 ///
 /// # Safety
-/// There is a table at `place`, two slots are free, and what is pushed stays there as long as the document is used.
+/// There is a table at `place`, three slots are free, and what is pushed stays there as long as the document is used.
 pub unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<'a>> {
     let mut at = 0;
     // SAFETY: what is pushed and not it is popped again: a stub that could not be opened may have items. No script has documents, so what
@@ -241,8 +285,14 @@ pub unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<
             let held = ffi::lua_touserdatatagged(state, -1, DOCUMENT);
             if !held.is_null() {
                 let (document, first) = document(held);
-                let number = u32::try_from(ffi::lua_touserdata(state, -2).addr()).ok()?;
-                return Some(Located { number, document, first });
+                let key = ffi::lua_touserdata(state, -2);
+                let mut number = key.addr();
+                if key.cast_const() == HELD {
+                    ffi::lua_rawgetptagged(state, place, NUMBER, DOCUMENT);
+                    number = ffi::lua_tonumber(state, -1) as usize;
+                    ffi::lua_settop(state, -2);
+                }
+                return Some(Located { number: u32::try_from(number).ok()?, document, first });
             }
             ffi::lua_settop(state, -3);
         }
@@ -306,9 +356,9 @@ unsafe fn located(
         }
         let source = Source { at: part.start as usize + 1, ..Source::new(document.text, Vec::new()) };
         tables.with_keys(|tree| {
-            let held = Held { document, at: held };
+            let held = Held { document, at: held, is_current: document.age == tree.age };
             let mut opener = Opener { state, source, tree, places, held, inner: number + 1 };
-            if part.is_array { opener.array(place, number, part.count) } else { opener.object(place, number, part) }
+            if part.is_array { opener.array(place, number, part.count) } else { opener.object(place, part) }
         })
     }
 }
@@ -365,7 +415,7 @@ impl Opener<'_> {
 
     /// # Safety
     /// As [`open`].
-    unsafe fn object(&mut self, place: c_int, number: u32, part: &Part) -> Option<()> {
+    unsafe fn object(&mut self, place: c_int, part: &Part) -> Option<()> {
         let state = self.state;
         let mut fills = self.held.document.fills_of(part).peekable();
         // SAFETY: of pairs that wait there are never more than slots were reserved for. All are there before the table is changed, which has
@@ -400,8 +450,11 @@ impl Opener<'_> {
             if ffi::lua_objlen(state, place) == 0 {
                 ffi::lua_cleartable(state, place);
             } else {
-                ffi::lua_pushnil(state);
-                ffi::lua_rawsetptagged(state, place, ptr::without_provenance::<c_void>(number as usize), DOCUMENT);
+                // Only a filled one has items.
+                for mark in [HELD, NUMBER] {
+                    ffi::lua_pushnil(state);
+                    ffi::lua_rawsetptagged(state, place, mark, DOCUMENT);
+                }
             }
             ffi::lua_setmetatable(state, place);
             // In the order of the keys, as the template was made, so that loops go over both in the same order.
@@ -423,10 +476,10 @@ pub fn open_table(lua: &Lua, tables: &Tables, running: Option<&Running>, table: 
     let mut filled = Vec::new();
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
-        let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, .. } = tables;
-        let given = (table, array, templates, names, object_stubs, array_stubs, filled_stubs);
+        let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, fillings, .. } = tables;
+        let given = (table, array, templates, names, object_stubs, array_stubs, filled_stubs, fillings);
         lua.exec_raw::<()>(given, |state| {
-            let places = Places { array: 2, templates: 3, names: 4, objects: 5, arrays: 6, filled: 7 };
+            let places = Places { array: 2, templates: 3, names: 4, objects: 5, arrays: 6, filled: 7, fillings: 8 };
             if is_stub(tables, state, 1) && !open(tables, running, state, 1, places) {
                 text = text_of(state, 1).map(<[u8]>::to_vec);
                 filled = filled_keys(state, 1);
@@ -475,12 +528,12 @@ unsafe fn filled_keys(state: *mut lua_State, place: c_int) -> Vec<Vec<u8>> {
 #[cfg(test)]
 pub fn document_of(lua: &Lua, tables: &Tables, text: &[u8]) -> mlua::Result<Option<Value>> {
     let mut is_pushed = false;
-    let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, .. } = tables;
-    let given = (array, templates, names, object_stubs, array_stubs, filled_stubs);
+    let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, fillings, .. } = tables;
+    let given = (array, templates, names, object_stubs, array_stubs, filled_stubs, fillings);
     // SAFETY: as `open_table`, but for the value that it leaves.
     let value = unsafe {
         lua.exec_raw::<Value>(given, |state| {
-            let places = Places { array: 1, templates: 2, names: 3, objects: 4, arrays: 5, filled: 6 };
+            let places = Places { array: 1, templates: 2, names: 3, objects: 4, arrays: 5, filled: 6, fillings: 7 };
             is_pushed = push_document(tables, None, state, text, places);
             if is_pushed {
                 ffi::lua_replace(state, 1);
@@ -639,6 +692,7 @@ unsafe fn looked_up(state: *mut lua_State) -> bool {
             Some(entry) if document.is_filled(&part, &entry) => ffi::lua_pushnil(state),
             Some(entry) => {
                 carried::shared(state).json.want(document, number, &entry);
+                ffi::lua_cleartable(state, carried::FILLINGS);
                 let mut source = Source { at: entry.value.start, ..Source::new(document.text, Vec::new()) };
                 if entry.is_part || scalar(state, &mut source).is_none() {
                     return false;

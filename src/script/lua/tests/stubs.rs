@@ -150,6 +150,26 @@ fn what_scripts_read_is_there_from_the_first() {
 }
 
 #[test]
+fn a_long_list_is_filled_in_part_and_reads_the_same() {
+    let machine = Machine::new();
+    let items: Vec<String> = (0..700).map(|n| format!(r#"{{"a":{n},"b":[{n}],"c":"c{n}","d":{n}}}"#)).collect();
+    let document = format!(r#"{{"items":[{}]}}"#, items.join(","));
+    machine.read(r#"{"items":[{"a":1,"b":[1],"c":"c","d":1}]}"#, 10);
+    let body = machine.function(
+        "local sum = 0 for _, item in v.items do sum += item.a + item.b[1] + tonumber(string.sub(item.c, 2)) + item.d end return sum",
+    );
+    for _ in 0..2 {
+        let (whole, stub) = machine.both(&document);
+        assert_eq!(machine.said(&body, stub.clone()), (4 * 699 * 350).to_string());
+        assert_eq!(machine.written(&stub), machine.written(&whole));
+    }
+    // What is wanted changes while a document is held.
+    let (whole, stub) = machine.both(&document);
+    machine.read(r#"{"items":[{"a":1,"b":[1],"c":"c","d":1}],"more":{"than":{"before":1}}}"#, 10);
+    assert_eq!(machine.said(&body, stub.clone()), machine.said(&body, whole));
+}
+
+#[test]
 fn a_part_is_the_same_table_each_time() {
     let machine = Machine::new();
     machine.read(DOCUMENT, 2);

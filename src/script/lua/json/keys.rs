@@ -13,6 +13,14 @@ pub struct KeyTree {
     pub age: u32,
 }
 
+/// A key that was recognised.
+pub struct Step {
+    pub node: u32,
+    pub length: usize,
+    /// Whether scripts read what stands under it.
+    pub is_wanted: bool,
+}
+
 /// A key after those of the nodes above it.
 #[derive(Default)]
 struct Node {
@@ -73,15 +81,15 @@ impl Default for KeyTree {
 impl KeyTree {
     pub const ROOT: u32 = 0;
 
-    /// The node of the key that `text` begins with, up to its closing quote, and the key's length.
+    /// The key that `text` begins with, up to its closing quote.
     #[inline]
-    pub fn step(&self, from: u32, text: &[u8]) -> Option<(u32, usize)> {
+    pub fn step(&self, from: u32, text: &[u8]) -> Option<Step> {
         let mut at = self.node(from)?.child;
         let start = head(text);
         while at != 0 {
             let node = self.node(at)?;
             if start & node.mask == node.head && (node.key.len() < HEAD || node.is_all_of(text)) {
-                return Some((at, node.key.len()));
+                return Some(Step { node: at, length: node.key.len(), is_wanted: node.is_wanted });
             }
             at = node.sibling;
         }
@@ -90,11 +98,6 @@ impl KeyTree {
 
     pub fn shape(&self, at: u32) -> Option<u32> {
         self.node(at).map(|node| node.shape).filter(|shape| *shape != 0)
-    }
-
-    #[inline]
-    pub fn is_wanted(&self, at: u32) -> bool {
-        self.node(at).is_some_and(|node| node.is_wanted)
     }
 
     /// Notes that scripts read the last of the keys that an object begins with.
@@ -168,7 +171,7 @@ mod tests {
         tree.add(path(&["seven77", "eight888", "nine99999", ""]), 4);
         tree.add(path(&["fifteen_letters", "sixteen__letters"]), 5);
         let follow = |keys: &[&str]| {
-            let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|(at, _)| at);
+            let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|step| step.node);
             keys.iter().try_fold(KeyTree::ROOT, step).and_then(|at| tree.shape(at))
         };
         assert_eq!(follow(&["id", "name"]), Some(1));
@@ -183,7 +186,7 @@ mod tests {
         assert_eq!(follow(&["fifteen_letter"]), None);
         assert_eq!(follow(&["seven7"]), None);
         assert_eq!(follow(&["seven777"]), None);
-        assert_eq!(tree.step(KeyTree::ROOT, b"id"), None);
+        assert!(tree.step(KeyTree::ROOT, b"id").is_none());
         assert_eq!(follow(&["name"]), None);
         assert_eq!(follow(&["id", "id"]), None);
         assert_eq!(follow(&[]), None);
@@ -197,10 +200,10 @@ mod tests {
         tree.add(path(&["name"]), 2);
         tree.want(path(&["id", "name"]));
         tree.want(path(&["id", "other"]));
-        let step = |at, key: &[u8]| tree.step(at, key).map(|(at, _)| at).expect("a key");
+        let step = |at, key: &[u8]| tree.step(at, key).expect("a key");
         let id = step(KeyTree::ROOT, b"id\"");
-        let wanted = [id, step(id, b"name\""), step(KeyTree::ROOT, b"name\"")].map(|at| tree.is_wanted(at));
-        assert_eq!(wanted, [false, true, false]);
+        let wanted = [step(id.node, b"name\""), step(KeyTree::ROOT, b"name\""), id].map(|step| step.is_wanted);
+        assert_eq!(wanted, [true, false, false]);
     }
 
     #[test]

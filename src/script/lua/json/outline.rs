@@ -196,15 +196,15 @@ impl Outliner<'_> {
             if self.text.get(at) != Some(&b'"') {
                 return None;
             }
-            let (next, length) = self.tree.step(node, self.text.get(at + 1..)?)?;
-            node = next;
             let key = at + 1;
-            at = skip_space(self.text, key + length + 1);
+            let step = self.tree.step(node, self.text.get(key..)?)?;
+            node = step.node;
+            at = skip_space(self.text, key + step.length + 1);
             if self.text.get(at) != Some(&b':') {
                 return None;
             }
             let start = skip_gap(self.text, at + 1);
-            if self.tree.is_wanted(node) && depth <= MAX_FILLED_DEPTH {
+            if step.is_wanted && depth <= MAX_FILLED_DEPTH {
                 last = self.fill(number, (key, node), start, last);
             }
             let end = self.item(start, depth)?;

@@ -37,11 +37,7 @@ pub fn write(
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
         lua.exec_raw::<()>((value, &tables.ordered), |state| {
-            if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
-                written = writer.value(state, 1, 0);
-            } else {
-                written = Err(Unwritten::Lua(mlua::Error::StackError));
-            }
+            written = reserve(state, 0).and_then(|()| writer.value(state, 1, 0));
             ffi::lua_settop(state, 0);
         })
     }?;
@@ -59,14 +55,24 @@ pub unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_Sta
     // SAFETY: slots are reserved; the stack is left as it was found. Should memory run out, `out` is freed with this frame.
     unsafe {
         let top = ffi::lua_gettop(state);
-        if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
-            return None;
-        }
+        reserve(state, 0).ok()?;
         let written = writer.value(state, place, 0);
         ffi::lua_settop(state, top);
         written.ok()?;
     }
     Some(out.into())
+}
+
+/// Reserves slots for a level, and for what waits there.
+///
+/// # Safety
+/// Luau's stack may be grown.
+unsafe fn reserve(state: *mut lua_State, waiting: c_int) -> Result<(), Unwritten> {
+    // SAFETY: the caller's.
+    match unsafe { ffi::lua_checkstack(state, waiting + 2 * LEVEL) } {
+        0 => Err(Unwritten::Lua(mlua::Error::StackError)),
+        _ => Ok(()),
+    }
 }
 
 struct Writer<'a> {
@@ -84,7 +90,7 @@ impl Writer<'_> {
     /// Writes the value at a place, and leaves the stack as it was.
     ///
     /// # Safety
-    /// As the module says; there is a value at `place`, counted from the bottom, and slots for this level and those below it are free.
+    /// As the module says; there is a value at `place`, counted from the bottom, and slots for one level are free.
     unsafe fn value(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         // SAFETY: each value is read as the type it has; a string is not moved nor freed while it is on the stack.
         unsafe {
@@ -202,8 +208,9 @@ impl Writer<'_> {
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
             running.tick()?;
         }
-        // SAFETY: there is a table at the place.
+        // SAFETY: there is a table at the place. Slots are reserved for the values in it.
         unsafe {
+            reserve(state, 0)?;
             let table = Walked { state, at: place, top: ffi::lua_gettop(state) };
             let metatable = ffi::lua_getmetatablepointer(state, place).addr();
             let length = ffi::lua_objlen(state, place);

@@ -13,7 +13,7 @@ use crate::script::{
     value::{Args, duration},
 };
 use bytes::Bytes;
-use futures_util::future::{LocalBoxFuture, try_join_all};
+use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
@@ -303,14 +303,19 @@ fn start_all(scope: &Scope, args: &mut Args) -> Result<(Vec<Part>, bool), Raise>
 
 /// Dropping what still runs cancels it.
 async fn finish_all(parts: Vec<Part>, fail: bool) -> Result<Value, Raise> {
-    let finished = parts.into_iter().map(|Part { name, required, running }| async move {
-        let answer = running.await;
+    let mut results: Vec<(String, Value)> = parts.iter().map(|part| (part.name.clone(), Value::Nil)).collect();
+    let mut running: FuturesUnordered<_> = parts
+        .into_iter()
+        .enumerate()
+        .map(|(index, part)| async move { (index, part.name, part.required, part.running.await) })
+        .collect();
+    while let Some((index, name, required, answer)) = running.next().await {
         if fail && required && !answer.ok() {
             return Err(Raise::Reply(Box::new(part_failed(&name, &answer))));
         }
-        Ok((name, Object::Result(Rc::new(answer)).into()))
-    });
-    try_join_all(finished).await.map(Value::Map)
+        results[index].1 = Object::Result(Rc::new(answer)).into();
+    }
+    Ok(Value::Map(results))
 }
 
 fn part_failed(name: &str, answer: &Answer) -> Reply {

@@ -198,7 +198,7 @@ impl Outbound for Outside {
             match reply {
                 Reply { delay, .. } if delay > left => Answer::Failed(Failure::Timeout),
                 Reply { fail: true, .. } => Answer::Failed(Failure::Connect),
-                Reply { status, headers, body, .. } => Answer::Response { status, headers, body },
+                Reply { status, headers, body, .. } => Answer::Response { status, headers: headers.into(), body },
             }
         })
     }

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 /// Lines that stand together between those that are left out: more would be a strange head.
 const RUNS: usize = 4;
+/// As many fields as a head may have.
+pub const MAX_FIELDS: usize = 128;
 
 /// The lines of a head that was parsed and has only fields that may pass.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Passed {
     pub length: u64,
     /// Whether there is a `Date`.
     pub is_dated: bool,
+    /// Whether there is a `Content-Encoding`.
+    pub is_encoded: bool,
     /// The gateway's own `X-Request-ID`, which goes behind the lines.
     pub request_id: Option<HeaderValue>,
 }
@@ -30,6 +34,7 @@ pub struct Passed {
 enum Verdict {
     Passes,
     Date,
+    Encoding,
     /// It is of the connection, or the gateway writes its own.
     LeftOut,
     Length(u64),
@@ -45,7 +50,15 @@ impl Passed {
         };
         let end = u32::try_from(head.len().checked_sub(2)?).ok()?;
         let runs = [const { 0..0 }; RUNS];
-        let mut passed = Passed { head: Bytes::new(), runs, lengths: 0, length: 0, is_dated: false, request_id: None };
+        let mut passed = Passed {
+            head: Bytes::new(),
+            runs,
+            lengths: 0,
+            length: 0,
+            is_dated: false,
+            is_encoded: false,
+            request_id: None,
+        };
         let (mut length, mut run) = (None, 0);
         let mut begin = at(fields.first()?)?;
         for (nth, field) in fields.iter().enumerate() {
@@ -54,6 +67,10 @@ impl Passed {
                 Verdict::Passes => continue,
                 Verdict::Date => {
                     passed.is_dated = true;
+                    continue;
+                }
+                Verdict::Encoding => {
+                    passed.is_encoded = true;
                     continue;
                 }
                 Verdict::LeftOut => {}
@@ -94,6 +111,22 @@ impl Passed {
         let mut headers = HeaderMap::new();
         for (name, value) in self.lines().filter_map(header) {
             headers.append(name, value);
+        }
+        headers
+    }
+
+    /// All fields of the head, those that do not pass too.
+    pub fn all_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let Some(at) = self.head.iter().position(|byte| *byte == b'\n') else { return headers };
+        let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        if let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&self.head[at + 1..], &mut slots) {
+            for field in fields {
+                let value = HeaderValue::from_maybe_shared(self.head.slice_ref(field.value));
+                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name.as_bytes()), value) {
+                    headers.append(name, value);
+                }
+            }
         }
         headers
     }
@@ -140,6 +173,7 @@ fn verdict(name: &str, value: &[u8]) -> Verdict {
         12 if is("content-type") && value.starts_with(b"application/grpc") => Verdict::Matters,
         14 if is("content-length") => content_length(value).map_or(Verdict::Matters, Verdict::Length),
         14 if is("http2-settings") => Verdict::Matters,
+        16 if is("content-encoding") => Verdict::Encoding,
         16 if is("proxy-connection") => Verdict::Matters,
         17 if is("transfer-encoding") => Verdict::Matters,
         18 if is("proxy-authenticate") => Verdict::Matters,
@@ -171,7 +205,8 @@ mod tests {
         let mut out = Vec::new();
         passed.write(&mut out);
         let dated = if passed.is_dated { " dated" } else { "" };
-        Some(format!("{} {}{dated}", String::from_utf8(out).unwrap().replace("\r\n", "|"), passed.length))
+        let encoded = if passed.is_encoded { " encoded" } else { "" };
+        Some(format!("{} {}{dated}{encoded}", String::from_utf8(out).unwrap().replace("\r\n", "|"), passed.length))
     }
 
     #[test]
@@ -182,6 +217,7 @@ mod tests {
                 "Server: x|Date: now|ETag: \"a\"| 3 dated",
             ),
             ("content-length: 12", " 12"),
+            ("Content-Encoding: gzip|content-length: 12", "Content-Encoding: gzip| 12 encoded"),
             ("Content-Length: 0|A: b", "A: b| 0"),
             ("A: b|Keep-Alive: timeout=5|X-Request-ID: theirs|C: d|content-length: 0|E:", "A: b|C: d|E:| 0"),
         ] {
@@ -205,6 +241,19 @@ mod tests {
             let others = [(HeaderName::from_static(name), HeaderValue::from_static("1"))].into_iter().collect();
             assert_eq!(passed.clashes(&others), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn all_fields_become_a_map_when_it_is_asked_for() {
+        let head = Bytes::from_static(
+            b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\nA: b\r\nConnection: keep-alive\r\na:c \r\n\r\n",
+        );
+        let mut slots = [httparse::EMPTY_HEADER; 16];
+        let mut parsed = httparse::Response::new(&mut slots);
+        parsed.parse(&head).unwrap();
+        let headers = Passed::of(&head, parsed.headers).unwrap().all_headers();
+        let expected = r#"{"date": "now", "content-length": "3", "a": "b", "a": "c", "connection": "keep-alive"}"#;
+        assert_eq!(format!("{headers:?}"), expected);
     }
 
     #[test]

@@ -3,31 +3,30 @@
 //! A call to a service is what forwarding is, without hooks: balanced, pooled, retried by the service's own rules.
 
 use super::{
-    backend::{Backend, Backends},
+    backend::Backends,
     failure,
     outside::{self, Clients},
     spans::{self, Under},
-    tries::{self, Outgoing},
+    tries::{self, Answered, Outgoing},
 };
 use crate::{
     http::{
         Body, BodyError,
         deadline::{self, X_REQUEST_TIMEOUT},
         path,
-        trace::TRACEPARENT,
+        trace::{TRACEPARENT, Trace},
     },
+    observe::traces::SpanInProgress,
     script::{
         Exchange, Scope,
-        outbound::{Answer, Call, Failure, Outbound},
+        outbound::{Answer, Call, Failure, Headers, Outbound},
+        stamps::X_REQUEST_ID,
     },
-    upstream::{Kind, Pool},
+    upstream::{Kind, Lines, Pool},
 };
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, header};
-use std::{pin::pin, rc::Rc, time::Instant};
-
-/// Of a URL that names a service.
-const SCHEME: &str = "svc://";
+use std::{cell::OnceCell, pin::pin, rc::Rc, time::Instant};
 
 pub struct Calls {
     pub pool: Pool,
@@ -38,105 +37,159 @@ pub struct Calls {
 }
 
 impl Outbound for Calls {
-    fn call(&self, scope: &Scope, mut call: Call) -> LocalBoxFuture<'static, Answer> {
-        let deadline = call.deadline;
-        let max_body = self.max_body;
-        let mut span = spans::call(scope, &call);
+    fn call(&self, scope: &Scope, call: Call) -> LocalBoxFuture<'static, Answer> {
+        let span = spans::call(scope, &call);
         // A script that names another parent has its way: tries are recorded only where they continue this trace.
-        let own = call.headers.contains_key(TRACEPARENT);
-        if let Some(parent) = spans::parent(scope, span.as_ref()).filter(|_| !own) {
-            call.headers.insert(TRACEPARENT, parent);
+        let trace = spans::parent(scope, span.as_ref()).filter(|_| !call.headers.contains_key(TRACEPARENT));
+        if call.url.starts_with(SERVICE) {
+            self.call_service(scope, call, trace, span)
+        } else {
+            self.call_outside(scope, call, trace, span)
         }
-        let running: LocalBoxFuture<'static, Result<Answer, Failure>> = match call.url.strip_prefix(SCHEME) {
-            Some(rest) => {
-                let (name, target) = service_of(rest);
-                if let Some(exchange) = &scope.exchange {
-                    call.headers
-                        .entry(crate::script::stamps::X_REQUEST_ID)
-                        .or_insert_with(|| exchange.id.header().clone());
-                }
-                if let Some(span) = &mut span {
-                    span.set("gatewright.service", name.to_owned());
-                    span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
-                }
-                let under = span.as_ref().filter(|_| !own).and_then(|span| Under::call(scope, span));
-                let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
-                Box::pin(async move {
-                    let url = std::mem::take(&mut call.url);
-                    let (name, target) = service_of(url.strip_prefix(SCHEME).unwrap_or_default());
-                    let backend = backends.named(name).ok_or(Failure::NoService)?;
-                    if !is_target(target) {
-                        return Err(Failure::BadUrl);
-                    }
-                    pin!(to_service(&pool, backend, target, call, exchange, under, max_body)).await
-                })
-            }
-            None => match self.clients.permitted(scope, &call.url) {
-                Ok((client, url)) => {
-                    if let (Some(span), Some(host)) = (&mut span, url.host_str()) {
-                        span.set("server.address", spans::short(host));
-                        span.set("server.port", i64::from(url.port_or_known_default().unwrap_or_default()));
-                    }
-                    Box::pin(outside::send(client, url, call, max_body))
-                }
-                Err(failure) => Box::pin(async move { Err(failure) }),
-            },
-        };
-        Box::pin(async move {
-            let ended = tokio::time::timeout_at(deadline.into(), running).await;
-            let answer = ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed);
-            spans::called(span, &answer);
-            answer
-        })
     }
 }
 
-/// The service's name, and what is asked of it.
-fn service_of(rest: &str) -> (&str, &str) {
+impl Calls {
+    fn call_service(
+        &self,
+        scope: &Scope,
+        call: Call,
+        trace: Option<Trace>,
+        mut span: Option<SpanInProgress>,
+    ) -> LocalBoxFuture<'static, Answer> {
+        if let Some(span) = &mut span {
+            let (name, target) = service_and_target(&call.url);
+            span.set("gatewright.service", name.to_owned());
+            span.set("url.path", spans::short(target.split('?').next().unwrap_or_default()));
+        }
+        let under = span.as_ref().filter(|_| trace.is_some()).and_then(|span| Under::call(scope, span));
+        let (pool, backends, exchange) = (self.pool.clone(), self.backends.clone(), scope.exchange.clone());
+        let deadline = call.deadline;
+        let call = ServiceCall { pool, backends, call, exchange, trace, under, max_body: self.max_body };
+        Box::pin(async move { ended(pin!(call.answer()), deadline, span).await })
+    }
+
+    fn call_outside(
+        &self,
+        scope: &Scope,
+        mut call: Call,
+        trace: Option<Trace>,
+        mut span: Option<SpanInProgress>,
+    ) -> LocalBoxFuture<'static, Answer> {
+        if let Some(trace) = trace {
+            trace.set(&mut call.headers);
+        }
+        let permitted = self.clients.permitted(scope, &call.url);
+        if let (Some(span), Ok((_, url))) = (&mut span, &permitted)
+            && let Some(host) = url.host_str()
+        {
+            span.set("server.address", spans::short(host));
+            span.set("server.port", i64::from(url.port_or_known_default().unwrap_or_default()));
+        }
+        let (deadline, max_body) = (call.deadline, self.max_body);
+        let running = async move {
+            let (client, url) = permitted?;
+            outside::send(client, url, call, max_body).await
+        };
+        Box::pin(async move { ended(pin!(running), deadline, span).await })
+    }
+}
+
+/// What came of a call until its deadline.
+async fn ended(
+    running: impl Future<Output = Result<Answer, Failure>>,
+    deadline: Instant,
+    span: Option<SpanInProgress>,
+) -> Answer {
+    let ended = tokio::time::timeout_at(deadline.into(), running).await;
+    let answer = ended.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Answer::Failed);
+    spans::called(span, &answer);
+    answer
+}
+
+const SERVICE: &str = "svc://";
+
+/// The parts of `svc://NAME/path?query`.
+fn service_and_target(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix(SERVICE).unwrap_or(url);
     rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
 }
 
-async fn to_service(
-    pool: &Pool,
-    backend: &Backend,
-    target: &str,
+struct ServiceCall {
+    pool: Pool,
+    backends: Rc<Backends>,
     call: Call,
     exchange: Option<Rc<Exchange>>,
+    /// What the service continues, unless the script said so itself.
+    trace: Option<Trace>,
     under: Option<Under>,
     max_body: usize,
-) -> Result<Answer, Failure> {
-    let deadline = call.deadline.min(Instant::now() + backend.timeout);
-    let mut headers = call.headers;
-    let account = exchange.as_ref().map(|exchange| &exchange.account);
-    let hurried = account.is_some_and(|account| account.hurried.get());
-    if hurried {
-        let left = deadline.saturating_duration_since(Instant::now());
-        headers.entry(X_REQUEST_TIMEOUT).or_insert_with(|| deadline::field(left));
+}
+
+impl ServiceCall {
+    async fn answer(self) -> Result<Answer, Failure> {
+        let ServiceCall { pool, backends, call, exchange, trace, under, max_body } = self;
+        let (name, target) = service_and_target(&call.url);
+        let backend = backends.named(name).ok_or(Failure::NoService)?;
+        if !is_target(target) {
+            return Err(Failure::BadUrl);
+        }
+        let deadline = call.deadline.min(Instant::now() + backend.timeout);
+        let mut headers = call.headers;
+        let account = exchange.as_ref().map(|exchange| &exchange.account);
+        let hurried = account.is_some_and(|account| account.hurried.get());
+        if hurried {
+            let left = deadline.saturating_duration_since(Instant::now());
+            headers.entry(X_REQUEST_TIMEOUT).or_insert_with(|| deadline::field(left));
+        }
+        let id = exchange.as_ref().map(|exchange| &exchange.id).filter(|_| !headers.contains_key(X_REQUEST_ID));
+        // As when a request is forwarded: what nobody looks at on the way need not enter a map.
+        let is_direct = backend.may_be_direct && under.is_none();
+        if !is_direct {
+            id.into_iter().for_each(|id| drop(headers.insert(X_REQUEST_ID, id.header().clone())));
+            trace.into_iter().for_each(|trace| trace.set(&mut headers));
+        }
+        let lines = |out: &mut Vec<u8>| {
+            if let Some(id) = id {
+                out.extend_from_slice(b"x-request-id: ");
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            trace.into_iter().for_each(|trace| trace.write(out));
+        };
+        let outgoing = Outgoing {
+            method: &call.method,
+            headers: &headers,
+            host: None,
+            started: Instant::now(),
+            deadline,
+            hurried,
+            shortened: account.is_some_and(|account| account.shortened.get()),
+            key: exchange.as_ref().and_then(|exchange| backend.key(exchange, &headers)),
+            account: None,
+            interim: None,
+            direct: is_direct.then_some(&lines as Lines<'_>),
+            passes: is_direct,
+            under,
+        };
+        let mut body = Body::full(call.body);
+        let joined = |base: &str| match base {
+            "" if target.starts_with('/') => target.into(),
+            base => path::join(base, target).into(),
+        };
+        let sent = pin!(tries::send(&pool, backend, &outgoing, &mut body, None, joined)).await;
+        let Answered { response, passed, .. } = sent.map_err(|error| failure(&error))?;
+        let (head, body) = response.into_parts();
+        let (status, body) = (head.status.as_u16(), body.collect(max_body).await.map_err(unreadable)?);
+        match passed {
+            Some(passed) if !passed.is_encoded => {
+                pool.recycle(head.headers);
+                Ok(Answer::Response { status, headers: Headers::Lines(passed, OnceCell::new()), body })
+            }
+            Some(passed) => answer(status, passed.all_headers(), body, max_body).await,
+            None => answer(status, head.headers, body, max_body).await,
+        }
     }
-    let outgoing = Outgoing {
-        method: &call.method,
-        headers: &headers,
-        host: None,
-        started: Instant::now(),
-        deadline,
-        hurried,
-        shortened: account.is_some_and(|account| account.shortened.get()),
-        key: exchange.as_ref().and_then(|exchange| backend.key(exchange, &headers)),
-        account: None,
-        interim: None,
-        direct: None,
-        passes: false,
-        under,
-    };
-    let mut body = Body::full(call.body);
-    let joined = |base: &str| match base {
-        "" if target.starts_with('/') => target.into(),
-        base => path::join(base, target).into(),
-    };
-    let sent = pin!(tries::send(pool, backend, &outgoing, &mut body, None, joined)).await;
-    let response = sent.map_err(|error| failure(&error))?.response;
-    let (head, body) = response.into_parts();
-    answer(head.status.as_u16(), head.headers, body.collect(max_body).await.map_err(unreadable)?, max_body).await
 }
 
 /// A path with a query that is sent as the script wrote it. Unlike a client's it may hold an encoded slash: a value that was filled
@@ -198,11 +251,11 @@ pub async fn answer(
     max_body: usize,
 ) -> Result<Answer, Failure> {
     if !headers.contains_key(header::CONTENT_ENCODING) {
-        return Ok(Answer::Response { status, headers, body });
+        return Ok(Answer::Response { status, headers: headers.into(), body });
     }
     let body = crate::http::encoding::decode(&headers, body, max_body).await.map_err(|_| Failure::Protocol)?;
     headers.remove(header::CONTENT_ENCODING);
-    Ok(Answer::Response { status, headers, body })
+    Ok(Answer::Response { status, headers: headers.into(), body })
 }
 
 /// For `gateway check`: scripts are loaded, but nothing is called.

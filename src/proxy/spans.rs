@@ -18,7 +18,7 @@ use crate::{
     },
     upstream::UpstreamError,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use std::{borrow::Cow, rc::Rc, time::Instant};
 
 /// Longer paths and hosts are cut off: they are the client's.
@@ -110,11 +110,11 @@ pub fn call(scope: &Scope, call: &Call) -> Option<SpanInProgress> {
     Some(span)
 }
 
-/// `traceparent` of a call by a script: its own span where it is recorded, else the exchange's.
-pub fn parent(scope: &Scope, span: Option<&SpanInProgress>) -> Option<HeaderValue> {
+/// What a call by a script continues: its own span where it is recorded, else the exchange's.
+pub fn parent(scope: &Scope, span: Option<&SpanInProgress>) -> Option<Trace> {
     let trace = scope.exchange.as_ref()?.account.trace.get();
     let within = span.map_or(trace.span, SpanInProgress::id);
-    Trace { span: within, ..trace }.header()
+    Some(Trace { span: within, ..trace })
 }
 
 /// Ends it.

@@ -214,10 +214,23 @@ impl Exchange {
         self.with_slot(side, |slot, _| slot.ready().cloned()).flatten()
     }
 
+    /// The same, and also when it came whole and needs no decoding: then it is as good as read.
+    pub fn body_here(&self, side: Side) -> Option<Bytes> {
+        let here = self.with_slot(side, |slot, headers| match slot {
+            Slot::Stream(Body::Full(bytes)) if bytes.len() <= self.max_body && !encoding::is_encoded(headers) => {
+                let raw = std::mem::take(bytes);
+                *slot = Slot::Read { decoded: Box::new(raw.clone()), raw: raw.clone() };
+                Some(raw)
+            }
+            slot => slot.ready().cloned(),
+        });
+        here.flatten()
+    }
+
     /// Reads a body whole and decodes its content encoding; it goes on unchanged all the same. Over the limit the hook
     /// ends with 413 for a request and 502 for a response.
     pub async fn read_body(self: Rc<Self>, side: Side) -> Result<Bytes, Raise> {
-        if let Some(bytes) = self.body_ready(side) {
+        if let Some(bytes) = self.body_here(side) {
             return Ok(bytes);
         }
         let taken = self.with_slot(side, |slot, headers| {

@@ -36,7 +36,7 @@ impl Outbound for Echo {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let body = serde_json::json!({ "method": call.method.as_str(), "url": call.url }).to_string();
-            Answer::Response { status: 200, headers: HeaderMap::new(), body: Bytes::from(body) }
+            Answer::Response { status: 200, headers: HeaderMap::new().into(), body: Bytes::from(body) }
         })
     }
 }

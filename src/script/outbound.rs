@@ -4,10 +4,11 @@
 //! network is an answer too, never an error that is thrown.
 
 use super::Scope;
+use crate::http::passed::Passed;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Method};
-use std::{rc::Rc, time::Instant};
+use std::{cell::OnceCell, rc::Rc, time::Instant};
 
 #[derive(Debug)]
 pub struct Call {
@@ -21,8 +22,30 @@ pub struct Call {
 
 #[derive(Debug)]
 pub enum Answer {
-    Response { status: u16, headers: HeaderMap, body: Bytes },
+    Response { status: u16, headers: Headers, body: Bytes },
     Failed(Failure),
+}
+
+/// The headers of an answer. Most scripts read none of them, so those that came as lines become a map when one is asked for.
+#[derive(Debug)]
+pub enum Headers {
+    Map(HeaderMap),
+    Lines(Box<Passed>, OnceCell<HeaderMap>),
+}
+
+impl Headers {
+    pub fn map(&self) -> &HeaderMap {
+        match self {
+            Headers::Map(map) => map,
+            Headers::Lines(lines, map) => map.get_or_init(|| lines.all_headers()),
+        }
+    }
+}
+
+impl From<HeaderMap> for Headers {
+    fn from(map: HeaderMap) -> Headers {
+        Headers::Map(map)
+    }
 }
 
 /// Why there was no answer; `error` of a result.

@@ -91,11 +91,6 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether there is something to begin spans in.
-    pub fn is_recorded(&self) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| exchange.account.recording.get().is_some())
-    }
-
     /// Begins the span of a call that the script makes, where its exchange is recorded.
     pub fn begin_span(&self, kind: Kind, name: impl FnOnce() -> String) -> Option<SpanInProgress> {
         let recording = self.exchange.as_ref()?.account.recording.get()?;

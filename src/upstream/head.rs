@@ -14,12 +14,12 @@ use http::{HeaderMap, Method, StatusCode};
 use super::client::Lines;
 use super::error::BadResponse;
 use super::framing::RequestFraming;
-use crate::http::passed::Passed;
+use crate::http::passed::{MAX_FIELDS, Passed};
 use crate::http1;
 
 /// The longest response head taken, and the most headers. Node and nginx take less by default, hyper more.
 const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 128;
+const MAX_HEADERS: usize = MAX_FIELDS;
 
 /// A response head.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crate::support::{
     stock::{behind, refused},
 };
 use serde_json::json;
-use std::fs;
+use std::{fs, io::Write};
 
 fn example(service: &Upstream) -> Gateway {
     let yaml = fs::read_to_string(repository("examples/aggregate/gateway.yaml")).expect("the example");
@@ -58,4 +58,37 @@ fn descriptions_that_can_not_work_are_refused_when_they_are_loaded() {
     );
     assert!(shown.contains("part `a`: it needs a value that needs it"), "{shown}");
     assert!(refused("{name: aggregate, config: {parts: []}}").contains("at least 1"));
+}
+
+#[test]
+fn a_call_carries_the_id_and_the_trace_and_its_answer_is_read_as_it_is_meant() {
+    let service = Upstream::start(|request| {
+        let plain = r#"{"a":1}"#;
+        let answer = match request.target.as_str() {
+            "/zipped" => {
+                let mut zip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                let zipped = zip.write_all(plain.as_bytes()).and_then(|()| zip.finish()).expect("gzip");
+                reply(200, zipped).header("content-encoding", "gzip")
+            }
+            _ => reply(200, plain),
+        };
+        answer.json().header("x-many", "1").header("x-many", "2")
+    });
+    let script = "return { handle = function(req)
+        local own = req.query.id and { ['x-request-id'] = req.query.id }
+        local got = http.get('svc://s/{what}', { params = { what = req.query.what }, headers = own })
+        local headers, names = got.headers, got.headers:names()
+        return reply.json(200, { got:json().a, headers['x-many'], headers['content-length'], headers['content-encoding'] or 'none', #names > 2 })
+    end }";
+    let yaml = "services: [{name: s, url: '${s}'}]\nroutes: [{name: r, paths: ['/'], plugins: [{script: calls.lua}]}]";
+    let gateway = gateway(yaml).url("s", &service).file("calls.lua", script).start();
+    assert_eq!(gateway.get("/?what=plain").ok().json(), json!([1, "1", "7", "none", true]));
+    let zipped = gateway.get("/?what=zipped&id=mine").ok().json();
+    assert_eq!((&zipped[0], &zipped[1], &zipped[3]), (&json!(1), &json!("1"), &json!("none")), "{zipped}");
+    let told = |nth: usize| {
+        let requests = service.requests();
+        let of = |name: &str| requests[nth].header(name).map(str::to_owned).unwrap_or_default();
+        (of("x-request-id"), of("traceparent").len())
+    };
+    assert_eq!((told(0).0.len(), told(0).1, told(1)), (36, 55, ("mine".to_owned(), 55)));
 }

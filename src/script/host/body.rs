@@ -93,7 +93,7 @@ fn read(args: &Args, finish: fn(Side, Bytes) -> Result<Value, Raise>) -> Outcome
         Ok((exchange, side)) => (exchange.clone(), side),
         Err(raise) => return Outcome::Done(Err(raise)),
     };
-    match exchange.body_ready(side) {
+    match exchange.body_here(side) {
         Some(bytes) => Outcome::Done(finish(side, bytes)),
         None => Outcome::wait(async move { finish(side, exchange.read_body(side).await?) }),
     }

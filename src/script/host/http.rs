@@ -221,14 +221,16 @@ pub static RESULT_HEADERS: Kind = Kind {
         ty: Type::Maybe(&Type::String),
         get: |object, key| {
             Ok(match &**answer(object)? {
-                Answer::Response { headers, .. } => headers.get(headers::name(key)?).map_or(Value::Nil, headers::text),
+                Answer::Response { headers, .. } => {
+                    headers.map().get(headers::name(key)?).map_or(Value::Nil, headers::text)
+                }
                 Answer::Failed(_) => Value::Nil,
             })
         },
         set: None,
         names: |object| {
             Ok(match &**answer(object)? {
-                Answer::Response { headers, .. } => headers.keys().map(|name| name.as_str().to_owned()).collect(),
+                Answer::Response { headers, .. } => headers.map().keys().map(|name| name.as_str().to_owned()).collect(),
                 Answer::Failed(_) => Vec::new(),
             })
         },

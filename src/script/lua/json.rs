@@ -20,7 +20,7 @@ mod tests;
 
 pub use keys::KeyTree;
 pub use orders::{MAX_KEYS, Row, Sought};
-pub use outline::{Document, Found, MAX_DEPTH, Part, TooDeep, copy, outline};
+pub use outline::{Document, Entry, Fill, MAX_DEPTH, MAX_FILLED_DEPTH, Outline, Part, TooDeep, copy, outline};
 pub use path::{Step, Unwritten, here, not_a_key, not_a_sequence, within};
 pub use source::{Number, Source, Text};
 pub use tape::{Op, ShapeId, Tape};
@@ -53,8 +53,12 @@ pub struct Tables {
     /// The metatables of tables that stand for parts that no script looked at, see [`raw::stubs`](super::raw).
     pub object_stubs: Table,
     pub array_stubs: Table,
-    stubs_at: [usize; 2],
-    parts: Cell<Vec<Part>>,
+    /// The same of those that have what scripts read.
+    pub filled_stubs: Table,
+    /// Tables to be copied for those, by the places of their shapes, with what is wanted of them now.
+    pub fillings: Table,
+    stubs_at: [usize; 3],
+    outline: Cell<Outline>,
     /// Templates by the places of their shapes, and the strings of the tree's nodes.
     pub templates: Table,
     pub names: Table,
@@ -128,12 +132,14 @@ impl Tables {
         let array = lua.create_table()?;
         array.raw_set("__metatable", ARRAY)?;
         array.set_readonly(true);
-        let (object_stubs, array_stubs) = (lua.create_table()?, lua.create_table()?);
+        let (object_stubs, array_stubs, filled_stubs) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
         Ok(Tables {
-            stubs_at: [&object_stubs, &array_stubs].map(|table| table.to_pointer() as usize),
+            stubs_at: [&object_stubs, &array_stubs, &filled_stubs].map(|table| table.to_pointer() as usize),
             object_stubs,
             array_stubs,
-            parts: Cell::default(),
+            filled_stubs,
+            fillings: lua.create_table()?,
+            outline: Cell::default(),
             array_at: array.to_pointer() as usize,
             array,
             templates: lua.create_table()?,
@@ -191,16 +197,27 @@ impl Tables {
         self.stubs_at.contains(&metatable)
     }
 
-    /// An empty list, to be given back.
-    pub fn take_parts(&self) -> Vec<Part> {
-        self.parts.take()
+    pub fn is_filled(&self, metatable: usize) -> bool {
+        self.stubs_at.last() == Some(&metatable)
     }
 
-    pub fn keep_parts(&self, mut parts: Vec<Part>) {
-        if parts.capacity() <= MAX_KEPT_PARTS {
-            parts.clear();
-            self.parts.set(parts);
+    /// An empty outline, to be given back.
+    pub fn take_outline(&self) -> Outline {
+        self.outline.take()
+    }
+
+    pub fn keep_outline(&self, mut outline: Outline) {
+        if outline.parts.capacity() <= MAX_KEPT_PARTS {
+            outline.parts.clear();
+            outline.fills.clear();
+            self.outline.set(outline);
         }
+    }
+
+    /// Notes that scripts read an entry of an object, for documents to come. From then on no filling is right.
+    pub fn want(&self, document: Document<'_>, object: u32, entry: &Entry<'_>) {
+        let up_to_it = document.entries(object).take_while(|other| other.key_at <= entry.key_at);
+        self.shapes.borrow_mut().tree.want(up_to_it.map(|entry| entry.key));
     }
 
     /// A shallow copy that remembers what its original did: the library's own `clone` refuses locked metatables.
@@ -281,7 +298,11 @@ impl Tables {
             self.names.raw_seti(*node as usize, name)
         });
         // A node without its string must not be found.
-        named.inspect_err(|_| *tree = KeyTree::default())
+        named.or_else(|error| {
+            tree.clear();
+            self.fillings.clear()?;
+            Err(error)
+        })
     }
 
     /// Reads with what is known of keys.
@@ -304,9 +325,12 @@ impl Tables {
     fn start_anew_if_full(&self) -> mlua::Result<()> {
         let mut shapes = self.shapes.borrow_mut();
         if shapes.keys.len() >= MAX_SHAPES {
-            *shapes = Shapes::default();
+            let mut tree = std::mem::take(&mut shapes.tree);
+            tree.clear();
+            *shapes = Shapes { tree, ..Shapes::default() };
             self.templates.clear()?;
             self.names.clear()?;
+            self.fillings.clear()?;
         }
         Ok(())
     }

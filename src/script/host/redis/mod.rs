@@ -204,14 +204,11 @@ fn script(scope: &Scope, args: &Args) -> Outcome {
 
 /// SECURITY: the command's name alone; keys and values may hold secrets. Longer than any name, it is none.
 pub fn span(scope: &Scope, command: &[u8]) -> Option<SpanInProgress> {
-    // Before anything is allocated.
-    if !scope.is_recorded() {
-        return None;
-    }
-    let name = if command.len() > 32 { String::new() } else { String::from_utf8_lossy(command).to_ascii_uppercase() };
-    let mut span = scope.begin_span(Kind::Client, || format!("redis {name}"))?;
+    let name =
+        || if command.len() > 32 { String::new() } else { String::from_utf8_lossy(command).to_ascii_uppercase() };
+    let mut span = scope.begin_span(Kind::Client, || format!("redis {}", name()))?;
     span.set("db.system.name", "redis");
-    span.set("db.operation.name", name);
+    span.set("db.operation.name", name());
     Some(span)
 }
 

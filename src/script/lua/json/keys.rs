@@ -9,6 +9,16 @@ const MAX_LENGTH: usize = 256;
 
 pub struct KeyTree {
     nodes: Vec<Node>,
+    /// Changes whenever nodes come to mean something else: when they are forgotten, or another one is wanted.
+    pub age: u32,
+}
+
+/// A key that was recognised.
+pub struct Step {
+    pub node: u32,
+    pub length: usize,
+    /// Whether scripts read what stands under it.
+    pub is_wanted: bool,
 }
 
 /// A key after those of the nodes above it.
@@ -26,6 +36,8 @@ struct Node {
     sibling: u32,
     /// The place of the shape that ends here; 0 is none.
     shape: u32,
+    /// Whether scripts read what stands under the key.
+    is_wanted: bool,
 }
 
 /// Bytes that are compared at once.
@@ -62,22 +74,22 @@ impl Node {
 
 impl Default for KeyTree {
     fn default() -> KeyTree {
-        KeyTree { nodes: vec![Node::default()] }
+        KeyTree { nodes: vec![Node::default()], age: 0 }
     }
 }
 
 impl KeyTree {
     pub const ROOT: u32 = 0;
 
-    /// The node of the key that `text` begins with, up to its closing quote, and the key's length.
+    /// The key that `text` begins with, up to its closing quote.
     #[inline]
-    pub fn step(&self, from: u32, text: &[u8]) -> Option<(u32, usize)> {
+    pub fn step(&self, from: u32, text: &[u8]) -> Option<Step> {
         let mut at = self.node(from)?.child;
         let start = head(text);
         while at != 0 {
             let node = self.node(at)?;
             if start & node.mask == node.head && (node.key.len() < HEAD || node.is_all_of(text)) {
-                return Some((at, node.key.len()));
+                return Some(Step { node: at, length: node.key.len(), is_wanted: node.is_wanted });
             }
             at = node.sibling;
         }
@@ -86,6 +98,24 @@ impl KeyTree {
 
     pub fn shape(&self, at: u32) -> Option<u32> {
         self.node(at).map(|node| node.shape).filter(|shape| *shape != 0)
+    }
+
+    /// Notes that scripts read the last of the keys that an object begins with.
+    pub fn want<'a>(&mut self, mut keys: impl Iterator<Item = &'a [u8]>) {
+        let at = keys.try_fold(KeyTree::ROOT, |at, key| self.children(at).find(|child| self.key(*child) == Some(key)));
+        if let Some(node) = at.and_then(|at| self.nodes.get_mut(at as usize)).filter(|node| !node.is_wanted) {
+            node.is_wanted = true;
+            self.age = self.age.wrapping_add(1);
+        }
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        *self = KeyTree { age: self.age.wrapping_add(1), ..KeyTree::default() };
+    }
+
+    fn key(&self, at: u32) -> Option<&[u8]> {
+        self.node(at).map(|node| &node.key[..])
     }
 
     #[inline]
@@ -122,8 +152,8 @@ impl KeyTree {
     }
 
     fn children(&self, at: u32) -> impl Iterator<Item = u32> {
-        let first = self.nodes[at as usize].child;
-        std::iter::successors(Some(first), |child| Some(self.nodes[*child as usize].sibling)).take_while(|at| *at != 0)
+        let first = self.node(at).map(|node| node.child);
+        std::iter::successors(first, |child| self.node(*child).map(|node| node.sibling)).take_while(|at| *at != 0)
     }
 }
 
@@ -141,7 +171,7 @@ mod tests {
         tree.add(path(&["seven77", "eight888", "nine99999", ""]), 4);
         tree.add(path(&["fifteen_letters", "sixteen__letters"]), 5);
         let follow = |keys: &[&str]| {
-            let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|(at, _)| at);
+            let step = |at, key: &&str| tree.step(at, format!("{key}\": 1").as_bytes()).map(|step| step.node);
             keys.iter().try_fold(KeyTree::ROOT, step).and_then(|at| tree.shape(at))
         };
         assert_eq!(follow(&["id", "name"]), Some(1));
@@ -156,10 +186,24 @@ mod tests {
         assert_eq!(follow(&["fifteen_letter"]), None);
         assert_eq!(follow(&["seven7"]), None);
         assert_eq!(follow(&["seven777"]), None);
-        assert_eq!(tree.step(KeyTree::ROOT, b"id"), None);
+        assert!(tree.step(KeyTree::ROOT, b"id").is_none());
         assert_eq!(follow(&["name"]), None);
         assert_eq!(follow(&["id", "id"]), None);
         assert_eq!(follow(&[]), None);
+    }
+
+    #[test]
+    fn a_key_is_wanted_behind_those_before_it() {
+        let mut tree = KeyTree::default();
+        let path = |keys: &'static [&'static str]| keys.iter().map(|key| key.as_bytes());
+        tree.add(path(&["id", "name"]), 1);
+        tree.add(path(&["name"]), 2);
+        tree.want(path(&["id", "name"]));
+        tree.want(path(&["id", "other"]));
+        let step = |at, key: &[u8]| tree.step(at, key).expect("a key");
+        let id = step(KeyTree::ROOT, b"id\"");
+        let wanted = [step(id.node, b"name\""), step(KeyTree::ROOT, b"name\""), id].map(|step| step.is_wanted);
+        assert_eq!(wanted, [true, false, false]);
     }
 
     #[test]

@@ -6,9 +6,10 @@
 
 use super::{KeyTree, Number, Source, Text};
 use crate::script::{json, lua::running::Running};
+use std::ops::Range;
 
 /// An object or array.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct Part {
     /// From its first bracket to behind its last.
@@ -18,20 +19,55 @@ pub struct Part {
     pub after: u32,
     /// Items, or entries.
     pub count: u32,
+    /// Of an object, the place of its first [`Fill`], from 1; 0 is none.
+    pub filled: u32,
+    /// The place of its shape.
+    pub shape: u32,
     pub is_array: bool,
     /// How often a key was [found](Document::find) in it.
     pub looks: u8,
 }
+
+/// An entry of an object that scripts read, as those that came before show: what stands for the object has it from the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct Fill {
+    /// Where the key stands, without its quote, and where the value begins.
+    pub key: u32,
+    pub at: u32,
+    /// Of the key, in a tree of the document's age.
+    pub node: u32,
+    /// The number of the value, if it is a part.
+    pub part: u32,
+    /// The place of the object's next, from 1; 0 is none.
+    pub next: u32,
+}
+
+/// The parts of a document in the order in which they begin, itself first, and of their entries those that scripts read.
+#[derive(Default)]
+pub struct Outline {
+    pub parts: Vec<Part>,
+    pub fills: Vec<Fill>,
+    /// That of the tree, as long as all that is wanted is listed.
+    pub age: u32,
+}
+
+const NO_AGE: u32 = u32::MAX;
+
+/// Objects in a deeper place are not filled, nor more entries than so many: it is done in one step.
+pub const MAX_FILLED_DEPTH: usize = 8;
+const MAX_FILLS: usize = 1024;
 
 /// Deeper documents are read as a whole.
 pub const MAX_DEPTH: usize = 48;
 /// Values between two looks at the clock.
 const STRIDE: u32 = 1024;
 
-/// Lists the parts of a document in the order in which they begin, itself first; None when it is not a usual one, if it is JSON at all.
-pub fn outline(tree: &KeyTree, running: Option<&Running>, text: &[u8], parts: &mut Vec<Part>) -> Option<()> {
+/// Outlines a document; None when it is not a usual one, if it is JSON at all.
+pub fn outline(tree: &KeyTree, running: Option<&Running>, text: &[u8], outline: &mut Outline) -> Option<()> {
     u32::try_from(text.len()).ok()?;
-    let mut outliner = Outliner { text, tree, running, parts, count: 0 };
+    outline.age = tree.age;
+    let mut outliner = Outliner { text, tree, running, outline, count: 0 };
     let at = skip_space(text, 0);
     if !matches!(text.get(at)?, b'{' | b'[') {
         return None;
@@ -45,7 +81,7 @@ struct Outliner<'a> {
     text: &'a [u8],
     tree: &'a KeyTree,
     running: Option<&'a Running>,
-    parts: &'a mut Vec<Part>,
+    outline: &'a mut Outline,
     count: u32,
 }
 
@@ -120,11 +156,11 @@ impl Outliner<'_> {
         if depth > MAX_DEPTH {
             return None;
         }
-        let (number, is_array) = (self.parts.len(), self.text.get(at) == Some(&b'['));
-        self.parts.push(Part { start: at as u32, end: 0, after: 0, count: 0, is_array, looks: 0 });
-        let (end, count) = if is_array { self.items(at + 1, depth)? } else { self.entries(at + 1, depth)? };
-        let after = self.parts.len() as u32;
-        let part = self.parts.get_mut(number)?;
+        let (number, is_array) = (self.outline.parts.len(), self.text.get(at) == Some(&b'['));
+        self.outline.parts.push(Part { start: at as u32, is_array, ..Part::default() });
+        let (end, count) = if is_array { self.items(at + 1, depth)? } else { self.entries(at + 1, number, depth)? };
+        let after = self.outline.parts.len() as u32;
+        let part = self.outline.parts.get_mut(number)?;
         (part.end, part.after, part.count) = (end as u32, after, count);
         Some(end)
     }
@@ -148,32 +184,59 @@ impl Outliner<'_> {
         }
     }
 
-    /// The same for an object and its entries.
-    fn entries(&mut self, at: usize, depth: usize) -> Option<(usize, u32)> {
+    /// The same for an object, which is the part of this number, and its entries.
+    fn entries(&mut self, at: usize, number: usize, depth: usize) -> Option<(usize, u32)> {
         let mut at = skip_space(self.text, at);
         if self.text.get(at) == Some(&b'}') {
             return Some((at + 1, 0));
         }
         let (mut node, mut count) = (KeyTree::ROOT, 0);
+        let mut last = 0;
         loop {
             if self.text.get(at) != Some(&b'"') {
                 return None;
             }
-            let (next, length) = self.tree.step(node, self.text.get(at + 1..)?)?;
-            node = next;
-            at = skip_space(self.text, at + length + 2);
+            let key = at + 1;
+            let step = self.tree.step(node, self.text.get(key..)?)?;
+            node = step.node;
+            at = skip_space(self.text, key + step.length + 1);
             if self.text.get(at) != Some(&b':') {
                 return None;
             }
-            let end = self.item(skip_gap(self.text, at + 1), depth)?;
+            let start = skip_gap(self.text, at + 1);
+            if step.is_wanted && depth <= MAX_FILLED_DEPTH {
+                last = self.fill(number, (key, node), start, last);
+            }
+            let end = self.item(start, depth)?;
             at = skip_space(self.text, end);
             count += 1;
             match self.text.get(at)? {
                 b',' => at = skip_gap(self.text, at + 1),
-                b'}' => return self.tree.shape(node).map(|_| (at + 1, count)),
+                b'}' => {
+                    self.outline.parts.get_mut(number)?.shape = self.tree.shape(node)?;
+                    return Some((at + 1, count));
+                }
                 _ => return None,
             }
         }
+    }
+
+    /// Lists a fill behind the last one of its object, if there is one; gives its place.
+    fn fill(&mut self, number: usize, (key, node): (usize, u32), at: usize, last: u32) -> u32 {
+        let Outline { parts, fills, age } = &mut *self.outline;
+        if fills.len() >= MAX_FILLS {
+            *age = NO_AGE;
+            return last;
+        }
+        fills.push(Fill { key: key as u32, at: at as u32, node, part: parts.len() as u32, next: 0 });
+        let place = fills.len() as u32;
+        if let Some(last) = (last as usize).checked_sub(1).and_then(|last| fills.get_mut(last)) {
+            last.next = place;
+        }
+        if let (0, Some(part)) = (last, parts.get_mut(number)) {
+            part.filled = place;
+        }
+        place
     }
 }
 
@@ -211,16 +274,21 @@ fn skip_digits(text: &[u8], mut at: usize) -> usize {
 #[derive(Clone, Copy)]
 pub struct Document<'a> {
     pub parts: &'a [Part],
+    pub fills: &'a [Fill],
     pub text: &'a [u8],
+    /// Of the tree that it was outlined with.
+    pub age: u32,
 }
 
-/// What an object has under a key.
+/// An entry of an object.
 #[derive(Debug, PartialEq)]
-pub enum Found {
-    Nothing,
-    /// A value that is no part, and where it begins.
-    Scalar(usize),
-    Part,
+pub struct Entry<'a> {
+    pub key: &'a [u8],
+    /// Where the key stands.
+    pub key_at: u32,
+    /// From where to where its value goes.
+    pub value: Range<usize>,
+    pub is_part: bool,
 }
 
 impl<'a> Document<'a> {
@@ -232,35 +300,30 @@ impl<'a> Document<'a> {
         self.text.get(part.start as usize..part.end as usize)
     }
 
+    /// The fills of an object, in the order of its entries.
+    pub fn fills_of(self, part: &Part) -> impl Iterator<Item = &'a Fill> + Clone {
+        let fill = move |place: u32| (place as usize).checked_sub(1).and_then(|place| self.fills.get(place));
+        std::iter::successors(fill(part.filled), move |last| fill(last.next))
+    }
+
+    pub fn key_of(self, fill: &Fill) -> &'a [u8] {
+        let key = self.text.get(fill.key as usize..).unwrap_or_default();
+        key.get(..json::plain(key)).unwrap_or_default()
+    }
+
+    pub fn is_filled(self, part: &Part, entry: &Entry<'_>) -> bool {
+        self.fills_of(part).any(|fill| fill.key == entry.key_at)
+    }
+
     /// Looks for a key in an object. The keys of such a document stand in it as they are, each once.
-    pub fn find(self, number: u32, key: &[u8]) -> Option<Found> {
-        let part = self.part(number)?;
-        let (mut at, mut inner) = (part.start as usize + 1, number + 1);
-        loop {
-            at = skip_space(self.text, at);
-            if self.text.get(at)? == &b'}' {
-                return Some(Found::Nothing);
-            }
-            let rest = self.text.get(at + 1..)?;
-            let is_it = rest.get(key.len()) == Some(&b'"') && rest.starts_with(key);
-            let length = if is_it { key.len() } else { json::plain(rest) };
-            at = skip_space(self.text, at + length + 2);
-            at = skip_space(self.text, at + 1);
-            let is_part = matches!(self.text.get(at)?, b'{' | b'[');
-            if is_it {
-                return Some(if is_part { Found::Part } else { Found::Scalar(at) });
-            }
-            if is_part {
-                let skipped = self.part(inner)?;
-                (at, inner) = (skipped.end as usize, skipped.after);
-            } else {
-                at = self.skip_scalar(at)?;
-            }
-            at = skip_space(self.text, at);
-            if self.text.get(at)? == &b',' {
-                at += 1;
-            }
-        }
+    pub fn find(self, number: u32, key: &[u8]) -> Option<Entry<'a>> {
+        self.entries(number).find(|entry| entry.key == key)
+    }
+
+    /// The entries of an object.
+    pub fn entries(self, number: u32) -> Entries<'a> {
+        let at = self.part(number).map_or(self.text.len(), |part| part.start as usize + 1);
+        Entries { document: self, at, inner: number + 1 }
     }
 
     fn skip_scalar(self, mut at: usize) -> Option<usize> {
@@ -277,6 +340,40 @@ impl<'a> Document<'a> {
                 _ => at += 2,
             }
         }
+    }
+}
+
+pub struct Entries<'a> {
+    document: Document<'a>,
+    at: usize,
+    /// The number of the next part.
+    inner: u32,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let (document, text) = (self.document, self.document.text);
+        let at = skip_space(text, self.at);
+        if text.get(at)? == &b'}' {
+            return None;
+        }
+        let rest = text.get(at + 1..)?;
+        let key = rest.get(..json::plain(rest))?;
+        let colon = skip_space(text, at + key.len() + 2);
+        let start = skip_space(text, colon + 1);
+        let is_part = matches!(text.get(start)?, b'{' | b'[');
+        let end = if is_part {
+            let part = document.part(self.inner)?;
+            self.inner = part.after;
+            part.end as usize
+        } else {
+            document.skip_scalar(start)?
+        };
+        let next = skip_space(text, end);
+        self.at = next + usize::from(text.get(next) == Some(&b','));
+        Some(Entry { key, key_at: at as u32 + 1, value: start..end, is_part })
     }
 }
 
@@ -327,20 +424,26 @@ mod tests {
 
     /// The parts of a document whose keys are among these.
     fn outlined<'a>(text: &'a str, shapes: &[&'static [&'static str]]) -> Option<(Vec<Part>, &'a [u8])> {
+        filled(text, shapes, &[]).map(|outline| (outline.parts, text.as_bytes()))
+    }
+
+    /// The same, and the entries that are wanted: those behind the last of these rows of keys.
+    fn filled(text: &str, shapes: &[&'static [&'static str]], wanted: &[&'static [&'static str]]) -> Option<Outline> {
         let mut tree = KeyTree::default();
         for (place, keys) in shapes.iter().enumerate() {
             tree.add(keys.iter().map(|key| key.as_bytes()), place as u32 + 1);
         }
-        let mut parts = Vec::new();
-        outline(&tree, None, text.as_bytes(), &mut parts)?;
-        Some((parts, text.as_bytes()))
+        wanted.iter().for_each(|keys| tree.want(keys.iter().map(|key| key.as_bytes())));
+        let mut outlined = Outline::default();
+        outline(&tree, None, text.as_bytes(), &mut outlined)?;
+        Some(outlined)
     }
 
     #[test]
     fn parts_are_listed_with_what_is_in_them() {
         let text = r#" {"a" : [ {"b":1}, [], {"b":{}} ], "b":"}"} "#;
         let (parts, text) = outlined(text, &[&["a", "b"], &["b"]]).expect("a usual document");
-        let document = Document { parts: &parts, text };
+        let document = Document { parts: &parts, fills: &[], text, age: 0 };
         let shown: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -389,8 +492,7 @@ mod tests {
         assert!(outlined(r#"{"a":"é 😀 \n"}"#, shapes).is_some());
         for broken in [&b"[\"\xff\"]"[..], b"[\"12345678\xc3\"]", b"[\"\\n\xed\xa0\x80\"]", b"[1\xa0]", b"[1]\xc2\xa0"]
         {
-            let mut parts = Vec::new();
-            assert_eq!(outline(&KeyTree::default(), None, broken, &mut parts), None, "{broken:?}");
+            assert_eq!(outline(&KeyTree::default(), None, broken, &mut Outline::default()), None, "{broken:?}");
         }
     }
 
@@ -398,10 +500,11 @@ mod tests {
     fn keys_are_found_where_they_stand() {
         let text = r#"{ "one":"\\\"}", "two": -1.5e3 ,"three":{"one":0},"four":[1,{"one":2}], "five" : null}"#;
         let (parts, text) = outlined(text, &[&["one", "two", "three", "four", "five"], &["one"]]).expect("a document");
-        let document = Document { parts: &parts, text };
-        let found = |key: &str| match document.find(0, key.as_bytes()).expect("an object") {
-            Found::Scalar(at) => String::from_utf8_lossy(&text[at..document.skip_scalar(at).expect("a scalar")]).into(),
-            other => format!("{other:?}"),
+        let document = Document { parts: &parts, fills: &[], text, age: 0 };
+        let found = |key: &str| match document.find(0, key.as_bytes()) {
+            Some(Entry { value, is_part: false, .. }) => String::from_utf8_lossy(&text[value]).into(),
+            Some(_) => "Part".to_owned(),
+            None => "Nothing".to_owned(),
         };
         assert_eq!(found("one"), r#""\\\"}""#);
         assert_eq!(found("two"), "-1.5e3");
@@ -412,6 +515,23 @@ mod tests {
         for nothing in ["", "on", "ones", "zero"] {
             assert_eq!(found(nothing), "Nothing");
         }
+    }
+
+    #[test]
+    fn entries_that_are_wanted_are_listed_by_their_objects() {
+        let text = r#"{"a": {"b":1}, "b":{"b": [2]},"c": 3}"#;
+        let shapes: &[&[&str]] = &[&["a", "b", "c"], &["b"]];
+        let wanted: &[&[&str]] = &[&["b"], &["a"], &["a", "b", "c"], &["c"]];
+        let Outline { parts, fills, .. } = filled(text, shapes, wanted).expect("a usual document");
+        let document = Document { parts: &parts, fills: &fills, text: text.as_bytes(), age: 0 };
+        let shown = |number: u32| {
+            let fills = document.fills_of(&parts[number as usize]);
+            fills.map(|fill| (&text[fill.key as usize..][..1], &text[fill.at as usize..][..1], fill.part)).collect()
+        };
+        let shown: Vec<Vec<_>> = (0..4).map(shown).collect();
+        assert_eq!(shown, [vec![("a", "{", 1), ("c", "3", 4)], vec![("b", "1", 2)], vec![("b", "[", 3)], vec![]]);
+        let is_filled = |key: &str| document.find(0, key.as_bytes()).map(|entry| document.is_filled(&parts[0], &entry));
+        assert_eq!(["a", "b", "c", "d"].map(is_filled), [Some(true), Some(false), Some(true), None]);
     }
 
     #[test]

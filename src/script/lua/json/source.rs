@@ -3,7 +3,7 @@
 //! Both readers go over it, the one onto the stack and the one that makes a tape. It accepts exactly what serde_json accepts and says only yes or
 //! no. The text is UTF-8 as a whole; that was looked at before.
 
-use super::KeyTree;
+use super::{KeyTree, keys::Step};
 use crate::script::json;
 
 pub struct Source<'a> {
@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
         if !self.take_next(b'"') {
             return None;
         }
-        let (node, length) = tree.step(at, self.rest())?;
+        let Step { node, length, .. } = tree.step(at, self.rest())?;
         self.at += length + 1;
         self.take_next(b':').then_some(node)
     }

@@ -35,7 +35,9 @@ pub const OBJECT_STUBS: c_int = ffi::lua_upvalueindex(14);
 pub const ARRAY_STUBS: c_int = ffi::lua_upvalueindex(15);
 /// Strings of the keys whose order is known.
 pub const ORDERED: c_int = ffi::lua_upvalueindex(16);
-const COUNT: c_int = 16;
+pub const FILLED_STUBS: c_int = ffi::lua_upvalueindex(17);
+pub const FILLINGS: c_int = ffi::lua_upvalueindex(18);
+const COUNT: c_int = 18;
 
 pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 pub type Continuation = unsafe extern "C-unwind" fn(*mut lua_State, c_int) -> c_int;
@@ -84,6 +86,8 @@ pub fn continued(
         Some(&json.object_stubs),
         Some(&json.array_stubs),
         Some(&json.ordered),
+        Some(&json.filled_stubs),
+        Some(&json.fillings),
     ];
     let first = [
         pointer(Rc::as_ptr(shared).cast()),

@@ -26,6 +26,9 @@ pub struct Places {
     /// The metatables of stubs.
     pub objects: c_int,
     pub arrays: c_int,
+    pub filled: c_int,
+    /// What filled ones are copies of.
+    pub fillings: c_int,
 }
 
 /// Slots are reserved for so many pairs, or items, at a time, and what one level needs besides.
@@ -39,7 +42,7 @@ const STRIDE: u32 = 1024;
 
 /// Reads a document from outside the machine; None when that is left to others.
 pub fn document(lua: &Lua, tables: &Tables, running: Option<&Running>, text: &[u8]) -> mlua::Result<Option<Value>> {
-    let places = Places { array: 1, templates: 2, names: 3, objects: 0, arrays: 0 };
+    let places = Places { array: 1, templates: 2, names: 3, objects: 0, arrays: 0, filled: 0, fillings: 0 };
     let mut is_read = false;
     // SAFETY: the closure keeps to the module's rules: it holds references only, and it leaves one value.
     let value = unsafe {

@@ -7,17 +7,21 @@
 //! and what walks over tables in Rust asks [`Tables::is_stub`]. A stub is read only, so that `table.insert` and `rawset` leave it to be
 //! opened. The first few keys that are read are looked up in the text.
 //!
+//! What scripts were seen to read is wanted of the documents to come: an object that has such entries is *filled*, its stub holds them
+//! from the first, and reading them is reading a table. A script may also write over those, so a filled stub is not read only, and what
+//! it holds counts and not the text. (`table.insert`, which is built in, may put items into one; they stay.)
+//!
 //! The document is a userdata beside its outline, so the machine's own collector counts and frees it. By the rules of
 //! [`objects`](super::objects).
 
 use super::{
     carried::{self, CFunction, Own},
-    push_item,
+    push_item, push_text,
     read::{Places, scalar},
     text,
 };
 use crate::script::lua::{
-    json::{self, Document, Found, KeyTree, Part, Source, Tables, Undecoded, outline},
+    json::{self, Document, Fill, KeyTree, MAX_FILLED_DEPTH, Outline, Part, Source, Tables, Undecoded, outline},
     running::Running,
     vm::Shared,
 };
@@ -32,7 +36,7 @@ use std::{
 };
 
 /// Functions that the compiler replaces by instructions which look past a stub.
-pub const RAW_BUILTINS: [&str; 5] = ["rawget", "rawlen", "unpack", "table.unpack", "setmetatable"];
+pub const RAW_BUILTINS: [&str; 6] = ["rawget", "rawset", "rawlen", "unpack", "table.unpack", "setmetatable"];
 /// As an iterator the compiler takes it for a loop over the bare table.
 pub const RAW_ITERATION: [&str; 1] = ["next"];
 
@@ -43,8 +47,9 @@ const SHORTEST: usize = 512;
 const LONGEST: usize = 1 << 20;
 /// So many keys of an object are looked up before it is opened.
 const MAX_LOOKS: u8 = 4;
-/// Slots that opening takes besides those of the pairs of an object, which are reserved by so many.
-const ROOM: c_int = 24;
+/// Slots that opening takes besides those of the pairs of an object, which are reserved by so many; of stubs that hold stubs each takes
+/// three.
+const ROOM: c_int = 24 + 3 * MAX_FILLED_DEPTH as c_int;
 const PAIRS: u32 = 8;
 /// Opening a part with more items is a long step, after which the clock is looked at.
 const MANY: u32 = 1024;
@@ -56,13 +61,21 @@ pub const CARRIED: Places = Places {
     names: carried::NAMES,
     objects: carried::OBJECT_STUBS,
     arrays: carried::ARRAY_STUBS,
+    filled: carried::FILLED_STUBS,
+    fillings: carried::FILLINGS,
 };
 
-/// What a document's userdata begins with; the parts and the text follow.
+/// What a filled stub has its document and the number of its part under: it is a copy of a table with these keys.
+const HELD: *const c_void = ptr::without_provenance(u32::MAX as usize);
+const NUMBER: *const c_void = ptr::without_provenance(u32::MAX as usize - 1);
+
+/// What a document's userdata begins with; the parts, the fills and the text follow.
 #[repr(C)]
 struct Head {
     parts: u32,
+    fills: u32,
     text: u32,
+    age: u32,
 }
 
 /// Pushes a stub for a whole document; false when it is not one to be opened bit by bit, and the stack is as it was.
@@ -79,36 +92,40 @@ pub unsafe fn push_document(
     if !(SHORTEST..=LONGEST).contains(&text.len()) {
         return false;
     }
-    let mut parts = tables.take_parts();
-    let is_usual = tables.with_keys(|tree| outline(tree, running, text, &mut parts)).is_some();
+    let mut outlined = tables.take_outline();
+    let age = tables.with_keys(|tree| outline(tree, running, text, &mut outlined).map(|()| tree.age));
     // SAFETY: slots are reserved.
-    let is_pushed = is_usual && unsafe { ffi::lua_checkstack(state, ROOM) != 0 };
-    if is_pushed && let Some(whole) = parts.first() {
+    let is_pushed = age.is_some() && unsafe { ffi::lua_checkstack(state, ROOM) != 0 };
+    if is_pushed {
         // SAFETY: as above; the document's place is the stub's then.
         unsafe {
-            hold(state, &parts, text);
-            push_part(state, ffi::lua_gettop(state), 0, whole, places);
+            let document = hold(state, &outlined, text);
+            let held = Held { document, at: ffi::lua_gettop(state), is_current: age == Some(document.age) };
+            push_part(state, held, 0, places);
             ffi::lua_replace(state, -2);
         }
     }
-    tables.keep_parts(parts);
+    tables.keep_outline(outlined);
     is_pushed
 }
 
 /// Pushes the userdata of a document.
 ///
 /// # Safety
-/// A slot is free.
-unsafe fn hold(state: *mut lua_State, parts: &[Part], text: &[u8]) {
-    let head = Head { parts: parts.len() as u32, text: text.len() as u32 };
+/// A slot is free; what is pushed stays reachable as long as the document is used.
+unsafe fn hold<'a>(state: *mut lua_State, Outline { parts, fills, age }: &Outline, text: &[u8]) -> Document<'a> {
+    let head = Head { parts: parts.len() as u32, fills: fills.len() as u32, text: text.len() as u32, age: *age };
     // SAFETY: the userdata is as large as what is written, one after the other, and aligned for all that Luau has.
     unsafe {
-        let size = size_of::<Head>() + size_of_val(parts) + text.len();
-        let at = ffi::lua_newuserdatatagged(state, size, DOCUMENT).cast::<u8>();
-        at.cast::<Head>().write(head);
-        let at = at.add(size_of::<Head>());
-        ptr::copy_nonoverlapping(parts.as_ptr().cast(), at, size_of_val(parts));
-        ptr::copy_nonoverlapping(text.as_ptr(), at.add(size_of_val(parts)), text.len());
+        let size = size_of::<Head>() + size_of_val(&parts[..]) + size_of_val(&fills[..]) + text.len();
+        let held = ffi::lua_newuserdatatagged(state, size, DOCUMENT);
+        held.cast::<Head>().write(head);
+        let at = held.cast::<u8>().add(size_of::<Head>());
+        ptr::copy_nonoverlapping(parts.as_ptr().cast(), at, size_of_val(&parts[..]));
+        let at = at.add(size_of_val(&parts[..]));
+        ptr::copy_nonoverlapping(fills.as_ptr().cast(), at, size_of_val(&fills[..]));
+        ptr::copy_nonoverlapping(text.as_ptr(), at.add(size_of_val(&fills[..])), text.len());
+        document(held).0
     }
 }
 
@@ -120,19 +137,31 @@ unsafe fn document<'a>(at: *mut c_void) -> (Document<'a>, *mut Part) {
     // SAFETY: the caller's.
     unsafe {
         let at = at.cast::<u8>();
-        let Head { parts: count, text: length } = at.cast::<Head>().read();
+        let head = at.cast::<Head>().read();
+        let (parts, fills, length) = (head.parts as usize, head.fills as usize, head.text as usize);
         let first = at.add(size_of::<Head>()).cast::<Part>();
-        let parts = std::slice::from_raw_parts(first, count as usize);
-        let text = std::slice::from_raw_parts(first.add(count as usize).cast::<u8>(), length as usize);
-        (Document { parts, text }, first)
+        let first_fill = first.add(parts).cast::<Fill>();
+        let text = std::slice::from_raw_parts(first_fill.add(fills).cast::<u8>(), length);
+        let (parts, fills) = (std::slice::from_raw_parts(first, parts), std::slice::from_raw_parts(first_fill, fills));
+        (Document { parts, fills, text, age: head.age }, first)
     }
 }
 
-/// Pushes what stands for a part of the document at a place: a stub, or the empty table that it is.
+/// A document and the place of its userdata.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    document: Document<'a>,
+    at: c_int,
+    /// Whether all is filled that is wanted now, and the keys are still known.
+    is_current: bool,
+}
+
+/// Pushes what stands for a part of a document: a stub, or the empty table that it is.
 ///
 /// # Safety
-/// Three slots are free, and at the places are the tables of `Tables`.
-unsafe fn push_part(state: *mut lua_State, document: c_int, number: u32, part: &Part, places: Places) {
+/// Slots are free, three for each object that is filled and in it, and at the places are the tables of `Tables`.
+unsafe fn push_part(state: *mut lua_State, held: Held<'_>, number: u32, places: Places) {
+    let part = held.document.part(number).copied().unwrap_or_default();
     let count = c_int::try_from(part.count).unwrap_or(c_int::MAX);
     // SAFETY: the caller's; the table is made here. It has room for what it will hold, so opening it takes no memory for that.
     unsafe {
@@ -143,15 +172,83 @@ unsafe fn push_part(state: *mut lua_State, document: c_int, number: u32, part: &
                 ffi::lua_pushvalue(state, places.array);
                 ffi::lua_setmetatable(state, -2);
             }
+            (_, false) if part.filled != 0 => push_filled(state, held, number, &part, places),
             (_, is_array) => {
                 let (items, entries) = if is_array { (count, 1) } else { (0, count) };
                 ffi::lua_createtable(state, items, entries);
-                ffi::lua_pushvalue(state, document);
-                ffi::lua_rawsetptagged(state, -2, ptr::without_provenance::<c_void>(number as usize), DOCUMENT);
+                ffi::lua_pushvalue(state, held.at);
+                ffi::lua_rawsetptagged(state, -2, ptr::without_provenance(number as usize), DOCUMENT);
                 ffi::lua_pushvalue(state, if is_array { places.arrays } else { places.objects });
                 ffi::lua_setmetatable(state, -2);
                 ffi::lua_setreadonly(state, -1, 1);
             }
+        }
+    }
+}
+
+/// Pushes a stub with the entries that are wanted.
+///
+/// # Safety
+/// As [`push_part`].
+unsafe fn push_filled(state: *mut lua_State, held: Held<'_>, number: u32, part: &Part, places: Places) {
+    let text = held.document.text;
+    // SAFETY: the caller's. The table is new and has all the keys already. Scalars were looked at when the document was outlined: one can be
+    // pushed.
+    unsafe {
+        push_filling(state, held, part, places);
+        ffi::lua_clonetable(state, -1);
+        ffi::lua_replace(state, -2);
+        ffi::lua_pushvalue(state, held.at);
+        ffi::lua_rawsetptagged(state, -2, HELD, DOCUMENT);
+        ffi::lua_pushnumber(state, f64::from(number));
+        ffi::lua_rawsetptagged(state, -2, NUMBER, DOCUMENT);
+        for fill in held.document.fills_of(part) {
+            if held.is_current {
+                push_item(state, places.names, fill.node);
+            } else {
+                push_text(state, held.document.key_of(fill));
+            }
+            let mut source = Source { at: fill.at as usize, ..Source::new(text, Vec::new()) };
+            if matches!(source.peek(), Some(b'{' | b'[')) {
+                push_part(state, held, fill.part, places);
+            } else if scalar(state, &mut source).is_none() {
+                ffi::lua_pushnil(state);
+            }
+            ffi::lua_rawset(state, -3);
+        }
+    }
+}
+
+/// Pushes what a filled stub is a copy of.
+///
+/// # Safety
+/// As [`push_part`].
+unsafe fn push_filling(state: *mut lua_State, held: Held<'_>, part: &Part, places: Places) {
+    // SAFETY: the caller's.
+    unsafe {
+        if held.is_current {
+            if push_item(state, places.fillings, part.shape) == ffi::LUA_TTABLE {
+                return;
+            }
+            ffi::lua_settop(state, -2);
+        }
+        let fills = held.document.fills_of(part);
+        let room = (fills.clone().count() + 2).max(part.count as usize);
+        ffi::lua_createtable(state, 0, c_int::try_from(room).unwrap_or(c_int::MAX));
+        for mark in [HELD, NUMBER] {
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawsetptagged(state, -2, mark, DOCUMENT);
+        }
+        for fill in fills {
+            push_text(state, held.document.key_of(fill));
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawset(state, -3);
+        }
+        ffi::lua_pushvalue(state, places.filled);
+        ffi::lua_setmetatable(state, -2);
+        if held.is_current {
+            ffi::lua_pushvalue(state, -1);
+            ffi::lua_rawseti_(state, places.fillings, c_int::try_from(part.shape).unwrap_or(0));
         }
     }
 }
@@ -164,18 +261,18 @@ pub unsafe fn is_stub(tables: &Tables, state: *mut lua_State, place: c_int) -> b
 }
 
 /// A part that a stub stands for.
-struct Located<'a> {
-    number: u32,
-    document: Document<'a>,
+pub struct Located<'a> {
+    pub number: u32,
+    pub document: Document<'a>,
     /// Where the document's parts begin.
     first: *mut Part,
 }
 
-/// Pushes the only entry of a stub, which holds its document.
+/// Pushes the entry of a stub that holds its document.
 ///
 /// # Safety
-/// There is a table at `place`, two slots are free, and what is pushed stays there as long as the document is used.
-unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<'a>> {
+/// There is a table at `place`, three slots are free, and what is pushed stays there as long as the document is used.
+pub unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<'a>> {
     let mut at = 0;
     // SAFETY: what is pushed and not it is popped again: a stub that could not be opened may have items. No script has documents, so what
     // holds one is that entry.
@@ -188,8 +285,14 @@ unsafe fn locate<'a>(state: *mut lua_State, place: c_int) -> Option<Located<'a>>
             let held = ffi::lua_touserdatatagged(state, -1, DOCUMENT);
             if !held.is_null() {
                 let (document, first) = document(held);
-                let number = u32::try_from(ffi::lua_touserdata(state, -2).addr()).ok()?;
-                return Some(Located { number, document, first });
+                let key = ffi::lua_touserdata(state, -2);
+                let mut number = key.addr();
+                if key.cast_const() == HELD {
+                    ffi::lua_rawgetptagged(state, place, NUMBER, DOCUMENT);
+                    number = ffi::lua_tonumber(state, -1) as usize;
+                    ffi::lua_settop(state, -2);
+                }
+                return Some(Located { number: u32::try_from(number).ok()?, document, first });
             }
             ffi::lua_settop(state, -3);
         }
@@ -253,20 +356,19 @@ unsafe fn located(
         }
         let source = Source { at: part.start as usize + 1, ..Source::new(document.text, Vec::new()) };
         tables.with_keys(|tree| {
-            let mut opener = Opener { state, document, source, tree, places, held, inner: number + 1 };
-            if part.is_array { opener.array(place, number, part.count) } else { opener.object(place) }
+            let held = Held { document, at: held, is_current: document.age == tree.age };
+            let mut opener = Opener { state, source, tree, places, held, inner: number + 1 };
+            if part.is_array { opener.array(place, number, part.count) } else { opener.object(place, part) }
         })
     }
 }
 
 struct Opener<'a> {
     state: *mut lua_State,
-    document: Document<'a>,
     source: Source<'a>,
     tree: &'a KeyTree,
     places: Places,
-    /// Where the document is on the stack.
-    held: c_int,
+    held: Held<'a>,
     /// The number of the next part.
     inner: u32,
 }
@@ -281,8 +383,8 @@ impl Opener<'_> {
         unsafe {
             match self.source.next()? {
                 b'{' | b'[' => {
-                    let part = self.document.part(self.inner)?;
-                    push_part(self.state, self.held, self.inner, part, self.places);
+                    let part = self.held.document.part(self.inner)?;
+                    push_part(self.state, self.held, self.inner, self.places);
                     (self.source.at, self.inner) = (part.end as usize, part.after);
                     Some(())
                 }
@@ -313,16 +415,25 @@ impl Opener<'_> {
 
     /// # Safety
     /// As [`open`].
-    unsafe fn object(&mut self, place: c_int) -> Option<()> {
+    unsafe fn object(&mut self, place: c_int, part: &Part) -> Option<()> {
         let state = self.state;
+        let mut fills = self.held.document.fills_of(part).peekable();
         // SAFETY: of pairs that wait there are never more than slots were reserved for. All are there before the table is changed, which has
         // room for them.
         unsafe {
             let (first, mut at, mut count) = (ffi::lua_gettop(state) + 1, KeyTree::ROOT, 0);
             loop {
+                self.source.next()?;
+                let key = self.source.at as u32 + 1;
                 at = self.source.key(self.tree, at)?;
                 push_item(state, self.places.names, at);
                 self.value()?;
+                // What the table has of it, if anything: a script may have changed it.
+                if fills.next_if(|fill| fill.key == key).is_some() {
+                    ffi::lua_pushvalue(state, -2);
+                    ffi::lua_rawget(state, place);
+                    ffi::lua_replace(state, -2);
+                }
                 count += 1;
                 if !self.source.goes_on(b'}')? {
                     break;
@@ -336,13 +447,23 @@ impl Opener<'_> {
                 return None;
             }
             ffi::lua_setreadonly(state, place, 0);
-            ffi::lua_cleartable(state, place);
+            if ffi::lua_objlen(state, place) == 0 {
+                ffi::lua_cleartable(state, place);
+            } else {
+                // Only a filled one has items.
+                for mark in [HELD, NUMBER] {
+                    ffi::lua_pushnil(state);
+                    ffi::lua_rawsetptagged(state, place, mark, DOCUMENT);
+                }
+            }
             ffi::lua_setmetatable(state, place);
             // In the order of the keys, as the template was made, so that loops go over both in the same order.
-            for pair in 0..count as c_int {
-                ffi::lua_pushvalue(state, first + 2 * pair);
-                ffi::lua_pushvalue(state, first + 2 * pair + 1);
-                ffi::lua_rawset(state, place);
+            for pair in (0..count as c_int).map(|pair| first + 2 * pair) {
+                if ffi::lua_type(state, pair + 1) != ffi::LUA_TNIL {
+                    ffi::lua_pushvalue(state, pair);
+                    ffi::lua_pushvalue(state, pair + 1);
+                    ffi::lua_rawset(state, place);
+                }
             }
         }
         Some(())
@@ -352,13 +473,16 @@ impl Opener<'_> {
 /// Opens a table if it is a stub.
 pub fn open_table(lua: &Lua, tables: &Tables, running: Option<&Running>, table: &Table) -> mlua::Result<()> {
     let mut text = None;
+    let mut filled = Vec::new();
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
-        let given = (table, &tables.array, &tables.templates, &tables.names, &tables.object_stubs, &tables.array_stubs);
+        let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, fillings, .. } = tables;
+        let given = (table, array, templates, names, object_stubs, array_stubs, filled_stubs, fillings);
         lua.exec_raw::<()>(given, |state| {
-            let places = Places { array: 2, templates: 3, names: 4, objects: 5, arrays: 6 };
+            let places = Places { array: 2, templates: 3, names: 4, objects: 5, arrays: 6, filled: 7, fillings: 8 };
             if is_stub(tables, state, 1) && !open(tables, running, state, 1, places) {
                 text = text_of(state, 1).map(<[u8]>::to_vec);
+                filled = filled_keys(state, 1);
             }
             ffi::lua_settop(state, 0);
         })?;
@@ -371,20 +495,45 @@ pub fn open_table(lua: &Lua, tables: &Tables, running: Option<&Running>, table: 
         Ok(_) | Err(Undecoded::Refused(_)) => return Ok(()),
     };
     table.set_readonly(false);
+    for key in filled {
+        whole.raw_set(lua.create_string(key)?, Value::Nil)?;
+    }
+    table.for_each(|key: Value, value: Value| match key {
+        Value::LightUserData(_) => Ok(()),
+        key => whole.raw_set(key, value),
+    })?;
     table.clear()?;
     whole.for_each(|key: Value, value: Value| table.raw_set(key, value))?;
     table.set_metatable(whole.metatable())
+}
+
+/// The keys that a stub was filled with.
+///
+/// # Safety
+/// As [`text_of`].
+unsafe fn filled_keys(state: *mut lua_State, place: c_int) -> Vec<Vec<u8>> {
+    // SAFETY: as there.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        let located = locate(state, place);
+        ffi::lua_settop(state, top);
+        let Some(Located { number, document, .. }) = located else { return Vec::new() };
+        let Some(part) = document.part(number) else { return Vec::new() };
+        let entries = document.entries(number).filter(|entry| document.is_filled(part, entry));
+        entries.map(|entry| entry.key.to_vec()).collect()
+    }
 }
 
 /// A document as [`push_document`] makes it.
 #[cfg(test)]
 pub fn document_of(lua: &Lua, tables: &Tables, text: &[u8]) -> mlua::Result<Option<Value>> {
     let mut is_pushed = false;
-    let given = (&tables.array, &tables.templates, &tables.names, &tables.object_stubs, &tables.array_stubs);
+    let Tables { array, templates, names, object_stubs, array_stubs, filled_stubs, fillings, .. } = tables;
+    let given = (array, templates, names, object_stubs, array_stubs, filled_stubs, fillings);
     // SAFETY: as `open_table`, but for the value that it leaves.
     let value = unsafe {
         lua.exec_raw::<Value>(given, |state| {
-            let places = Places { array: 1, templates: 2, names: 3, objects: 4, arrays: 5 };
+            let places = Places { array: 1, templates: 2, names: 3, objects: 4, arrays: 5, filled: 6, fillings: 7 };
             is_pushed = push_document(tables, None, state, text, places);
             if is_pushed {
                 ffi::lua_replace(state, 1);
@@ -444,7 +593,8 @@ pub fn install(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<()> {
     let with_item = Own { answer: Some(&item), ..own() };
     globals.raw_set("ipairs", carried::function(lua, shared, c"ipairs", ipairs, &with_item)?)?;
 
-    for (metatable, mark) in [(&shared.json.object_stubs, json::OBJECT), (&shared.json.array_stubs, json::ARRAY)] {
+    let Tables { object_stubs, array_stubs, filled_stubs, .. } = &shared.json;
+    for (metatable, mark) in [(object_stubs, json::OBJECT), (array_stubs, json::ARRAY), (filled_stubs, json::OBJECT)] {
         metatable.raw_set("__index", carried::function(lua, shared, c"__index", index, &own())?)?;
         metatable.raw_set("__newindex", carried::function(lua, shared, c"__newindex", newindex, &own())?)?;
         metatable.raw_set("__len", carried::function(lua, shared, c"__len", length, &own())?)?;
@@ -537,14 +687,17 @@ unsafe fn looked_up(state: *mut lua_State) -> bool {
             return false;
         }
         match document.find(number, text(state, 2)) {
-            Some(Found::Nothing) => ffi::lua_pushnil(state),
-            Some(Found::Scalar(at)) => {
-                let mut source = Source { at, ..Source::new(document.text, Vec::new()) };
-                if scalar(state, &mut source).is_none() {
+            None => ffi::lua_pushnil(state),
+            // It was there, and a script has removed it.
+            Some(entry) if document.is_filled(&part, &entry) => ffi::lua_pushnil(state),
+            Some(entry) => {
+                carried::shared(state).json.want(document, number, &entry);
+                ffi::lua_cleartable(state, carried::FILLINGS);
+                let mut source = Source { at: entry.value.start, ..Source::new(document.text, Vec::new()) };
+                if entry.is_part || scalar(state, &mut source).is_none() {
                     return false;
                 }
             }
-            Some(Found::Part) | None => return false,
         }
         first.add(number as usize).write(Part { looks: part.looks + 1, ..part });
     }
@@ -579,9 +732,8 @@ unsafe extern "C-unwind" fn length(state: *mut lua_State) -> c_int {
         let located = if is_stub(&carried::shared(state).json, state, 1) { locate(state, 1) } else { None };
         let part = located.and_then(|Located { number, document, .. }| document.part(number));
         let length = match part {
-            Some(Part { is_array: false, .. }) => 0,
-            Some(Part { count, .. }) => *count as usize,
-            None => ffi::lua_objlen(state, 1) as usize,
+            Some(Part { is_array: true, count, .. }) => *count as usize,
+            Some(_) | None => ffi::lua_objlen(state, 1) as usize,
         };
         ffi::lua_pushnumber(state, length as f64);
     }

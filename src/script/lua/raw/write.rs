@@ -3,8 +3,8 @@
 mod entries;
 
 use super::{
-    LEVEL, carried,
-    stubs::{is_stub, text_of},
+    LEVEL, carried, push_text,
+    stubs::{Located, is_stub, locate, text_of},
     text,
 };
 use crate::script::{
@@ -37,11 +37,7 @@ pub fn write(
     // SAFETY: the closure keeps to the module's rules: it holds references only, and leaves nothing.
     unsafe {
         lua.exec_raw::<()>((value, &tables.ordered), |state| {
-            if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) != 0 {
-                written = writer.value(state, 1, 0);
-            } else {
-                written = Err(Unwritten::Lua(mlua::Error::StackError));
-            }
+            written = reserve(state, 0).and_then(|()| writer.value(state, 1, 0));
             ffi::lua_settop(state, 0);
         })
     }?;
@@ -59,14 +55,24 @@ pub unsafe fn write_here(tables: &Tables, running: &Running, state: *mut lua_Sta
     // SAFETY: slots are reserved; the stack is left as it was found. Should memory run out, `out` is freed with this frame.
     unsafe {
         let top = ffi::lua_gettop(state);
-        if ffi::lua_checkstack(state, (json::MAX_DEPTH as c_int + 4) * LEVEL) == 0 {
-            return None;
-        }
+        reserve(state, 0).ok()?;
         let written = writer.value(state, place, 0);
         ffi::lua_settop(state, top);
         written.ok()?;
     }
     Some(out.into())
+}
+
+/// Reserves slots for a level, and for what waits there.
+///
+/// # Safety
+/// Luau's stack may be grown.
+unsafe fn reserve(state: *mut lua_State, waiting: c_int) -> Result<(), Unwritten> {
+    // SAFETY: the caller's.
+    match unsafe { ffi::lua_checkstack(state, waiting + 2 * LEVEL) } {
+        0 => Err(Unwritten::Lua(mlua::Error::StackError)),
+        _ => Ok(()),
+    }
 }
 
 struct Writer<'a> {
@@ -84,7 +90,7 @@ impl Writer<'_> {
     /// Writes the value at a place, and leaves the stack as it was.
     ///
     /// # Safety
-    /// As the module says; there is a value at `place`, counted from the bottom, and slots for this level and those below it are free.
+    /// As the module says; there is a value at `place`, counted from the bottom, and slots for one level are free.
     unsafe fn value(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
         // SAFETY: each value is read as the type it has; a string is not moved nor freed while it is on the stack.
         unsafe {
@@ -158,6 +164,40 @@ impl Writer<'_> {
         copy(text, self.out, depth).map_err(|TooDeep| too_deep())
     }
 
+    /// An object that holds what scripts read of it, and perhaps what they wrote there; the rest is as it came.
+    ///
+    /// # Safety
+    /// As [`Writer::array`]; the table is a filled stub.
+    unsafe fn filled(&mut self, table: Walked, length: usize, depth: usize) -> Result<(), Unwritten> {
+        let state = table.state;
+        // SAFETY: the document lies above the table as long as it is used, and above it a key, whose slot is the value's then.
+        unsafe {
+            let Some(Located { number, document, .. }) = locate(state, table.at) else {
+                return Err(here(String::new()));
+            };
+            let (held, part) = (ffi::lua_gettop(state), document.part(number));
+            self.out.push(b'{');
+            let first = self.out.len();
+            for entry in document.entries(number) {
+                push_text(state, entry.key);
+                if length > 0 {
+                    return Err(here(not_a_sequence(&self.copy(state, held + 1), length)));
+                }
+                if ffi::lua_rawget(state, table.at) != ffi::LUA_TNIL {
+                    self.entry(state, entry.key, held + 1, first, depth)?;
+                } else if !part.is_some_and(|part| document.is_filled(part, &entry)) {
+                    self.name(entry.key, first);
+                    let value = document.text.get(entry.value).unwrap_or_default();
+                    copy(value, self.out, depth + 1).map_err(|TooDeep| too_deep())?;
+                }
+                ffi::lua_settop(state, held);
+            }
+            table.pop();
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
     /// # Safety
     /// As [`Writer::value`]; the value is a table.
     unsafe fn table(&mut self, state: *mut lua_State, place: c_int, depth: usize) -> Result<(), Unwritten> {
@@ -168,11 +208,15 @@ impl Writer<'_> {
         if let (true, Some(running)) = (self.count.is_multiple_of(512), self.running) {
             running.tick()?;
         }
-        // SAFETY: there is a table at the place.
+        // SAFETY: there is a table at the place. Slots are reserved for the values in it.
         unsafe {
+            reserve(state, 0)?;
             let table = Walked { state, at: place, top: ffi::lua_gettop(state) };
             let metatable = ffi::lua_getmetatablepointer(state, place).addr();
             let length = ffi::lua_objlen(state, place);
+            if metatable != 0 && self.tables.is_filled(metatable) {
+                return self.filled(table, length, depth);
+            }
             if length > 0 || self.tables.is_array(metatable) {
                 self.array(table, length, depth)
             } else {

@@ -1,11 +1,11 @@
 //! The entries of tables that are written as objects, in the order that is theirs.
 
-use super::{Walked, Writer};
+use super::{Walked, Writer, reserve};
 use crate::script::{
     json,
     lua::{
         json::{MAX_KEYS, OBJECT, Row, Sought, Step, Unwritten, here, not_a_key, within},
-        raw::{LEVEL, push_text, text},
+        raw::{push_text, text},
     },
 };
 use ahash::AHashSet;
@@ -94,7 +94,7 @@ impl Writer<'_> {
         let (state, mut at, mut count) = (table.state, 0, 0);
         // SAFETY: as `unlisted`. Of what is known by its address a string is held, so no other key has that address.
         unsafe {
-            self.reserve(state)?;
+            reserve(state, 2 * FEW as c_int)?;
             loop {
                 at = ffi::lua_rawiter(state, table.at, at);
                 if at < 0 {
@@ -156,18 +156,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Reserves slots for what waits, and for the levels below.
-    ///
-    /// # Safety
-    /// As [`Writer::array`].
-    unsafe fn reserve(&self, state: *mut lua_State) -> Result<(), Unwritten> {
-        // SAFETY: the caller's.
-        match unsafe { ffi::lua_checkstack(state, 2 * FEW as c_int + (json::MAX_DEPTH as c_int + 4) * LEVEL) } {
-            0 => Err(Unwritten::Lua(mlua::Error::StackError)),
-            _ => Ok(()),
-        }
-    }
-
     /// The other entries, in the order of their keys.
     ///
     /// # Safety
@@ -185,7 +173,7 @@ impl Writer<'_> {
         // SAFETY: as `array`. The names are the table's keys, which nothing changes, so they live as long as this walk. The first values
         // wait on the stack with their keys, for which slots are reserved; those below this level are reserved again.
         unsafe {
-            self.reserve(state)?;
+            reserve(state, 2 * FEW as c_int)?;
             loop {
                 at = ffi::lua_rawiter(state, table.at, at);
                 if at < 0 {
@@ -233,11 +221,20 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A name, and the value at a place. `first` is where the object's entries begin.
+    /// The name of an entry. `first` is where the object's entries begin.
+    pub(super) fn name(&mut self, name: &[u8], first: usize) {
+        if self.out.len() > first {
+            self.out.push(b',');
+        }
+        json::write_str(self.out, name);
+        self.out.push(b':');
+    }
+
+    /// A name, and the value at a place.
     ///
     /// # Safety
     /// As [`Writer::value`].
-    unsafe fn entry(
+    pub(super) unsafe fn entry(
         &mut self,
         state: *mut lua_State,
         name: &[u8],
@@ -245,11 +242,7 @@ impl Writer<'_> {
         first: usize,
         depth: usize,
     ) -> Result<(), Unwritten> {
-        if self.out.len() > first {
-            self.out.push(b',');
-        }
-        json::write_str(self.out, name);
-        self.out.push(b':');
+        self.name(name, first);
         // SAFETY: the caller's.
         let written = unsafe { self.value(state, place, depth) };
         written.map_err(|unwritten| within(unwritten, || Step::Key(String::from_utf8_lossy(name).into_owned())))

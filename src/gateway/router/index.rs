@@ -48,18 +48,54 @@ struct Numbers {
     others: Vec<u32>,
 }
 
-type Index = Map<Numbers>;
+/// Numbers by path. Most hosts have a single one, for which a table is one more place in memory to wait for.
+#[derive(Default)]
+enum Index {
+    #[default]
+    Empty,
+    One(Box<str>, Numbers),
+    Many(Map<Numbers>),
+}
 
-fn add_to(index: &mut Index, key: &str, number: u32) {
-    match index.get_mut(key) {
-        Some(numbers) => numbers.others.push(number),
-        None => {
-            index.insert(key.into(), Numbers { first: number, others: Vec::new() });
+impl Index {
+    fn add(&mut self, key: &str, number: u32) {
+        *self = match std::mem::take(self) {
+            Index::Empty => Index::One(key.into(), Numbers::new(number)),
+            Index::One(known, mut numbers) if *known == *key => {
+                numbers.others.push(number);
+                Index::One(known, numbers)
+            }
+            Index::One(known, numbers) => {
+                Index::Many([(known, numbers), (key.into(), Numbers::new(number))].into_iter().collect())
+            }
+            Index::Many(mut all) => {
+                match all.get_mut(key) {
+                    Some(numbers) => numbers.others.push(number),
+                    None => drop(all.insert(key.into(), Numbers::new(number))),
+                }
+                Index::Many(all)
+            }
         }
+    }
+
+    fn get(&self, key: &str) -> Option<&Numbers> {
+        match self {
+            Index::Empty => None,
+            Index::One(known, numbers) => (**known == *key).then_some(numbers),
+            Index::Many(all) => all.get(key),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Index::Empty)
     }
 }
 
 impl Numbers {
+    fn new(first: u32) -> Numbers {
+        Numbers { first, others: Vec::new() }
+    }
+
     fn each(&self, see: &mut impl FnMut(u32)) {
         see(self.first);
         self.others.iter().for_each(|number| see(*number));
@@ -94,10 +130,10 @@ impl Paths {
     pub fn add(&mut self, pattern: Option<&PathPattern>, number: u32) {
         match pattern {
             None | Some(PathPattern::Regex { .. }) => self.always.push(number),
-            Some(PathPattern::Exact(path)) => add_to(&mut self.exact, path, number),
+            Some(PathPattern::Exact(path)) => self.exact.add(path, number),
             Some(PathPattern::Prefix(prefix)) => {
                 self.prefix_lengths |= length_bit(prefix.len());
-                add_to(&mut self.prefixes, prefix, number);
+                self.prefixes.add(prefix, number);
             }
             Some(PathPattern::Template(segments)) => self.templates.get_or_insert_default().add(segments, number),
         }

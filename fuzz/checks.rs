@@ -167,6 +167,12 @@ fn read_chunks(slices: &[&[u8]]) -> Read<Chunks> {
 fn plainly(mut input: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
+        // It takes sixteen digits; zeros before them say nothing.
+        while let [b'0', rest @ ..] = input
+            && rest.first().is_some_and(u8::is_ascii_hexdigit)
+        {
+            input = rest;
+        }
         let httparse::Status::Complete((begin, size)) = httparse::parse_chunk_size(input).ok()? else { return None };
         input = &input[begin..];
         if size == 0 {

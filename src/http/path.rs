@@ -70,7 +70,7 @@ impl NormalPath {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        if let Some(bad) = query.unwrap_or("").chars().find(|c| *c == '#' || c.is_control()) {
+        if let Some(bad) = query.unwrap_or("").chars().find(|c| *c == '#' || c.is_ascii_control()) {
             return Err(BadPath::Character(bad));
         }
         let path = normalise(path)?;

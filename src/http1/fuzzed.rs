@@ -37,12 +37,14 @@ const OF_HEADS: &[&str] = &[
 const BODIES: &[&str] = &[
     "0\r\n\r\n",
     "3\r\nabc\r\n0\r\n\r\nrest",
+    "000000000000000000000a;x\r\n0123456789\r\n0\r\n\r\n",
     "00a;x=\"y\"\r\n0123456789\r\n1 ;z\r\n!\r\n0;e\r\n\r\n",
     "1\r\nx\r\n0\r\nA: b\r\nC-D:\te \r\n\r\nGET / HTTP/1.1\r\n",
 ];
 const OF_BODIES: &[&str] =
     &["\r", "\n", "\r\n", " ", ";", "0", "f", "-1", "0x", "+", "ffffffffffffffff", "\0", ":", "é", "0\r\n", "\r\n\r\n"];
-const PATHS: &[&str] = &["/", "/a/b?c", "/a/./b/.", "/%41%2d%c3%a9/~", "/a;b=c/{d}?e=%2f#f", "http://a/b", "*", "/é"];
+const PATHS: &[&str] =
+    &["/", "/a/b?c", "/a/./b/.", "/%41%2d%c3%a9/~", "/a;b=c/{d}?e=%2f#f", "http://a/b", "*", "/é", "/?\u{9c}"];
 const OF_PATHS: &[&str] = &[
     "/", ".", "..", "%2e", "%2E", ";", "%3b", "%2f", "%5C", "\\", "%00", "%", "?", "#", "//", "\n", "%c0%ae", "é",
     "%25",

@@ -274,9 +274,10 @@ fn a_change_while_files_are_read_never_serves_two_saves() {
                 if !std::mem::replace(&mut swapped, true) {
                     swap_to(gateway, 2);
                 }
-                // At the end nobody may be there to read it.
-                let written = pipe.write_all(b"x");
-                assert!(written.is_ok() || done.load(Ordering::Relaxed), "{written:?}");
+                // Who read what was written before may leave between opening and this, and at the end nobody may be there.
+                let written = pipe.write_all(b"x").map_err(|error| error.kind());
+                let is_left = written == Err(std::io::ErrorKind::BrokenPipe);
+                assert!(written.is_ok() || is_left || done.load(Ordering::Relaxed), "{written:?}");
             }
         });
         let live = eventually("the second set is live", || {

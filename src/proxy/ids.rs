@@ -68,9 +68,8 @@ impl Ids {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         id.hyphenated().encode_lower(&mut text);
         // One allocation, and none for the clones: bytes that were copied would be moved again by the first clone.
-        let text = Bytes::from_owner(text);
-        // SAFETY: the text is hexadecimal digits and dashes, which a `HeaderValue` may hold.
-        RequestId::new(unsafe { HeaderValue::from_maybe_shared_unchecked(text) })
+        let header = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        RequestId::new(header.unwrap_or(HeaderValue::from_static("")))
     }
 
     /// Not for secrets: SplitMix64 (Steele, Lea, Flood 2014).

@@ -150,11 +150,7 @@ impl ServiceCall {
             trace.into_iter().for_each(|trace| trace.set(&mut headers));
         }
         let lines = |out: &mut Vec<u8>| {
-            if let Some(id) = id {
-                out.extend_from_slice(b"x-request-id: ");
-                out.extend_from_slice(id.as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
+            id.into_iter().for_each(|id| id.write(out));
             trace.into_iter().for_each(|trace| trace.write(out));
         };
         let outgoing = Outgoing {

@@ -74,6 +74,13 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
+
+    /// Writes it as the line of a head.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"x-request-id: ");
+        out.extend_from_slice(self.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 impl std::convert::From<&'static str> for RequestId {
@@ -237,14 +244,6 @@ impl Exchange {
             let encoded = encoding::is_encoded(headers).then(|| headers.clone());
             (std::mem::replace(slot, Slot::Taken), encoded)
         });
-        // Nearly always a target's answer is short, is here whole, and is not encoded.
-        if let Some((Slot::Stream(Body::Full(raw)), None)) = &taken
-            && raw.len() <= self.max_body
-        {
-            let raw = raw.clone();
-            self.with_slot(side, |slot, _| *slot = Slot::Read { raw: raw.clone(), decoded: Box::new(raw.clone()) });
-            return Ok(raw);
-        }
         let Some((Slot::Stream(body), encoded)) = taken else {
             return Err(Raise::error("the body is gone: it was sent on already, or another call is reading it"));
         };

@@ -35,9 +35,7 @@ impl Exchange {
         if let Some(client) = &stamps.client {
             client.write(&self.request.borrow().host, out);
         }
-        out.extend_from_slice(b"x-request-id: ");
-        out.extend_from_slice(self.id.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        self.id.write(out);
         self.account.trace.get().write(out);
         self.stamps.set(Some(stamps));
     }

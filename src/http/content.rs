@@ -6,7 +6,7 @@ use super::identity::strip_where;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 
-/// Whether a field describes the bytes of the body that was, and would be untrue of another: RFC 9530 (digests), its forerunners, and
+/// These describe the bytes of the body that was, and would be untrue of others: RFC 9530 (digests), its forerunners, and
 /// validators and ranges over those bytes (RFC 9110 §8.8.3, §14).
 const STALE: [&str; 10] = [
     "transfer-encoding",

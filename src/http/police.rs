@@ -32,7 +32,11 @@ impl Refusal {
 
 /// The `Host` field. It ought to be the first (RFC 9110 §7.2), so that a look at the fields costs less than a search.
 pub fn host(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.iter().find(|(name, _)| *name == HOST).map(|(_, host)| host)
+    hosts(headers).next()
+}
+
+fn hosts(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+    headers.iter().filter(|(name, _)| *name == HOST).map(|(_, host)| host)
 }
 
 /// Checks the head of a request.
@@ -103,8 +107,7 @@ fn check_method(head: &Parts) -> Result<(), Refusal> {
 
 /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, and none that contradicts the target.
 fn check_host(head: &Parts) -> Result<(), Refusal> {
-    // As in `host`.
-    let mut hosts = head.headers.iter().filter(|(name, _)| *name == HOST).map(|(_, host)| host);
+    let mut hosts = hosts(&head.headers);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Refusal::bad("more than one host header"));

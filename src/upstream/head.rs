@@ -17,9 +17,8 @@ use super::framing::RequestFraming;
 use crate::http::passed::{MAX_FIELDS, Passed};
 use crate::http1;
 
-/// The longest response head taken, and the most headers. Node and nginx take less by default, hyper more.
+/// The longest response head taken. Node and nginx take less by default, hyper more.
 const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = MAX_FIELDS;
 
 /// A response head.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ impl HeadReader {
 
 fn parse(input: &mut BytesMut, end: usize, mut headers: HeaderMap, passes: bool) -> Result<ResponseHead, BadResponse> {
     let bytes = input.split_to(end).freeze();
-    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     // The default configuration refuses obs-fold and white space before a colon.
     let status = httparse::ParserConfig::default()
@@ -229,7 +228,7 @@ mod tests {
         ] {
             assert_eq!(run([input.as_bytes()]), expected, "{input:?}");
         }
-        let many = format!("{start}{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        let many = format!("{start}{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
         assert_eq!(run([many.as_bytes()]), "the response head is malformed: too many headers");
         let long = format!("{start}a: {}\r\n\r\n", "b".repeat(MAX_HEAD));
         let too_long = "the response head is longer than 65536 bytes";

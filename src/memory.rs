@@ -41,11 +41,12 @@ pub fn small_bytes_of_thread() -> isize {
     THREAD.with(|thread| thread.net.get().wrapping_sub(thread.large.get()))
 }
 
+/// `mi_option_purge_delay` of mimalloc 3's `mimalloc.h`, in milliseconds; the crate has no name for it.
+const PURGE_DELAY: mi::mi_option_t = 15;
+
 /// What is free goes back to the system ten milliseconds later, as it does with mimalloc 2, and not a second: a script that was
 /// stopped may leave 64 MiB.
 pub fn give_back_soon() {
-    /// `mi_option_purge_delay` of mimalloc 3's `mimalloc.h`, which the crate has no name for.
-    const PURGE_DELAY: mi::mi_option_t = 15;
     // SAFETY: sets a number that is read when something is freed.
     unsafe { mi::mi_option_set(PURGE_DELAY, 10) }
 }
@@ -158,6 +159,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Another version of mimalloc may count its options differently. This one has a default that no other has.
+    #[test]
+    fn the_option_is_the_one_that_is_meant() {
+        // SAFETY: reads a number.
+        assert_eq!(unsafe { mi::mi_option_get(PURGE_DELAY) }, 1000);
     }
 
     #[test]

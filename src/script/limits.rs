@@ -219,3 +219,32 @@ pub fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a script that takes so long over one step and may give way, and after so many.
+    fn after(steps: u32, each: Duration) -> Verdict {
+        let limits = Limits::default();
+        let budget = Budget::new(&limits, Instant::now() + Duration::from_secs(60), &CpuClock::new());
+        let mut said = Verdict::Go;
+        for _ in 0..steps {
+            budget.enter();
+            let begun = thread_cpu();
+            while thread_cpu() - begun < each {}
+            said = budget.check(true);
+            budget.leave();
+        }
+        said
+    }
+
+    #[test]
+    fn a_long_step_is_not_taken_again_when_it_would_pass_the_budget_by_far() {
+        assert_eq!(after(1, Duration::from_millis(8)), Verdict::Yield);
+        assert_eq!(after(1, Duration::from_millis(20)), Verdict::Yield);
+        // 35 more would be 70 of 50.
+        assert_eq!(after(1, Duration::from_millis(35)), Verdict::Stop(Limit::Cpu));
+        assert_eq!(after(9, Duration::from_millis(5)), Verdict::Yield);
+    }
+}

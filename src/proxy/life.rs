@@ -76,6 +76,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
         Some(failure) => Err(failure),
     };
     let mut record = Record::new(&worker, &ready, &exchange);
+    let _under_way = ready.prepared.services.turns.enter();
     let chain = match &found {
         Ok(found) => ready.prepared.chains[found.route].clone(),
         Err(_) => ready.prepared.unrouted.clone(),
@@ -143,6 +144,10 @@ async fn finish(
     if let Err(failure) = pin!(respond(ready, exchange, chain)).await {
         let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
+    }
+    let is_reply = matches!(&*exchange.response.borrow(), Some(Response { from: From::Reply, .. }));
+    if is_reply || !chain.on_response.is_empty() {
+        ready.prepared.services.turns.together().await;
     }
     if let (Some(switching), Some(response)) = (switching, &mut *exchange.response.borrow_mut()) {
         websocket::as_connect(switching, response);
@@ -220,6 +225,11 @@ async fn answer(
     found: &Match,
     ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
+    let turns = &ready.prepared.services.turns;
+    let scripted = !chain.on_request.is_empty() || chain.handle.is_some();
+    if scripted {
+        turns.together().await;
+    }
     for plugin in &chain.on_request {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnRequest, plugin, exchange).await? {
             exchange.account.answered_by.replace(Some(plugin.instance.plugin.clone()));
@@ -251,6 +261,9 @@ async fn answer(
         && ahead.switching.is_none()
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
+    }
+    if scripted {
+        turns.together().await;
     }
     let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;
     if let Some(rules) = &route.traffic {
@@ -285,6 +298,9 @@ async fn recover(
 /// `on_response` of each plugin, in reverse order.
 async fn respond(ready: &Ready, exchange: &Rc<Exchange>, chain: &Chain) -> Result<(), Failure> {
     exchange.add_coming_headers();
+    if !chain.on_response.is_empty() {
+        ready.prepared.services.turns.together().await;
+    }
     for plugin in &chain.on_response {
         if let Decision::Reply(reply) = hooks::run(ready, Hook::OnResponse, plugin, exchange).await? {
             exchange.response.replace(Some(reply_response(exchange, reply, From::Reply)));

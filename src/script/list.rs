@@ -7,6 +7,7 @@
 
 use super::{Raise, Scope, object::Object, value::Args, value::Value};
 use futures_util::future::LocalBoxFuture;
+use std::task::Waker;
 
 /// A type as the list declares it; it guides the conversion of values and is printed in the stubs.
 #[derive(Debug)]
@@ -66,6 +67,9 @@ pub enum Outcome {
     Done(Result<Value, Raise>),
     Wait(LocalBoxFuture<'static, Result<Value, Raise>>),
 }
+
+/// Wakes nobody: by it a function that would wait is asked first whether it has its result at once.
+pub static NOBODY: &Waker = Waker::noop();
 
 impl Outcome {
     pub fn wait(future: impl Future<Output = Result<Value, Raise>> + 'static) -> Outcome {

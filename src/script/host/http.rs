@@ -252,7 +252,7 @@ fn single(scope: &Scope, method: Method, url: &Value, options: &Value) -> Outcom
     match make_call(scope, method, url, options, None) {
         Ok(call) => {
             let running = start(scope, call);
-            Outcome::wait(async move { Ok(Object::Result(Rc::new(running.await)).into()) })
+            together(scope, async move { Ok(Object::Result(Rc::new(running.await)).into()) })
         }
         Err(raise) => Outcome::Done(Err(raise)),
     }
@@ -266,6 +266,17 @@ fn start(scope: &Scope, call: Result<Call, Failure>) -> LocalBoxFuture<'static, 
     }
 }
 
+/// Calls leave and scripts go on together with those of other exchanges.
+fn together(scope: &Scope, calls: impl Future<Output = Result<Value, Raise>> + 'static) -> Outcome {
+    let services = scope.services.clone();
+    Outcome::wait(async move {
+        services.turns.together().await;
+        let results = calls.await;
+        services.turns.together().await;
+        results
+    })
+}
+
 struct Part {
     name: String,
     required: bool,
@@ -274,7 +285,7 @@ struct Part {
 
 fn all(scope: &Scope, mut args: Args) -> Outcome {
     match start_all(scope, &mut args) {
-        Ok((parts, fail)) => Outcome::wait(finish_all(parts, fail)),
+        Ok((parts, fail)) => together(scope, finish_all(parts, fail)),
         Err(raise) => Outcome::Done(Err(raise)),
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::script::{
     Value,
     convert::{args, unknown_member},
-    list::{Kind, Outcome, Type},
+    list::{Kind, NOBODY, Outcome, Type},
     lua::{
         bind::Member,
         objects::REQUEST_IS_OVER,
@@ -19,7 +19,6 @@ use crate::script::{
     },
     value::Args,
 };
-use futures_util::FutureExt;
 use mlua::{
     Function, Lua, Table,
     ffi::{self, lua_State},
@@ -27,6 +26,7 @@ use mlua::{
 use std::{
     ffi::{CStr, c_int},
     rc::Rc,
+    task::{Context, Poll},
 };
 
 /// A function of the list, as a C function that carries it.
@@ -195,9 +195,10 @@ unsafe fn run(shared: &Shared, listed: &Listed, state: *mut lua_State) -> Called
     let result = match running.guard(|| (listed.function.run)(scope, arguments)) {
         Ok(Outcome::Done(result)) => result,
         // Often there is nothing to wait for, as when a body is here already: leaving and coming back costs as much as a small hook.
-        Ok(Outcome::Wait(mut future)) => match running.guard(|| future.as_mut().now_or_never()) {
-            Ok(Some(result)) => result,
-            Ok(None) => {
+        Ok(Outcome::Wait(mut future)) => match running.guard(|| future.as_mut().poll(&mut Context::from_waker(NOBODY)))
+        {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
                 running.answer.replace(None);
                 running.pending.replace(Some(Pending { future, function: listed.name.clone() }));
                 return Called::Waits;

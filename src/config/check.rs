@@ -1,11 +1,12 @@
 //! What only shows when the whole file is known: references, names that must be unique, routes that hide each other.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{Span, Spanned};
-use super::{Config, Route};
+use super::{Config, PathPattern, Route};
 
 pub(super) fn check(config: &Config, diagnostics: &mut Diagnostics) {
     let services = config.services.iter().map(|service| &service.name);
@@ -62,7 +63,7 @@ fn listeners(config: &Config, diagnostics: &mut Diagnostics) {
 fn same_match(routes: &[Route], diagnostics: &mut Diagnostics) {
     let mut whole: HashMap<String, &Route> = HashMap::new();
     let mut single: HashMap<String, (&Route, &Span)> = HashMap::new();
-    for route in routes {
+    for route in sharing_a_path(routes) {
         let conditions = conditions(route);
         let paths = sorted(route.paths.iter().map(|path| path.identity()));
         let key = format!("{conditions} paths {paths}");
@@ -95,6 +96,16 @@ fn same_match(routes: &[Route], diagnostics: &mut Diagnostics) {
             }
         }
     }
+}
+
+/// Those that could match the same as another one. To compare the conditions of all would take longer than to read them.
+fn sharing_a_path(routes: &[Route]) -> impl Iterator<Item = &Route> {
+    let mut times: HashMap<Cow<'_, str>, usize, ahash::RandomState> = HashMap::default();
+    for path in routes.iter().flat_map(|route| &route.paths) {
+        *times.entry(path.identity()).or_default() += 1;
+    }
+    let is_shared = move |path: &Spanned<PathPattern>| times.get(&path.identity()).is_some_and(|times| *times > 1);
+    routes.iter().filter(move |route| route.paths.is_empty() || route.paths.iter().any(&is_shared))
 }
 
 /// Everything a route asks of a request but its path, in one order whatever the order written.

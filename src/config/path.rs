@@ -4,6 +4,8 @@
 //! A path that no normalised request could have is refused. How well a path matches, and which wins, is the router's
 //! business.
 
+use std::borrow::Cow;
+
 use regex::Regex;
 
 use super::matching::regex_reason;
@@ -68,8 +70,9 @@ impl PathPattern {
     }
 
     /// What makes two patterns match the same: the names of parameters don't count.
-    pub(super) fn identity(&self) -> String {
+    pub(super) fn identity(&self) -> Cow<'_, str> {
         match self {
+            PathPattern::Prefix(path) => path.into(),
             PathPattern::Template(segments) => segments
                 .iter()
                 .map(|segment| match segment {
@@ -77,7 +80,7 @@ impl PathPattern {
                     Segment::Parameter(_) => "/{}".to_owned(),
                 })
                 .collect(),
-            other => other.to_string(),
+            other => other.to_string().into(),
         }
     }
 }

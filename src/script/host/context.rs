@@ -1,6 +1,7 @@
 //! `ctx`: what is known about the exchange beside its messages, and what hooks share.
 
 use super::exchange;
+use crate::http::forwarded;
 use crate::script::{
     Raise, Scope, Value, json,
     list::{Index, Kind, Property, Type},
@@ -117,7 +118,7 @@ pub static CLIENT: Kind = Kind {
             name: "ip",
             ty: Type::String,
             doc: "The client's address, found behind trusted proxies.",
-            get: |object| Ok(exchange(object)?.client.ip.to_string().into()),
+            get: |object| Ok(forwarded::address_text(exchange(object)?.client.ip).into()),
             set: None,
         },
         Property {

@@ -92,6 +92,12 @@ fn on_request(req, ctx) {
   req.headers["x-user-id"] = "7";
 }
 END
+    cat >"$work/calls.lua" <<'END'
+return { handle = function(req, ctx)
+  local got = http.all({ user = { url = "svc://service/user" }, order = { url = "svc://service/order" } })
+  return reply.json(200, { name = got.user:json().name, order = got.order:json().id })
+end }
+END
     if (($#)); then
         printf '%s\n' "$1" >"$work/gateway.yaml"
     else
@@ -107,6 +113,8 @@ services:
       - {name: plain, paths: [/plain]}
       - {name: lua, paths: [/lua], plugins: [{script: header.lua}]}
       - {name: rhai, paths: [/rhai], plugins: [{script: header.rhai}]}
+routes:
+  - {name: calls, paths: [/calls], plugins: [{script: calls.lua}]}
 END
     fi
     "$binary" run -c "$work/gateway.yaml" 2>"$work/gateway.log" &

@@ -79,7 +79,9 @@ fn services_and_routes(
         };
         let own = node.get("routes").filter(|node| !node.is_null());
         let own = own.and_then(|node| super::table::list(node, diagnostics));
-        for (nth, node) in own.unwrap_or_default().iter().enumerate() {
+        let own = own.unwrap_or_default();
+        routes.reserve(own.len());
+        for (nth, node) in own.iter().enumerate() {
             let fallback = service.route_name(nth, &node.span);
             let Some(mut written) = route::route(node, fallback, file, diagnostics) else {
                 continue;

@@ -25,7 +25,8 @@ pub enum Value {
     Number(Number),
     String(String),
     List(Vec<Node>),
-    Map(Map),
+    /// Boxed: most nodes are scalars, and a configuration has tens of thousands.
+    Map(Box<Map>),
     /// Something that was already reported; decoders pass over it in silence.
     Broken,
 }
@@ -47,7 +48,7 @@ impl Node {
 
     /// An empty mapping at `span`: the config of a plugin that was given none.
     pub fn empty(span: &Span) -> Node {
-        Node::new(Value::Map(Map::default()), span.clone())
+        Node::new(Value::Map(Box::default()), span.clone())
     }
 
     pub fn is_null(&self) -> bool {

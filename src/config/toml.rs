@@ -20,7 +20,7 @@ pub(super) fn parse(source: &Arc<Source>, range: Range<usize>, diagnostics: &mut
         let place = error.span().map_or(whole.clone(), |span| reader.span(span));
         diagnostics.error(&place, format!("not TOML: {}", error.message().trim()));
     }
-    Node::new(Value::Map(reader.table(table.get_ref())), whole)
+    Node::new(Value::Map(reader.table(table.get_ref()).into()), whole)
 }
 
 struct Reader<'s> {
@@ -58,7 +58,7 @@ impl Reader<'_> {
             // No field is a date: as a string it is reported where it stands, if it is not wanted.
             DeValue::Datetime(date) => Value::String(date.to_string()),
             DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item)).collect()),
-            DeValue::Table(table) => Value::Map(self.table(table)),
+            DeValue::Table(table) => Value::Map(self.table(table).into()),
         };
         Node::new(node, self.span(value.span()))
     }

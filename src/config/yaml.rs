@@ -149,7 +149,8 @@ impl<'s> Builder<'s, '_, '_> {
     }
 
     fn list(&mut self, start: Span, depth: usize) -> Result<Node, Stop> {
-        let mut items = Vec::new();
+        // Most lists have one item, of which a vector would make room for four.
+        let mut items = Vec::with_capacity(1);
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
@@ -166,7 +167,7 @@ impl<'s> Builder<'s, '_, '_> {
             let (event, key) = self.next()?;
             if matches!(event, Event::MappingEnd) {
                 self.merge(&mut map, merged);
-                return Ok(Node::new(Value::Map(map), self.to(&start, &key)));
+                return Ok(Node::new(Value::Map(map.into()), self.to(&start, &key)));
             }
             let name = match event {
                 Event::Scalar(text, style, ..) => Some((text.into_owned(), style)),
@@ -208,7 +209,7 @@ impl<'s> Builder<'s, '_, '_> {
             for source in sources {
                 match source.value {
                     Value::Map(entries) => {
-                        for (name, entry) in entries {
+                        for (name, entry) in *entries {
                             map.entry(name).or_insert(entry);
                         }
                     }

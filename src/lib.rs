@@ -81,6 +81,8 @@
 //!   see through; the order of keys travels in their metatable (Lua) or tag (Rhai). In Lua a part of a document is an empty table
 //!   until it is touched, and is filled then where it is, one level at a time (`script::lua::raw::stubs`): what a script never looks at
 //!   is not built, and is written from the document's text. Rhai's maps know nothing like a metatable, so there all is built.
+//! - Where many exchanges are under way on a worker, each gives way once before its scripts run and once before what they led to is
+//!   written, so that the scripts run behind each other and then all the writes ([`script::turns`]).
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
 // The checks of `fuzz/` are in its tests too, and name it from outside.

@@ -5,7 +5,8 @@
 //!
 //! Scripts that are done soon go the other way: many run behind each other, and then all of them write. Reading, running and writing each
 //! stay in the processor's caches, and whoever is written to is awake for the next: a fifth to a quarter less processor time for a
-//! script with two calls at 64 connections, a tenth for a short hook (`benches/README.md`). Redis and nginx write at the end of a turn too.
+//! script with two calls at 64 connections, a tenth for a short hook (`benches/README.md`). Redis
+//! writes its answers at the end of a turn too (`beforeSleep`).
 
 use super::list::NOBODY;
 use std::{cell::Cell, future::poll_fn, task::Poll};

@@ -4,8 +4,8 @@
 //! between, and a neighbour would wait for fifty milliseconds. So they stand in one line, and between two looks only the first has its slice.
 //!
 //! Scripts that are done soon go the other way: many run behind each other, and then all of them write. Reading, running and writing each
-//! stay in the processor's caches, and whoever is written to is awake for the next: a fifth to a quarter less processor time for a
-//! script with two calls at 64 connections, a tenth for a short hook (`benches/README.md`). Redis
+//! stay in the processor's caches, and whoever is written to is awake for the next: with 64 connections a quarter less processor time for
+//! a script with two calls and a tenth for a short hook, which with 256 connections takes a third less (`benches/README.md`). Redis
 //! writes its answers at the end of a turn too (`beforeSleep`).
 
 use super::list::NOBODY;

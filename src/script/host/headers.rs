@@ -45,11 +45,12 @@ pub static KIND: Kind = Kind {
             doc: "Adds a value beside those that are there.",
             lua: r#"res.headers:add("vary", "origin")"#,
             rhai: r#"res.headers.add("vary", "origin");"#,
-            run: |scope, args| {
+            run: |scope, mut args| {
+                let new = args.take(2);
                 let add = |headers: &mut HeaderMap| {
                     let name = name(args.str(1)?)?;
                     permit(scope, &name)?;
-                    headers.append(name, value(args.get(2))?);
+                    headers.append(name, value(new)?);
                     Ok(())
                 };
                 args.object().and_then(|object| write(object, args.str(1)?, add)).map(|()| Value::Nil).into()
@@ -66,8 +67,8 @@ pub static KIND: Kind = Kind {
             doc: "As assigning, but whether it could be done is told: a value with a control character can't stand in a header, and then nothing is changed.",
             lua: r#"if not req.headers:set("x-user-id", claims.sub) then return reply.error(401, "no name") end"#,
             rhai: r#"if !req.headers.set("x-user-id", claims.sub) { return reply::error(401, "no name"); }"#,
-            run: |scope, args| {
-                let value = match args.get(2) {
+            run: |scope, mut args| {
+                let value = match args.take(2) {
                     Value::Nil => None,
                     new => match value(new) {
                         Ok(value) => Some(value),
@@ -102,7 +103,7 @@ pub static KIND: Kind = Kind {
             })
         },
         set: Some(|scope, object, key, new| {
-            let new = if new.is_nil() { None } else { Some(value(&new)?) };
+            let new = if new.is_nil() { None } else { Some(value(new)?) };
             assign(scope, object, key, new)
         }),
         names: |object| {
@@ -179,13 +180,13 @@ pub fn name(text: &str) -> Result<HeaderName, Raise> {
 }
 
 /// A header's value from a string, number or boolean.
-pub fn value(value: &Value) -> Result<HeaderValue, Raise> {
+pub fn value(value: Value) -> Result<HeaderValue, Raise> {
     let made = match value {
-        Value::Str(bytes) => HeaderValue::from_maybe_shared(bytes.clone()),
-        Value::Int(i) => return Ok(HeaderValue::from(*i)),
-        Value::Float(f) => HeaderValue::from_maybe_shared(bytes::Bytes::from(crate::script::json::number(*f))),
-        Value::Bool(b) => return Ok(HeaderValue::from_static(if *b { "true" } else { "false" })),
-        other => return Err(Raise::argument(2, "a string, number or boolean", other)),
+        Value::Str(bytes) => HeaderValue::from_maybe_shared(bytes),
+        Value::Int(i) => return Ok(HeaderValue::from(i)),
+        Value::Float(f) => HeaderValue::from_maybe_shared(bytes::Bytes::from(crate::script::json::number(f))),
+        Value::Bool(b) => return Ok(HeaderValue::from_static(if b { "true" } else { "false" })),
+        other => return Err(Raise::argument(2, "a string, number or boolean", &other)),
     };
     // SECURITY: the type refuses CR, LF and NUL; a looser one would let a script split the message.
     made.map_err(|_| Raise::error("a header value has a control character in it"))

@@ -140,7 +140,7 @@ fn redirect(args: &Args) -> Result<Value, Raise> {
         return Err(Raise::error(format!("{code} is not a redirect: use 301, 302, 303, 307 or 308")));
     }
     let reply = Reply::empty(StatusCode::from_u16(code as u16).unwrap_or(StatusCode::FOUND));
-    Ok(made(reply.header(header::LOCATION, headers::value(args.get(0))?)))
+    Ok(made(reply.header(header::LOCATION, headers::value(args.get(0).clone())?)))
 }
 
 fn finish(scope: &Scope, mut reply: Reply, extra: &Value) -> Result<Value, Raise> {
@@ -166,11 +166,11 @@ pub fn apply(to: &mut HeaderMap, extra: &Value) -> Result<(), Raise> {
                 Value::List(values) => {
                     to.remove(&name);
                     for value in values {
-                        to.append(&name, headers::value(value)?);
+                        to.append(&name, headers::value(value.clone())?);
                     }
                 }
                 value => {
-                    to.insert(name, headers::value(value)?);
+                    to.insert(name, headers::value(value.clone())?);
                 }
             }
         }

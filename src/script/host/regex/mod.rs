@@ -125,18 +125,18 @@ fn find(pattern: &Pattern, text: &[u8]) -> Result<Option<Match>, Raise> {
     pattern.find(&Input::new(text)).map_err(refused(pattern))
 }
 
-/// After [`STUCK`] by the clock, the processor time is looked at this often.
+/// The processor time is looked at this often.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Calls `each` with all matches that don't overlap, from left to right; stops where a script would be stopped that can't give way.
 fn walk(pattern: &Pattern, text: &[u8], mut each: impl FnMut(Match) -> Result<(), Raise>) -> Result<(), Raise> {
-    let (mut look, mut ran) = (Instant::now() + STUCK, None);
+    let (mut look, mut ran) = (Instant::now() + LOOK, None);
     let (mut at, mut last) = (0, None);
     while at <= text.len() {
         let now = Instant::now();
         if now >= look {
             // On a busy machine the thread may have stood still for all that time, which can't be told afterwards: processor
-            // time counts from the first look on. Counting it from the start would be a system call for every walk.
+            // time counts from the first look on. Counting it from the start would be a system call for every short walk.
             let cpu = thread_cpu();
             if cpu.saturating_sub(*ran.get_or_insert(cpu)) >= STUCK {
                 let took = STUCK.as_millis();

@@ -73,6 +73,11 @@ impl Chain {
         }
     }
 
+    /// Whether a hook runs before a request is forwarded, or instead.
+    pub fn sees_requests(&self) -> bool {
+        !self.on_request.is_empty() || self.handle.is_some()
+    }
+
     /// Whether a hook looks at what a target answered, be it when all is over.
     pub fn sees_answers(&self) -> bool {
         !self.on_response.is_empty() || !self.on_response_chunk.is_empty() || !self.on_log.is_empty()

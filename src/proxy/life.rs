@@ -146,7 +146,8 @@ async fn finish(
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
     }
     let is_reply = matches!(&*exchange.response.borrow(), Some(Response { from: From::Reply, .. }));
-    if is_reply || !chain.on_response.is_empty() {
+    // Before it is written, if a script had to do with it.
+    if is_reply && chain.sees_requests() || !chain.on_response.is_empty() {
         ready.prepared.services.turns.together().await;
     }
     if let (Some(switching), Some(response)) = (switching, &mut *exchange.response.borrow_mut()) {
@@ -226,8 +227,7 @@ async fn answer(
     ahead: Ahead<'_>,
 ) -> Result<Response, Failure> {
     let turns = &ready.prepared.services.turns;
-    let scripted = !chain.on_request.is_empty() || chain.handle.is_some();
-    if scripted {
+    if chain.sees_requests() {
         turns.together().await;
     }
     for plugin in &chain.on_request {
@@ -262,7 +262,7 @@ async fn answer(
     {
         mirror::copy(worker, ready, exchange, rule, &plan);
     }
-    if scripted {
+    if chain.sees_requests() {
         turns.together().await;
     }
     let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;

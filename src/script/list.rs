@@ -68,14 +68,14 @@ pub enum Outcome {
     Wait(LocalBoxFuture<'static, Result<Value, Raise>>),
 }
 
-/// Wakes nobody: by it a function that would wait is asked first whether it has its result at once.
-pub static NOBODY: &Waker = Waker::noop();
-
 impl Outcome {
     pub fn wait(future: impl Future<Output = Result<Value, Raise>> + 'static) -> Outcome {
         Outcome::Wait(Box::pin(future))
     }
 }
+
+/// Wakes nobody: by it a function that would wait is asked first whether it has its result at once.
+pub static NOBODY: &Waker = Waker::noop();
 
 impl<T: Into<Value>> From<Result<T, Raise>> for Outcome {
     fn from(result: Result<T, Raise>) -> Outcome {

@@ -242,28 +242,30 @@ unsafe extern "C-unwind" fn opening(state: *mut lua_State) -> c_int {
 /// # Safety
 /// As [`opening`]; it carries `next`.
 unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
-    // SAFETY: as `opened`.
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        opened(state, 1);
-        ffi::lua_pushvalue(state, carried::ANSWER);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushnil(state);
-    }
-    3
+    // SAFETY: the caller's.
+    unsafe { iterate(state, || ffi::lua_pushnil(state)) }
 }
 
 /// # Safety
 /// As [`opening`]; it carries [`next_item`].
 unsafe extern "C-unwind" fn ipairs(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { iterate(state, || ffi::lua_pushnumber(state, 0.0)) }
+}
+
+/// Gives what a loop goes by: the iterator that is carried, the table, and what is pushed to begin with.
+///
+/// # Safety
+/// As [`opening`]; it carries the iterator.
+unsafe fn iterate(state: *mut lua_State, push_first: impl FnOnce()) -> c_int {
     // SAFETY: as `opened`.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
         opened(state, 1);
         ffi::lua_pushvalue(state, carried::ANSWER);
         ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushnumber(state, 0.0);
     }
+    push_first();
     3
 }
 

@@ -8,8 +8,8 @@ use crate::{
     crypto::jwt::Signer,
     script::host::{
         jwt::{
-            Rules,
             published::{self, Sets},
+            rules::Rules,
         },
         regex::Pattern,
     },

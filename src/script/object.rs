@@ -34,7 +34,7 @@ pub enum Object {
     Reply(Rc<Reply>),
     /// `err` of `on_error`.
     Error(Rc<Failed>),
-    Verifier(Rc<host::jwt::Rules>),
+    Verifier(Rc<host::jwt::rules::Rules>),
     IpList(Rc<host::ip::IpList>),
     Schema(Rc<host::schema::Schema>),
     Api(Arc<host::schema::openapi::Api>),

@@ -2,7 +2,7 @@
 //! passes it. What a case can say is in [`super::unit_tests`].
 
 use crate::support::{
-    command::{Ended, binary, ended, gatewright},
+    command::{Ended, binary, ended, gatewright, interruptible},
     gateway::{Files, Log, signal},
     python::python,
 };
@@ -34,8 +34,8 @@ struct Watching {
 
 impl Watching {
     fn start(files: &Files) -> Watching {
-        let mut command = binary();
-        command.current_dir(files.folder()).args(["test", "--watch"]);
+        let mut command = interruptible(&["test", "--watch"]);
+        command.current_dir(files.folder());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");
         let output = Log::default();

@@ -5,21 +5,23 @@
 //! waits only where keys that are [`published`] must be fetched first.
 
 pub mod published;
+pub mod rules;
 
 use super::{headers, option};
 use crate::{
-    crypto::jwt::{self, Claims, JwtError, KeyError, Signer, SigningKey, Verifier, VerifyKey, VerifyOptions},
+    crypto::jwt::{self, JwtError, KeyError, Signer, SigningKey},
     script::{
         Raise, Scope, Value,
         list::{Function, Kind, Module, Outcome, Param, Type},
         object::Object,
-        value::{Args, duration},
+        value::Args,
     },
 };
 use bytes::Bytes;
 use http::header;
-use published::{Fetching, Published, Why};
-use std::{rc::Rc, time::Duration};
+use published::Why;
+use rules::{Keys, Refused, Rules, Verified, decide};
+use std::rc::Rc;
 
 const TOKEN: Param = Param::optional("token", Type::String, "in the compact form, without `Bearer`");
 const SECRET: Param = Param::optional("secret", Type::Bytes, "the secret of HS256, HS384 and HS512");
@@ -105,7 +107,7 @@ pub static MODULE: Module = Module {
             doc: "Prepares the keys once: make it in `on_load` and keep it in the state. It remembers tokens that it has verified. Keys that can't be used are an error. With `jwks` it waits where keys must be fetched first: when there are none, or a token has an unknown `kid`, for which a worker fetches at most every 30 s.",
             lua: r#"local verifier = jwt.verifier({ secret = config.secret, algorithms = { "HS256" } })"#,
             rhai: r#"let verifier = jwt::verifier(#{ secret: config.secret, algorithms: ["HS256"] });"#,
-            run: |scope, args| rules(scope, args.get(0)).map(Object::Verifier).into(),
+            run: |scope, args| Rules::of(scope, args.get(0)).map(Object::Verifier).into(),
         },
         Function {
             name: "verify",
@@ -185,91 +187,6 @@ pub static VERIFIER: Kind = Kind {
     index: None,
 };
 
-/// What a verifier does: its keys are configured or published.
-pub struct Rules {
-    verifier: Verifier,
-    keys: Option<Keys>,
-}
-
-/// Published keys, and how old they may be.
-struct Keys {
-    published: Rc<Published>,
-    max_age: Duration,
-    max_stale: Duration,
-}
-
-enum Refused {
-    Token(JwtError),
-    /// Nobody can tell whether the token is good.
-    Keys,
-}
-
-type Verified = Result<Rc<Claims>, Refused>;
-
-impl Keys {
-    fn at(scope: &Scope, url: &str, options: &Value) -> Result<Keys, Raise> {
-        let published = Published::at(scope, url)?;
-        let max_age = duration(option(options, "max_age"))?.unwrap_or(Duration::from_secs(600));
-        let max_stale = duration(option(options, "max_stale"))?.unwrap_or(Duration::from_secs(24 * 3600));
-        Ok(Keys { published, max_age, max_stale })
-    }
-
-    /// Those that can still be used. Others are on their way when these are old.
-    fn usable(&self, scope: Option<&Scope>) -> Option<Rc<jwt::KeySet>> {
-        let (keys, age) = self.published.keys()?;
-        if let (true, Some(scope)) = (age > self.max_age, scope) {
-            self.published.fetch(scope, Why::Old);
-        }
-        (age <= self.max_stale).then_some(keys)
-    }
-}
-
-impl Rules {
-    /// What is known of a token now; or what must be fetched first.
-    fn judge(&self, scope: &Scope, token: &str) -> Result<Verified, Fetching> {
-        let now = scope.services.since_1970().as_secs();
-        let Some(keys) = &self.keys else {
-            return Ok(self.verifier.verify(token, now).map_err(Refused::Token));
-        };
-        let usable = keys.usable(Some(scope));
-        self.verifier.trust(usable.as_ref());
-        let why = if usable.is_some() { Why::Unknown } else { Why::Absent };
-        match self.verifier.verify(token, now) {
-            Err(JwtError::UnknownKey) => keys.published.fetch(scope, why).map_or_else(|| Ok(self.unknown(keys)), Err),
-            known => Ok(known.map_err(Refused::Token)),
-        }
-    }
-
-    /// The same when all that can be fetched has been.
-    fn judge_again(&self, token: &str, now: u64) -> Verified {
-        let Some(keys) = &self.keys else { return Err(Refused::Keys) };
-        self.verifier.trust(keys.usable(None).as_ref());
-        match self.verifier.verify(token, now) {
-            Err(JwtError::UnknownKey) => self.unknown(keys),
-            known => known.map_err(Refused::Token),
-        }
-    }
-
-    /// A key that is not there says something of the token only where the keys are the issuer's latest.
-    fn unknown(&self, keys: &Keys) -> Verified {
-        let are_latest = keys.usable(None).is_some() && !keys.published.failed();
-        Err(if are_latest { Refused::Token(JwtError::UnknownKey) } else { Refused::Keys })
-    }
-}
-
-/// Says what came of a token, at once or when keys have been fetched.
-fn decide(scope: &Scope, rules: &Rc<Rules>, token: &str, say: fn(Verified) -> Value) -> Outcome {
-    let fetching = match rules.judge(scope, token) {
-        Ok(verified) => return say(verified).into(),
-        Err(fetching) => fetching,
-    };
-    let (rules, token, services) = (rules.clone(), token.to_owned(), scope.services.clone());
-    Outcome::wait(async move {
-        fetching.await;
-        Ok(say(rules.judge_again(&token, services.since_1970().as_secs())))
-    })
-}
-
 fn jwks(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
     let url = args.get(0).as_str().ok_or_else(|| Raise::argument(0, "url", args.get(0)))?;
     let keys = Keys::at(scope, url, args.get(1))?;
@@ -285,28 +202,6 @@ fn jwks(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
     }))
 }
 
-fn rules(scope: &Scope, options: &Value) -> Result<Rc<Rules>, Raise> {
-    let mut keys = Vec::new();
-    keys.extend(bytes_of(options, "secret").map(VerifyKey::Secret));
-    keys.extend(text_of(options, "secret_base64").map(VerifyKey::SecretBase64));
-    keys.extend(one_or_more(options, "public_key")?.into_iter().map(VerifyKey::PublicPem));
-    let names = match option(options, "algorithms") {
-        Value::List(names) => &names[..],
-        _ => &[],
-    };
-    let algorithms = names.iter().map(|name| jwt::algorithm(name.as_str().unwrap_or_default()));
-    let algorithms = algorithms.collect::<Result<_, _>>().map_err(unusable)?;
-    let mut wanted = VerifyOptions::new(keys, algorithms);
-    wanted.issuers = one_or_more(options, "issuer")?;
-    wanted.audiences = one_or_more(options, "audience")?;
-    wanted.leeway = duration(option(options, "leeway"))?.unwrap_or_default().as_secs_f64().ceil() as u64;
-    wanted.require_exp = !matches!(option(options, "require_exp"), Value::Bool(false));
-    let url = option(options, "jwks").as_str();
-    let keys = url.map(|url| Keys::at(scope, url, options)).transpose()?;
-    let verifier = if keys.is_some() { Verifier::of_set(wanted) } else { Verifier::new(wanted) };
-    Ok(Rc::new(Rules { verifier: verifier.map_err(unusable)?, keys }))
-}
-
 fn verify_with(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
     let options = args.get(1);
     if options.is_nil() {
@@ -317,7 +212,7 @@ fn verify_with(scope: &Scope, args: &Args) -> Result<Outcome, Raise> {
         Value::Nil => format!("{options:?}"),
         _ => format!("{options:?} {:?}", scope.instance.permissions.hosts),
     };
-    let rules = scope.services.caches.verifiers.get_or_make(&name, || rules(scope, options))?;
+    let rules = scope.services.caches.verifiers.get_or_make(&name, || Rules::of(scope, options))?;
     Ok(verified(scope, &rules, args.get(0)))
 }
 
@@ -473,26 +368,6 @@ fn text_of(options: &Value, name: &str) -> Option<String> {
     option(options, name).as_str().map(str::to_owned)
 }
 
-/// A string or a list of strings.
-fn one_or_more(options: &Value, name: &str) -> Result<Vec<String>, Raise> {
-    let wrong = || Raise::error(format!("`{name}` is not a string or a list of strings"));
-    let text = match option(options, name) {
-        Value::Nil => return Ok(Vec::new()),
-        Value::Json(text) => text,
-        _ => return Err(wrong()),
-    };
-    match serde_json::from_slice(text).map_err(|_| wrong())? {
-        serde_json::Value::Null => Ok(Vec::new()),
-        serde_json::Value::String(one) => Ok(vec![one]),
-        // An empty table of Lua is an object. An empty list must not mean that anything goes.
-        serde_json::Value::Array(items) if !items.is_empty() => {
-            let texts = items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong));
-            texts.collect()
-        }
-        _ => Err(wrong()),
-    }
-}
-
 fn unusable(error: KeyError) -> Raise {
     Raise::error(without_prefix(&error.to_string()))
 }
@@ -503,87 +378,4 @@ fn without_prefix(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::script::{
-        Hook,
-        fixture::{run, scope, show},
-        list::Outcome,
-    };
-
-    const SECRET: &str = "a secret of thirty-two bytes, ok";
-
-    fn options(more: &[(&str, Value)]) -> Value {
-        let mut entries =
-            vec![("algorithms".to_owned(), Value::List(vec!["HS256".into()])), ("secret".to_owned(), SECRET.into())];
-        entries.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Value::Map(entries)
-    }
-
-    fn json(text: &str) -> Value {
-        Value::Json(bytes::Bytes::copy_from_slice(text.as_bytes()))
-    }
-
-    fn signed(scope: &Scope, claims: &str) -> Value {
-        let by = Value::Map(vec![("algorithm".into(), "HS256".into()), ("secret".into(), SECRET.into())]);
-        run(scope, &MODULE, "sign", [json(claims), by]).expect("a token")
-    }
-
-    #[test]
-    fn what_was_signed_is_verified() {
-        let scope = scope(Hook::OnRequest, None);
-        let claims = r#"{"sub":"7","n":9007199254740993,"exp":99999999999}"#;
-        let token = signed(&scope, claims);
-        let good = format!("{{claims: {claims}, error: nil, message: nil, ok: true}}");
-        assert_eq!(show(run(&scope, &MODULE, "verify", [token.clone(), options(&[])])), good);
-        let decoded = show(run(&scope, &MODULE, "decode", [token.clone()]));
-        assert_eq!(decoded, format!(r#"{{claims: {claims}, header: {{"typ":"JWT","alg":"HS256"}}}}"#));
-
-        let verifier = run(&scope, &MODULE, "verifier", [options(&[])]).expect("a verifier");
-        let method = VERIFIER.method("verify").expect("a method");
-        let Outcome::Done(result) = (method.run)(&scope, Args(vec![verifier, token])) else { panic!("it waits") };
-        assert_eq!(show(result.map_err(|raise| raise.to_string())), good);
-    }
-
-    #[test]
-    fn a_refusal_is_a_value_that_says_why() {
-        let scope = scope(Hook::OnRequest, None);
-        let why = |token: Value, more: &[(&str, Value)]| {
-            let told = run(&scope, &MODULE, "verify", [token, options(more)]).expect("a value");
-            assert_eq!(show(Ok(told.get("ok").cloned().unwrap_or_default())), "false");
-            show(Ok(told.get("error").cloned().unwrap_or_default()))
-        };
-        let lasting = signed(&scope, r#"{"exp":99999999999,"iss":"a","aud":["x","y"]}"#);
-        assert_eq!(why(Value::Nil, &[]), r#""missing""#);
-        assert_eq!(why("a.b".into(), &[]), r#""malformed""#);
-        assert_eq!(why("eyJhbGciOiJub25lIn0.e30.".into(), &[]), r#""algorithm""#);
-        assert_eq!(why(signed(&scope, r#"{"exp":1}"#), &[]), r#""expired""#);
-        assert_eq!(why(signed(&scope, "{}"), &[]), r#""missing_claim""#);
-        assert_eq!(why(lasting.clone(), &[("issuer", json(r#""b""#))]), r#""issuer""#);
-        assert_eq!(why(lasting.clone(), &[("audience", json(r#"["z"]"#))]), r#""audience""#);
-        let forged = lasting.as_str().map(|token| format!("{}AA", &token[..token.len() - 2]));
-        assert_eq!(why(Value::maybe(forged), &[]), r#""signature""#);
-    }
-
-    #[test]
-    fn options_that_allow_too_much_are_errors() {
-        let scope = scope(Hook::OnLoad, None);
-        let made = |options: Value| show(run(&scope, &MODULE, "verifier", [options]));
-        let wrong = "error: `issuer` is not a string or a list of strings";
-        assert_eq!(made(options(&[("issuer", json("[]"))])), wrong);
-        assert_eq!(made(options(&[("issuer", json("{}"))])), wrong);
-        assert_eq!(made(Value::Map(vec![("secret".into(), SECRET.into())])), "error: no algorithms are given");
-        let none = Value::Map(vec![("algorithms".into(), Value::List(vec!["none".into()]))]);
-        assert_eq!(made(none), "error: algorithm `none` is never allowed");
-        let nothing = show(run(&scope, &MODULE, "verify", [Value::from("t")]));
-        assert_eq!(nothing, "error: argument 2 (options) is missing");
-    }
-
-    #[test]
-    fn one_key_signs() {
-        let scope = scope(Hook::OnLoad, None);
-        let by = Value::Map(vec![("algorithm".into(), "HS256".into())]);
-        let signed = show(run(&scope, &MODULE, "sign", [json("{}"), by]));
-        assert_eq!(signed, "error: give one of `secret`, `secret_base64` and `private_key`");
-    }
-}
+mod tests;

@@ -25,18 +25,32 @@ pub fn binary() -> Command {
     command
 }
 
+/// The binary with SIGINT as a terminal gives it: a run of the tests in the background of a script is started with it ignored, and
+/// that is inherited (POSIX, Shell Command Language, 2.11).
+pub fn interruptible(args: &[&str]) -> Command {
+    let mut env = Command::new("env");
+    let binary = binary();
+    env.arg("--default-signal=INT").arg(binary.get_program()).args(args);
+    with_settings(env, &binary)
+}
+
 /// A shell that is given the binary as `"$@"`.
 pub fn shell(commands: &str) -> Command {
     let mut shell = Command::new("sh");
     let binary = binary();
     shell.args(["-c", commands, "sh"]).arg(binary.get_program());
+    with_settings(shell, &binary)
+}
+
+/// What starts the binary, with the settings that the binary is to have.
+fn with_settings(mut command: Command, binary: &Command) -> Command {
     for (name, value) in binary.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
         };
     }
-    shell
+    command
 }
 
 pub fn ended(command: &mut Command) -> Ended {

@@ -47,6 +47,7 @@ mod quarantine;
 mod quickstart;
 mod rate_limit;
 mod readme;
+mod release;
 mod reload;
 mod routing;
 mod script_metrics;

@@ -43,7 +43,7 @@ fn a_compiler_gets_the_profile_that_was_taken_with_it() {
         ("rustc-1.95.0-llvm-21.1.0.profdata", "", &release, "a.rs -C opt-level=3"),
         (own, "", &["a.rs", "-C", "opt-level=2"], "a.rs -C opt-level=2"),
         (own, "", &["a file.rs"], "a file.rs"),
-        (own, "1", &release, "a.rs -C opt-level=3 -Cprofile-generate"),
+        (own, "1", &release, "a.rs -C opt-level=3 -Cprofile-generate -Clink-arg=-lgcov"),
     ] {
         assert_eq!(asked(profile, count, arguments), expected, "with {profile}");
     }

@@ -84,7 +84,7 @@ unsafe fn push_record(
     fields: &'static [Param],
     values: Vec<Value>,
 ) {
-    // SAFETY: `RECORDS` is a table whose items are lists of names; four slots are used.
+    // SAFETY: `RECORDS` is a table whose items are lists of names; six slots are used.
     unsafe {
         let (top, place) = (ffi::lua_gettop(state), shared.record_place(fields));
         if ffi::lua_rawgeti_(state, carried::RECORDS, place) != ffi::LUA_TTABLE {
@@ -93,20 +93,47 @@ unsafe fn push_record(
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti_(state, carried::RECORDS, place);
         }
-        let count = values.iter().filter(|value| !value.is_nil()).count();
-        ffi::lua_createtable(state, 0, c_int::try_from(count).unwrap_or(c_int::MAX));
+        push_template(state, top + 1, &values);
+        ffi::lua_clonetable(state, top + 2);
         for (name, value) in (1..).zip(values).filter(|(_, value)| !value.is_nil()) {
             ffi::lua_rawgeti_(state, top + 1, name);
             push_part(shared, running, state, value);
-            ffi::lua_rawset(state, top + 2);
+            ffi::lua_rawset(state, top + 3);
         }
         ffi::lua_replace(state, top + 1);
+        ffi::lua_settop(state, top + 1);
+    }
+}
+
+/// A table that has the names of what a record holds. It is kept with the names, below them, at a place of its own for each choice:
+/// copying it costs less than entering the names anew.
+///
+/// # Safety
+/// As [`push_record`]; the names are at `names`.
+unsafe fn push_template(state: *mut lua_State, names: c_int, values: &[Value]) {
+    let held = || (1..).zip(values).filter(|(_, value)| !value.is_nil()).map(|(name, _)| name);
+    let choice = -held().fold(0, |choice, name: c_int| choice | 1 << name);
+    // SAFETY: the caller's.
+    unsafe {
+        if ffi::lua_rawgeti_(state, names, choice) == ffi::LUA_TTABLE {
+            return;
+        }
+        ffi::lua_settop(state, names);
+        ffi::lua_createtable(state, 0, held().count() as c_int);
+        for name in held() {
+            ffi::lua_rawgeti_(state, names, name);
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_rawset(state, names + 1);
+        }
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawseti_(state, names, choice);
     }
 }
 
 /// # Safety
 /// As [`push_record`].
 unsafe fn push_names(state: *mut lua_State, fields: &'static [Param]) {
+    debug_assert!(fields.len() <= 30, "a choice of them is one number");
     // SAFETY: the caller's.
     unsafe {
         ffi::lua_createtable(state, c_int::try_from(fields.len()).unwrap_or(c_int::MAX), 0);

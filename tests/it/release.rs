@@ -1,4 +1,4 @@
-//! How release builds are made: `.cargo/rustc` hands the compiler a profile, if there is one that was taken with it.
+//! How release builds are made: what `.cargo` puts before the compilers hands them a profile, if there is one that was taken with them.
 
 use crate::support::{command::ended, gateway::Files, repository};
 use std::{
@@ -7,44 +7,70 @@ use std::{
     process::Command,
 };
 
-const COMPILER: &str = "#!/bin/sh
-if [ \"$*\" = -vV ]; then
-    printf 'rustc 1.95.0 (59807616e 2026-04-14)\\nhost: x86_64-unknown-linux-gnu\\nrelease: 1.95.0\\nLLVM version: 22.1.2\\n'
-else
-    echo \"$@\"
-fi
-";
+/// A compiler that says which one it is, or else what it is asked to do.
+const COMPILER: &str = r#"#!/bin/sh
+case "$*" in
+    -vV) printf 'rustc 1.95.0 (59807616e 2026-04-14)\nhost: x86_64-unknown-linux-gnu\nrelease: 1.95.0\nLLVM version: 22.1.2\n' ;;
+    -dumpfullversion) echo 12.2.0 ;;
+    *) echo "$@" ;;
+esac
+"#;
 
-/// What a compiler is asked by the wrapper that has this profile.
-fn asked(profile: &str, count: &str, arguments: &[&str]) -> String {
+/// What the compiler is asked by a wrapper that has one profile.
+fn asked(wrapper: &str, profile: &str, count: &str, arguments: &[&str]) -> String {
     let files = Files::new();
-    for (name, text) in
-        [("rustc", &*fs::read_to_string(repository(".cargo/rustc")).expect("the wrapper")), ("compiler", COMPILER)]
-    {
+    let text = fs::read_to_string(repository(&format!(".cargo/{wrapper}"))).expect("the wrapper");
+    for (name, text) in [("wrapper", &*text), ("c++", COMPILER)] {
         files.write(name, text);
         fs::set_permissions(files.path(name), Permissions::from_mode(0o755)).expect("a mode");
     }
     files.write(&format!("profiles/{profile}"), "");
-    let mut command = Command::new(files.path("rustc"));
-    command.current_dir(files.folder()).env("GATEWRIGHT_COUNT", count).arg(files.path("compiler")).args(arguments);
+    let path = format!("{}:{}", files.folder().display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(files.path("wrapper"));
+    if wrapper == "rustc" {
+        command.arg("c++");
+    }
+    command.env("PATH", path).env("GATEWRIGHT_COUNT", count).args(arguments);
     let ended = ended(&mut command);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    ended.stdout.trim().replace(&files.folder().display().to_string(), "")
+    let folder = files.folder().canonicalize().expect("a folder");
+    ended.stdout.trim().replace(&format!("{}/profiles", folder.display()), "")
 }
 
 #[test]
-fn a_compiler_gets_the_profile_that_was_taken_with_it() {
+fn rustc_gets_the_profile_that_was_taken_with_it() {
     let (own, release) = ("rustc-1.95.0-llvm-22.1.2.profdata", ["a.rs", "-C", "opt-level=3"]);
-    let by_profile = "a.rs -C opt-level=3 -Cprofile-use=/profiles/rustc-1.95.0-llvm-22.1.2.profdata \
+    let by_profile = "a.rs -C opt-level=3 -Cprofile-use=/rustc-1.95.0-llvm-22.1.2.profdata \
                       -Cllvm-args=-no-pgo-warn-mismatch";
-    assert_eq!(asked(own, "", &release), by_profile);
     for (profile, count, arguments, expected) in [
-        ("rustc-1.96.0-llvm-22.1.2.profdata", "", &release[..], "a.rs -C opt-level=3"),
+        (own, "", &release[..], by_profile),
+        ("rustc-1.96.0-llvm-22.1.2.profdata", "", &release, "a.rs -C opt-level=3"),
         ("rustc-1.95.0-llvm-21.1.0.profdata", "", &release, "a.rs -C opt-level=3"),
         (own, "", &["a.rs", "-C", "opt-level=2"], "a.rs -C opt-level=2"),
         (own, "", &["a file.rs"], "a file.rs"),
         (own, "1", &release, "a.rs -C opt-level=3 -Cprofile-generate -Clink-arg=-lgcov"),
     ] {
-        assert_eq!(asked(profile, count, arguments), expected, "with {profile}");
+        assert_eq!(asked("rustc", profile, count, arguments), expected, "with {profile}");
+    }
+}
+
+#[test]
+fn a_cpp_compiler_gets_the_profile_of_a_file_of_luau() {
+    let (own, release) = ("g++-12.2.0/lapi.gcda", ["-O3", "-c", "/luau/VM/src/lapi.cpp"]);
+    let plain = "-O3 -c /luau/VM/src/lapi.cpp";
+    let by_profile = format!(
+        "{plain} -fprofile-use=/g++-12.2.0/lapi.gcda -fprofile-partial-training -fprofile-correction \
+         -Wno-coverage-mismatch -Wno-missing-profile"
+    );
+    for (profile, count, arguments, expected) in [
+        (own, "", &release[..], &*by_profile),
+        ("g++-13.1.0/lapi.gcda", "", &release, plain),
+        ("g++-12.2.0/lgc.gcda", "", &release, plain),
+        (own, "", &["-O2", "-c", "/luau/VM/src/lapi.cpp"], "-O2 -c /luau/VM/src/lapi.cpp"),
+        (own, "", &["-O3", "-c", "/other/lapi.cpp"], "-O3 -c /other/lapi.cpp"),
+        (own, "", &[], ""),
+        (own, "1", &release, &format!("{plain} -fprofile-generate")),
+    ] {
+        assert_eq!(asked("c++", profile, count, arguments), expected, "with {profile}");
     }
 }

@@ -83,6 +83,8 @@
 //!   is not built, and is written from the document's text. Rhai's maps know nothing like a metatable, so there all is built.
 //! - Where many exchanges are under way on a worker, each gives way once before its scripts run and once before what they led to is
 //!   written, so that the scripts run behind each other and then all the writes ([`script::turns`]).
+//! - Release builds are made by a profile of the gateway at work, which stands in `.cargo/profiles` (`benches/profile` takes it): cargo
+//!   can't hand one to a compiler, so `.cargo/rustc` and `.cargo/c++` do.
 //! - Rhai's memory is limited by counting the thread's allocations ([`memory`]).
 
 // The checks of `fuzz/` are in its tests too, and name it from outside.

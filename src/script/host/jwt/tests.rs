@@ -1,3 +1,5 @@
+//! The module `jwt` and its verifiers, by what scripts would see of them.
+
 use super::*;
 use crate::script::{
     Hook,

@@ -309,6 +309,43 @@ fn a_reply_is_an_object_also_when_it_is_kept() {
 }
 
 #[test]
+fn a_record_has_only_what_it_says_and_belongs_to_the_script() {
+    block_on(async {
+        let rig = Rig::new();
+        let program = rig
+            .compile(
+                r#"return {
+                on_load = function()
+                    local key = { secret = string.rep("s", 32), algorithm = "HS256" }
+                    local verifier = jwt.verifier({ secret = key.secret, algorithms = { "HS256" } })
+                    return { verifier = verifier, token = jwt.sign({ exp = 4102444800 }, key) }
+                end,
+                on_request = function(req, ctx)
+                    local function names(record)
+                        local all = {}
+                        for name in pairs(record) do table.insert(all, name) end
+                        table.sort(all)
+                        return table.concat(all, " ") .. " " .. tostring(record.ok)
+                    end
+                    local verifier, said = ctx.state.verifier, {}
+                    for _, token in ipairs({ ctx.state.token, "a.b" }) do
+                        local record = verifier:verify(token)
+                        table.insert(said, names(record))
+                        record.ok, record.claims, record.error, record.own = "changed", nil, nil, true
+                    end
+                    return reply.json(200, said)
+                end }"#,
+            )
+            .expect("a program");
+        let state = loaded(&*program, "{}").await;
+        for _ in 0..3 {
+            let said = call(&*program, Hook::OnRequest, fixture::exchange(""), &state, Limits::default()).await;
+            assert_eq!(said, r#"200 ["claims ok true","error message ok false"]"#);
+        }
+    });
+}
+
+#[test]
 fn claims_are_read_only_also_when_their_token_is_seen_again() {
     block_on(async {
         let rig = Rig::new();

@@ -3,7 +3,7 @@
 //! Its head is judged by the target's health and breaker at once; its body is followed, since an answer may still break. A
 //! target counts as busy, and its connection as in use, until then. Whether it is asked again is decided in `tries`.
 
-use super::backend::{Current, is_unreached};
+use super::current::{Current, is_unreached};
 use crate::{
     balance::{
         Cause, Clock, Permit, ServiceState, TargetState,

@@ -10,6 +10,7 @@ pub mod backend;
 mod background;
 mod chunks;
 mod compression;
+mod current;
 mod develop;
 pub mod failure;
 mod forward;

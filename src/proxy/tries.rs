@@ -6,7 +6,8 @@
 
 use super::{
     attempt::{counts, told as breaker_told},
-    backend::{Backend, Current, is_unreached},
+    backend::Backend,
+    current::{Current, is_unreached},
     failure::Failure,
     spans::{self, Under},
 };

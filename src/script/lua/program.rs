@@ -388,9 +388,9 @@ struct Release<'a> {
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        self.shared.give_row(self.running.row.replace(0));
+        self.shared.give_row(self.running.handles.row.replace(0));
         self.running.forget_handles();
-        for (_, place, _) in self.running.answers.take() {
+        for (_, place, _) in self.running.handles.answers.take() {
             self.shared.give_held(place);
         }
     }

@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 /// Longer rows are put in order each time.
 pub const MAX_KEYS: usize = 16;
-/// Orders that are kept; one that comes takes the place of another.
+/// Orders that are kept; one that comes takes the place of another in its set.
 pub const MAX_ORDERS: usize = 64;
+const SET: usize = 4;
 /// Rows with more bytes of keys are not kept.
 const MAX_BYTES: usize = 1024;
 
@@ -57,13 +58,16 @@ impl Order {
 
 #[derive(Default)]
 struct Slot {
-    /// The hash of the row that came last and was not known.
+    /// The hash of a row that came and was not known.
     asked: u64,
     order: Option<Rc<Order>>,
 }
 
 pub struct Orders {
     slots: Box<[Slot]>,
+    /// Counts the rows that were not known: they take the slots of a set in turn, so that a few that come by turns do not take each
+    /// other's.
+    unknown: usize,
 }
 
 /// A row that was looked for.
@@ -76,7 +80,7 @@ pub enum Sought {
 
 impl Default for Orders {
     fn default() -> Orders {
-        Orders { slots: (0..MAX_ORDERS).map(|_| Slot::default()).collect() }
+        Orders { slots: (0..MAX_ORDERS).map(|_| Slot::default()).collect(), unknown: 0 }
     }
 }
 
@@ -85,16 +89,23 @@ impl Orders {
     pub fn seek(&mut self, row: &[usize]) -> Sought {
         let mix = |hash: u64, key: &usize| (hash.rotate_left(5) ^ *key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = row.iter().fold(row.len() as u64, mix);
-        let slot = (hash >> 32) as usize % MAX_ORDERS;
-        let Some(Slot { asked, order }) = self.slots.get_mut(slot) else { return Sought::New };
-        match order {
-            Some(order) if *order.row == *row => Sought::Known(order.clone()),
-            _ if *asked == hash => Sought::Again(slot),
-            _ => {
-                *asked = hash;
-                Sought::New
+        let first = (hash >> 32) as usize % (MAX_ORDERS / SET) * SET;
+        let Some(set) = self.slots.get_mut(first..first + SET) else { return Sought::New };
+        for slot in &*set {
+            if let Some(order) = &slot.order
+                && *order.row == *row
+            {
+                return Sought::Known(order.clone());
             }
         }
+        if let Some(slot) = set.iter().position(|slot| slot.asked == hash) {
+            return Sought::Again(first + slot);
+        }
+        self.unknown = self.unknown.wrapping_add(1);
+        if let Some(slot) = set.get_mut(self.unknown % SET) {
+            slot.asked = hash;
+        }
+        Sought::New
     }
 
     /// Keeps the order of a row; false when its keys are too long. From then on something must hold the strings of this slot, and those
@@ -133,6 +144,19 @@ mod tests {
         for other in [&[30, 20, 10][..], &[30, 10], &[30, 10, 20, 40], &[]] {
             assert!(!matches!(orders.seek(other), Sought::Known(_)), "{other:?}");
         }
+    }
+
+    #[test]
+    fn rows_that_come_by_turns_are_all_kept() {
+        let mut orders = Orders::default();
+        let rows: Vec<[usize; 2]> = (1..=12).map(|n| [n * 48, n * 48 + 16]).collect();
+        for row in rows.iter().cycle().take(4 * rows.len()) {
+            if let Sought::Again(slot) = orders.seek(row) {
+                orders.keep(slot, row, &[b"a", b"b"]);
+            }
+        }
+        let known = rows.iter().filter(|row| matches!(orders.seek(&row[..]), Sought::Known(_))).count();
+        assert_eq!(known, rows.len());
     }
 
     #[test]

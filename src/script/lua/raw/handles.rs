@@ -144,7 +144,7 @@ pub unsafe fn push_answer(shared: &Shared, running: &Running, state: *mut lua_St
         let place = shared.take_held();
         ffi::lua_pushvalue(state, -1);
         ffi::lua_rawseti_(state, held, place);
-        running.answers.borrow_mut().push((at.addr(), place, object));
+        running.handles.answers.borrow_mut().push((at.addr(), place, object));
     }
 }
 
@@ -161,8 +161,8 @@ pub unsafe fn push_handle(shared: &Shared, running: &Running, state: *mut lua_St
             ffi::lua_rawgeti_(state, handles, running.slot(place));
             return;
         }
-        if running.row.get() == 0 {
-            running.row.set(take_row(shared, state, handles));
+        if running.handles.row.get() == 0 {
+            running.handles.row.set(take_row(shared, state, handles));
         }
         let at = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<usize>(), HANDLE);
         at.cast::<usize>().write(place);

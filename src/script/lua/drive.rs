@@ -5,12 +5,13 @@
 
 use super::{
     fault::{self, Failure},
+    raw::threads::{self, Arguments, Left},
     running::{Answer, Running},
     vm::{Mark, Vm},
 };
 use crate::script::error::Limit;
 use futures_util::FutureExt;
-use mlua::{Function, MultiValue, Thread, Value};
+use mlua::{Function, Thread, Value};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
@@ -29,7 +30,6 @@ enum Step {
 
 /// What the next slice begins with.
 enum Start {
-    Call(MultiValue),
     Go,
     Error(Value),
 }
@@ -40,9 +40,9 @@ pub async fn run(
     running: &Rc<Running>,
     entry: &Function,
     function: &Function,
-    args: MultiValue,
+    arguments: Arguments,
 ) -> Result<Value, Failure> {
-    let (thread, mut start) = begin(vm, running, entry, function, args)?;
+    let (thread, mut start) = (begin(vm, running, entry, function, arguments)?, Start::Go);
     let deadline = Instant::from_std(running.budget.deadline());
     loop {
         match slice(vm, running, &thread, start)? {
@@ -84,7 +84,7 @@ pub async fn run(
 
 /// The same without a runtime, for the body of a file: it can give way to nobody and wait for nothing.
 pub fn run_now(vm: &Vm, running: &Rc<Running>, function: &Function) -> Result<Value, Failure> {
-    let (thread, mut start) = begin(vm, running, &vm.entry, function, MultiValue::new())?;
+    let (thread, mut start) = (begin(vm, running, &vm.entry, function, Arguments::default())?, Start::Go);
     loop {
         start = match slice(vm, running, &thread, start)? {
             Step::Returned(value) => return Ok(value),
@@ -104,21 +104,22 @@ fn begin(
     running: &Rc<Running>,
     entry: &Function,
     function: &Function,
-    mut args: MultiValue,
-) -> Result<(Thread, Start), Failure> {
+    arguments: Arguments,
+) -> Result<Thread, Failure> {
     let thread = vm.thread(entry).map_err(Failure::Lua)?;
     running.thread.set(thread.state());
-    args.push_front(Value::Function(function.clone()));
-    Ok((thread, Start::Call(args)))
+    threads::begin(&vm.lua, &thread, entry, function, arguments).map_err(Failure::Lua)?;
+    Ok(thread)
 }
 
 fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Result<Step, Failure> {
     let resumed = vm.slice(running, || {
         // A panic of a host function stays in its exchange.
         let resumed = catch_unwind(AssertUnwindSafe(|| match start {
-            Start::Call(args) => thread.resume::<(Value, Value, Value)>(args),
-            Start::Go => thread.resume(()),
-            Start::Error(error) => thread.resume_error(error),
+            Start::Go => threads::resume(&vm.lua, thread),
+            Start::Error(error) => {
+                thread.resume_error(error).map(|(mark, ended_well, value)| Left::Values(mark, ended_well, value))
+            }
         }));
         if running.over_memory(&vm.lua) {
             running.halt(Limit::Memory);
@@ -132,13 +133,18 @@ fn slice(vm: &Vm, running: &Rc<Running>, thread: &Thread, start: Start) -> Resul
     if running.budget.hit().is_none() {
         vm.collect_if_full();
     }
-    let (mark, ended_well, value) = match resumed {
+    let left = match resumed {
         Err(panic) => {
             running.panicked.replace(Some(fault::panic_text(&*panic)));
             return Err(Failure::Halted);
         }
         Ok(_) if running.halted() => return Err(Failure::Halted),
         Ok(resumed) => resumed.map_err(Failure::Lua)?,
+    };
+    let (mark, ended_well, value) = match left {
+        Left::Nothing => return Ok(Step::Returned(Value::Nil)),
+        Left::Wait => return Ok(Step::Waits),
+        Left::Values(mark, ended_well, value) => (mark, ended_well, value),
     };
     match mark {
         mark if Mark::Done.is(&mark) => match ended_well {

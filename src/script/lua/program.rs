@@ -6,7 +6,8 @@ use super::{
     json::{self, Undecoded},
     modules::{load_file, seal},
     raw,
-    running::{Natives, Running},
+    raw::threads::Arguments,
+    running::{CONTEXT, Natives, REQUEST, RESPONSE, Running},
     uses,
     vm::{Shared, Vm},
 };
@@ -23,7 +24,7 @@ use crate::script::{
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Function, Lua, Table, Value};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -140,12 +141,12 @@ impl LuaProgram {
         &self,
         hook: Hook,
         running: &Rc<Running>,
-        args: MultiValue,
+        arguments: Arguments,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         match &self.functions[hook as usize] {
             Some(function) => {
                 let entry = if hook == Hook::OnLoad { &self.vm.entry } else { &self.vm.enter };
-                self.run_function(Some(hook), entry, function, running, args).await
+                self.run_function(Some(hook), entry, function, running, arguments).await
             }
             None => Ok(Ok(Value::Nil)),
         }
@@ -157,10 +158,10 @@ impl LuaProgram {
         entry: &Function,
         function: &Function,
         running: &Rc<Running>,
-        args: MultiValue,
+        arguments: Arguments,
     ) -> Result<Result<Value, crate::script::Reply>, ScriptError> {
         let _release = Release { running, shared: &self.vm.shared };
-        let result = drive::run(&self.vm, running, entry, function, args).await;
+        let result = drive::run(&self.vm, running, entry, function, arguments).await;
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
             return Ok(Err(reply));
         }
@@ -199,14 +200,15 @@ impl LuaProgram {
         let limits = scope.instance.limits.clone();
         let natives = Natives { config: config.clone(), ..Natives::default() };
         let running = running(vm, Some(scope), Rc::new(natives), &limits);
-        let state = match self.run(Hook::OnLoad, &running, MultiValue::from_iter([config.clone()])).await? {
-            Ok(state) => state,
-            Err(reply) => {
-                let mut error = self.error(format!("on_load can't reply, it replied {}", reply.status.as_u16()));
-                error.hook = Some(Hook::OnLoad);
-                return Err(error);
-            }
-        };
+        let state =
+            match self.run(Hook::OnLoad, &running, Arguments { first: Some(config.clone()), places: &[] }).await? {
+                Ok(state) => state,
+                Err(reply) => {
+                    let mut error = self.error(format!("on_load can't reply, it replied {}", reply.status.as_u16()));
+                    error.hook = Some(Hook::OnLoad);
+                    return Err(error);
+                }
+            };
         freeze(&vm.lua, &vm.shared, &state).map_err(|error| fault::loading(&vm.shared, &error, None))?;
         let natives = vm.shared.keep_natives(config, state);
         let natives = natives.map_err(|error| fault::loading(&vm.shared, &error, None))?;
@@ -228,21 +230,14 @@ impl LuaProgram {
         }
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
-        let objects = arguments(hook, &scope);
+        let (object, places) = given(hook, &scope);
         let running = running(vm, Some(scope), natives, &limits);
-        let mut args = MultiValue::with_capacity(objects.len() + 2);
-        args.extend(first);
-        for object in objects {
-            args.push_back(match running.handle(&object) {
-                Some(place) => Value::Number(place as f64),
-                None => {
-                    let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
-                    let handle = handle.map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)).0)?;
-                    Value::UserData(handle)
-                }
-            });
-        }
-        self.run(hook, &running, args).await
+        let handle = |object| {
+            let handle = convert::handle(&vm.lua, &vm.shared, Some(&running), object);
+            handle.map(Value::UserData).map_err(|error| failed(vm, &running, Some(hook), Failure::Lua(error)).0)
+        };
+        let first = object.map(handle).transpose()?.or(first);
+        self.run(hook, &running, Arguments { first, places }).await
     }
 
     async fn call(&self, hook: Hook, scope: Rc<Scope>, state: &State) -> Result<Decision, ScriptError> {
@@ -284,8 +279,8 @@ impl LuaProgram {
         let natives = state.downcast_ref::<LuaState>().map(|state| state.0.clone()).unwrap_or_default();
         let limits = scope.instance.limits.clone();
         let running = running(&self.vm, Some(scope), natives, &limits);
-        let args = MultiValue::new();
-        self.run_function(Some(Hook::Every), &self.vm.entry, function, &running, args).await.map(drop)
+        let arguments = Arguments::default();
+        self.run_function(Some(Hook::Every), &self.vm.entry, function, &running, arguments).await.map(drop)
     }
 
     fn misreturned(&self, hook: Hook, got: &str, help: &str) -> ScriptError {
@@ -315,7 +310,7 @@ impl Program for LuaProgram {
             };
             let limits = scope.instance.limits.clone();
             let running = running(&self.vm, Some(scope), Rc::default(), &limits);
-            self.run_function(None, &self.vm.entry, function, &running, MultiValue::new()).await.map(drop)
+            self.run_function(None, &self.vm.entry, function, &running, Arguments::default()).await.map(drop)
         })
     }
 
@@ -352,20 +347,17 @@ impl Program for LuaProgram {
     }
 }
 
-fn arguments(hook: Hook, scope: &Rc<Scope>) -> Vec<Object> {
-    let context = Object::Context(scope.clone());
+/// The objects that a hook is given: one that is no part of an exchange, and the places of those that are.
+fn given(hook: Hook, scope: &Rc<Scope>) -> (Option<Object>, &'static [usize]) {
     let Some(exchange) = &scope.exchange else {
-        return vec![context];
+        return (Some(Object::Context(scope.clone())), &[]);
     };
     match hook {
-        Hook::OnRequest | Hook::Handle => vec![Object::Request(exchange.clone()), context],
-        Hook::OnResponse => vec![Object::Response(exchange.clone()), context],
-        Hook::OnError => {
-            let failed = exchange.failed.borrow().clone();
-            failed.map(Object::Error).into_iter().chain([context]).collect()
-        }
-        Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::OnLog | Hook::OnLoad => vec![context],
-        Hook::Every => Vec::new(),
+        Hook::OnRequest | Hook::Handle => (None, &[REQUEST, CONTEXT]),
+        Hook::OnResponse => (None, &[RESPONSE, CONTEXT]),
+        Hook::OnError => (exchange.failed.borrow().clone().map(Object::Error), &[CONTEXT]),
+        Hook::OnRequestChunk | Hook::OnResponseChunk | Hook::OnLog | Hook::OnLoad => (None, &[CONTEXT]),
+        Hook::Every => (None, &[]),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod read;
 pub mod replies;
 pub mod results;
 pub mod stubs;
+pub mod threads;
 mod write;
 
 pub use build::{Given, build};

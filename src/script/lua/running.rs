@@ -16,7 +16,7 @@ use crate::{
 };
 use futures_util::future::LocalBoxFuture;
 use handles::Handles;
-pub use handles::{PLACES, RESULT, RESULT_HEADERS};
+pub use handles::{CONTEXT, PLACES, REQUEST, RESPONSE, RESULT, RESULT_HEADERS};
 use mlua::{Lua, VmState};
 use std::{
     cell::{Cell, RefCell},

@@ -331,14 +331,10 @@ impl Vm {
         run()
     }
 
+    /// A thread that is new or has ended; `function`: what a new one is made of.
     pub fn thread(&self, function: &Function) -> mlua::Result<Thread> {
-        match self.idle_threads.borrow_mut().pop() {
-            Some(thread) => {
-                thread.reset(function.clone())?;
-                Ok(thread)
-            }
-            None => self.lua.create_thread(function.clone()),
-        }
+        let idle = self.idle_threads.borrow_mut().pop();
+        idle.map_or_else(|| self.lua.create_thread(function.clone()), Ok)
     }
 
     pub fn recycle(&self, thread: Thread) {

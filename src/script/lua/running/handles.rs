@@ -10,9 +10,9 @@ use std::{
 };
 
 /// The places of the parts of the exchange: a hook has at most one handle of each.
-const REQUEST: usize = 0;
-const RESPONSE: usize = 1;
-const CONTEXT: usize = 2;
+pub const REQUEST: usize = 0;
+pub const RESPONSE: usize = 1;
+pub const CONTEXT: usize = 2;
 const CLIENT: usize = 3;
 const REQUEST_HEADERS: usize = 4;
 const RESPONSE_HEADERS: usize = 5;

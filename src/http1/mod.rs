@@ -21,24 +21,20 @@ pub fn odd_line_feed(input: &[u8], from: usize) -> Option<usize> {
         let end = input.len().min(begin + BLOCK);
         // The last block reaches back, over what is known to hold none: one that is shorter would be gone through byte by byte.
         let begun = if end - begin < BLOCK && end >= BLOCK + 2 { end - BLOCK } else { begin };
-        if let Some(first) = first_odd(&input[begun - 2..end]) {
-            return Some(begun + first);
+        let block = &input[begun - 2..end];
+        if has_odd(block) {
+            return block.windows(3).position(|three| is_odd(three[0], three[1], three[2]) != 0).map(|at| begun + at);
         }
         begin = end;
     }
     None
 }
 
-/// The first one in the block, of which the first two bytes are only there to be looked back at.
-fn first_odd(block: &[u8]) -> Option<usize> {
+/// Whether one is in the block, of which the first two bytes are only there to be looked back at.
+fn has_odd(block: &[u8]) -> bool {
     match <&[u8; BLOCK + 2]>::try_from(block) {
-        Ok(block) => {
-            // The least place of all that are odd: those that are not are 255.
-            let place = |at: usize| at as u8 | is_odd(block[at], block[at + 1], block[at + 2]).wrapping_sub(1);
-            let first = usize::from((0..BLOCK).fold(u8::MAX, |first, at| first.min(place(at))));
-            (first < BLOCK).then_some(first)
-        }
-        Err(_) => block.windows(3).position(|three| is_odd(three[0], three[1], three[2]) != 0),
+        Ok(block) => (2..BLOCK + 2).fold(0, |odd, at| odd | is_odd(block[at - 2], block[at - 1], block[at])) != 0,
+        Err(_) => block.windows(3).any(|three| is_odd(three[0], three[1], three[2]) != 0),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::{
     Hook, Language, NO_CHUNK, Raise, ScriptError, Value,
-    convert::{self, Native},
+    convert::{self, Entry, Native},
     error::Fault,
     host, json,
     list::{Function, Kind, Module, Type, nearest},
@@ -337,9 +337,11 @@ impl Native for Sketch {
         }
     }
 
-    fn entries(&self) -> Result<Option<Vec<(String, Sketch)>>, Raise> {
+    fn entries(&self) -> Result<Option<Vec<Entry<'_, Sketch>>>, Raise> {
         match self {
-            Sketch::Table(_, parts) if parts.items.is_empty() => Ok(Some(parts.entries.clone())),
+            Sketch::Table(_, parts) if parts.items.is_empty() => {
+                Ok(Some(parts.entries.iter().map(|(name, part)| (name.into(), part.clone())).collect()))
+            }
             Sketch::Table(TABLE, _) => Err(Raise::error("expected names as keys, got a number")),
             _ => Ok(None),
         }

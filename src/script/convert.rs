@@ -12,6 +12,7 @@ use super::{
     value::duration,
 };
 use bytes::Bytes;
+use std::{borrow::Cow, iter};
 
 /// Items of a list and entries of a map or of options: converting one takes the time of a hundred steps of a script.
 pub const MAX_ENTRIES: usize = 16 << 10;
@@ -35,7 +36,7 @@ pub trait Native: Sized {
     /// The items of a sequence; an empty table is one. Of more than [`MAX_ENTRIES`] one more is enough, and so of entries.
     fn list(&self) -> Option<Vec<Self>>;
     /// The entries of a table or map, in any order; an error when a key is not a string.
-    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise>;
+    fn entries(&self) -> Result<Option<Vec<Entry<'_, Self>>>, Raise>;
     /// JSON text of any value.
     fn json(&self) -> Result<Bytes, Raise>;
     /// The word for its type in messages: "a number", "a table".
@@ -45,6 +46,9 @@ pub trait Native: Sized {
     /// The most bytes of one value: [`Limits::value`](super::limits::Limits).
     fn most(&self) -> usize;
 }
+
+/// An entry of a table or map.
+pub type Entry<'a, N> = (Cow<'a, str>, N);
 
 /// Converts the arguments of one call and appends them to `out`. `given` holds what the script wrote, without the
 /// object of a method; the messages do not name the function, see [`named`].
@@ -181,7 +185,7 @@ fn list<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
     items.iter().enumerate().map(convert_item).collect::<Result<_, _>>().map(Value::List)
 }
 
-fn sorted_entries<N: Native>(what: &str, value: &N) -> Result<Vec<(String, N)>, Raise> {
+fn sorted_entries<'n, N: Native>(what: &str, value: &'n N) -> Result<Vec<Entry<'n, N>>, Raise> {
     let Some(mut entries) = value.entries()? else {
         return Err(Raise::error(format!("expected {what}, got {}", value.type_name())));
     };
@@ -193,26 +197,26 @@ fn sorted_entries<N: Native>(what: &str, value: &N) -> Result<Vec<(String, N)>, 
 fn map<N: Native>(ty: &Type, value: &N) -> Result<Value, Raise> {
     let entries = sorted_entries("named values", value)?.into_iter().map(|(name, item)| {
         let converted = convert(ty, &item).map_err(|raise| within(&format!("`{name}`"), raise))?;
-        Ok((name, converted))
+        Ok((name.into_owned(), converted))
     });
     entries.collect::<Result<_, _>>().map(Value::Map)
 }
 
-fn options<N: Native>(params: &[Param], value: &N) -> Result<Value, Raise> {
-    let mut converted = Vec::with_capacity(params.len());
-    for (name, item) in sorted_entries("options", value)? {
-        let Some(param) = params.iter().find(|param| param.name == name) else {
-            return Err(unknown_entry(params, &name));
+fn options<N: Native>(params: &'static [Param], value: &N) -> Result<Value, Raise> {
+    let entries = sorted_entries("options", value)?;
+    let mut values: Vec<Value> = iter::repeat_with(Value::default).take(params.len()).collect();
+    for (name, item) in &entries {
+        let Some((param, value)) = params.iter().zip(&mut values).find(|(param, _)| param.name == *name) else {
+            return Err(unknown_entry(params, name));
         };
         if !item.is_nil() {
-            let item = convert(&param.ty, &item).map_err(|raise| within(&format!("`{name}`"), raise))?;
-            converted.push((name, item));
+            *value = convert(&param.ty, item).map_err(|raise| within(&format!("`{name}`"), raise))?;
         }
     }
-    let is_there = |param: &Param| converted.iter().any(|(name, _)| name == param.name);
+    let is_there = |param: &Param| entries.iter().any(|(name, item)| param.name == *name && !item.is_nil());
     match params.iter().find(|param| !param.optional && !is_there(param)) {
         Some(missing) => Err(Raise::error(format!("`{}` is missing", missing.name))),
-        None => Ok(Value::Map(converted)),
+        None => Ok(Value::Record(params, values)),
     }
 }
 
@@ -282,8 +286,8 @@ mod tests {
         fn list(&self) -> Option<Vec<Self>> {
             self.as_array().cloned()
         }
-        fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
-            Ok(self.as_object().map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect()))
+        fn entries(&self) -> Result<Option<Vec<Entry<'_, Self>>>, Raise> {
+            Ok(self.as_object().map(|map| map.iter().map(|(k, v)| (k.into(), v.clone())).collect()))
         }
         fn json(&self) -> Result<Bytes, Raise> {
             Ok(self.to_string().into())

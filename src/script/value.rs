@@ -23,7 +23,7 @@ pub enum Value {
     List(Vec<Value>),
     /// Named values in the order of their names.
     Map(Vec<(String, Value)>),
-    /// What a function returns that declares [`Options`](super::list::Type): the values of its fields, in their order.
+    /// [`Options`](super::list::Type), given or returned: the values of the fields that are declared, in their order.
     Record(&'static [Param], Vec<Value>),
     Object(Object),
 }
@@ -102,11 +102,14 @@ impl Value {
         }
     }
 
-    /// A map's entry.
+    /// A map's entry; none of options that were left out.
     pub fn get(&self, name: &str) -> Option<&Value> {
         match self {
             Value::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| value),
-            Value::Record(fields, values) => values.get(fields.iter().position(|field| field.name == name)?),
+            Value::Record(fields, values) => {
+                let value = values.get(fields.iter().position(|field| field.name == name)?);
+                value.filter(|value| !value.is_nil())
+            }
             _ => None,
         }
     }

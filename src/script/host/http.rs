@@ -314,17 +314,18 @@ fn start_all(scope: &Scope, args: &mut Args) -> Result<(Vec<Part>, bool), Raise>
 
 /// Dropping what still runs cancels it.
 async fn finish_all(parts: Vec<Part>, fail: bool) -> Result<Value, Raise> {
-    let mut results: Vec<(String, Value)> = parts.iter().map(|part| (part.name.clone(), Value::Nil)).collect();
-    let mut running: FuturesUnordered<_> = parts
-        .into_iter()
-        .enumerate()
-        .map(|(index, part)| async move { (index, part.name, part.required, part.running.await) })
-        .collect();
-    while let Some((index, name, required, answer)) = running.next().await {
+    let mut results = Vec::with_capacity(parts.len());
+    let mut calls = FuturesUnordered::new();
+    for (index, Part { name, required, running }) in parts.into_iter().enumerate() {
+        results.push((name, Value::Nil));
+        calls.push(async move { (index, required, running.await) });
+    }
+    while let Some((index, required, answer)) = calls.next().await {
+        let (name, result) = &mut results[index];
         if fail && required && !answer.ok() {
-            return Err(Raise::Reply(Box::new(part_failed(&name, &answer))));
+            return Err(Raise::Reply(Box::new(part_failed(name, &answer))));
         }
-        results[index].1 = Object::Result(Rc::new(answer)).into();
+        *result = Object::Result(Rc::new(answer)).into();
     }
     Ok(Value::Map(results))
 }

@@ -256,14 +256,16 @@ fn frozen_table((place, value): (usize, &Lv)) -> Option<(usize, Table)> {
 impl Shared {
     /// Keeps what a frozen table of options said, if that is all there is to say: tables in it may not be frozen.
     fn keep_frozen(&self, param: Option<&'static Param>, value: Option<&Value>, table: Table) {
-        let (Some(Param { ty: Type::Options(params), .. }), Some(value @ Value::Map(entries))) = (param, value) else {
+        let (Some(Param { ty: Type::Options(params), .. }), Some(value @ Value::Record(_, values))) = (param, value)
+        else {
             return;
         };
         let params: &'static [Param] = params;
-        let is_plain =
-            |value: &Value| matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_));
+        let is_plain = |value: &Value| {
+            matches!(value, Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_))
+        };
         let mut known = self.frozen.borrow_mut();
-        if known.len() < MAX_KEPT && entries.iter().all(|(_, value)| is_plain(value)) {
+        if known.len() < MAX_KEPT && values.iter().all(is_plain) {
             known.insert(table.to_pointer().addr(), Frozen { params, value: value.clone(), _table: table });
         }
     }

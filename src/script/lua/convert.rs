@@ -12,7 +12,7 @@ use super::{
 use crate::script::{
     Hook, Raise, Value,
     background::Callback,
-    convert::{MAX_ENTRIES, Native},
+    convert::{Entry, MAX_ENTRIES, Native},
     json::MAX_SAFE,
     object::Object,
 };
@@ -96,7 +96,7 @@ impl Native for LuaValue<'_> {
         items.map(|value| Some(LuaValue { value: value.ok()?, context: self.context })).collect()
     }
 
-    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+    fn entries(&self) -> Result<Option<Vec<Entry<'_, Self>>>, Raise> {
         let Some(table) = self.table()? else {
             return Ok(None);
         };
@@ -106,7 +106,7 @@ impl Native for LuaValue<'_> {
             match &key {
                 mlua::Value::String(_) if entries.len() > MAX_ENTRIES => {}
                 mlua::Value::String(name) => {
-                    entries.push((name.to_string_lossy(), LuaValue { value, context: self.context }));
+                    entries.push((name.to_string_lossy().into(), LuaValue { value, context: self.context }));
                 }
                 other => wrong = Some(describe(other)),
             }

@@ -9,7 +9,13 @@ use super::{
     program::detach,
     run::Worker,
 };
-use crate::script::{Raise, Value, background::Callback, convert::Native, list::Type, object::Object};
+use crate::script::{
+    Raise, Value,
+    background::Callback,
+    convert::{Entry, Native},
+    list::Type,
+    object::Object,
+};
 use ::rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -66,9 +72,9 @@ impl Native for Seen<'_> {
         self.value.read_lock::<Array>().map(|items| items.iter().map(|item| self.item(item)).collect())
     }
 
-    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+    fn entries(&self) -> Result<Option<Vec<Entry<'_, Self>>>, Raise> {
         let map = self.value.read_lock::<Map>();
-        Ok(map.map(|map| map.iter().map(|(name, item)| (name.to_string(), self.item(item))).collect()))
+        Ok(map.map(|map| map.iter().map(|(name, item)| (name.to_string().into(), self.item(item))).collect()))
     }
 
     fn json(&self) -> Result<Bytes, Raise> {

@@ -5,7 +5,7 @@
 use super::{objects::object, stubs, text, write::write_here};
 use crate::script::{
     Raise, Value,
-    convert::Native,
+    convert::{Entry, Native},
     lua::{convert::number, running::Running, vm::Shared},
     object::Object,
 };
@@ -93,12 +93,13 @@ impl Native for Given<'_> {
         Some(items)
     }
 
-    fn entries(&self) -> Result<Option<Vec<(String, Self)>>, Raise> {
+    fn entries(&self) -> Result<Option<Vec<Entry<'_, Self>>>, Raise> {
         if !self.is_table() {
             return Ok(None);
         }
         let (mut entries, mut at) = (Vec::new(), 0);
-        // SAFETY: as `list`. A key is read as the string that it is, and its slot is the value's then.
+        // SAFETY: as `list`. A key is read as the string that it is, and its slot is the value's then: it lives as long as it is the
+        // table's, which nothing changes meanwhile.
         unsafe {
             loop {
                 let is_full = entries.len().is_multiple_of(FEW) && ffi::lua_checkstack(self.state, ROOM) == 0;
@@ -112,9 +113,7 @@ impl Native for Given<'_> {
                 if ffi::lua_type(self.state, -2) != ffi::LUA_TSTRING {
                     return Err(left_to_others());
                 }
-                let name = text(self.state, -2);
-                let name = std::str::from_utf8(name)
-                    .map_or_else(|_| String::from_utf8_lossy(name).into_owned(), str::to_owned);
+                let name = String::from_utf8_lossy(text(self.state, -2));
                 ffi::lua_replace(self.state, -2);
                 entries.push((name, self.at(ffi::lua_gettop(self.state))));
             }

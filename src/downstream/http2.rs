@@ -222,7 +222,7 @@ async fn exchange<V: Service>(
 }
 
 /// Waits for the answer; nothing when the client has reset the stream, or the connection has ended.
-async fn answered<B>(serving: impl Future<Output = Response<B>>, reply: &Reply) -> Option<Response<B>> {
+async fn answered<B>(serving: impl Future<Output = Box<Response<B>>>, reply: &Reply) -> Option<Box<Response<B>>> {
     let mut serving = pin!(serving);
     poll_fn(|cx| {
         // First: the request's body breaks off with it, and that would be an answer to nobody.

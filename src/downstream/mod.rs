@@ -33,11 +33,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait Service {
     type Body: http_body::Body<Data = Bytes, Error = BodyError> + Unpin;
 
-    /// Answers a request; `Connection: close` in the answer ends the connection behind it. Dropped when the client goes away.
-    fn serve(&self, request: Request) -> impl Future<Output = http::Response<Self::Body>>;
+    /// Answers a request; `Connection: close` in the answer ends the connection behind it. Dropped when the client goes away. Boxed,
+    /// since it passes through a dozen hands on its way to the client.
+    fn serve(&self, request: Request) -> impl Future<Output = Box<http::Response<Self::Body>>>;
 
     /// Answers what was no request, or none that is taken.
-    fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Self::Body>>;
+    fn refuse(&self, refusal: Refusal) -> impl Future<Output = Box<http::Response<Self::Body>>>;
 
     /// Lines of the answer's head that a target has written and nobody has looked at, beside the headers. Asked for once.
     fn passed(&self, _body: &mut Self::Body) -> Option<Box<Passed>> {

@@ -236,7 +236,7 @@ async fn send<S, V>(
     service: &V,
     to: &Answered,
     fate: Fate,
-    response: Response<V::Body>,
+    response: Box<Response<V::Body>>,
 ) -> io::Result<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -15,7 +15,7 @@ struct Told {
 impl Service for Told {
     type Body = Body;
 
-    async fn serve(&self, request: Request) -> Response<Body> {
+    async fn serve(&self, request: Request) -> Box<Response<Body>> {
         let Request { head, body, interim, upgrade: _ } = request;
         let (status, text) = match judge(&head) {
             Err(refusal) => refusal,
@@ -32,13 +32,13 @@ impl Service for Told {
                 }
             }
         };
-        let mut response = Response::new(Body::from(text));
+        let mut response = Box::new(Response::new(Body::from(text)));
         *response.status_mut() = status;
         response
     }
 
-    async fn refuse(&self, refusal: Refusal) -> Response<Body> {
-        let mut response = Response::new(Body::from(refusal.reason));
+    async fn refuse(&self, refusal: Refusal) -> Box<Response<Body>> {
+        let mut response = Box::new(Response::new(Body::from(refusal.reason)));
         *response.status_mut() = refusal.status;
         response
     }

@@ -53,7 +53,7 @@ pub struct Connection {
 }
 
 /// Serves one request.
-pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request) -> http::Response<Sent> {
+pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Request) -> Box<http::Response<Sent>> {
     let ready = worker.ready();
     let Request { mut head, body, interim, upgrade } = request;
     let http1 = head.version < Version::HTTP_2;
@@ -119,7 +119,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
 }
 
 /// Answers what could not be read as a request, as far as it is known: like any request that is refused for its head.
-pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Refusal) -> http::Response<Sent> {
+pub async fn refuse(worker: Rc<Worker>, connection: Rc<Connection>, refusal: Refusal) -> Box<http::Response<Sent>> {
     let ready = worker.ready();
     let mut head = Box::new(http::Request::new(()).into_parts().0);
     // What access logs write for a request line that they can't read.
@@ -140,7 +140,7 @@ async fn finish(
     chain: &Rc<Chain>,
     switching: Option<&Switching>,
     mut record: Record,
-) -> http::Response<Sent> {
+) -> Box<http::Response<Sent>> {
     if let Err(failure) = pin!(respond(ready, exchange, chain)).await {
         let reply = report::failed(worker, ready, exchange, &failure, &mut record);
         exchange.response.replace(Some(reply_response(exchange, reply, From::Error)));
@@ -339,10 +339,15 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
 }
 
 /// The head goes to the client now, the body as it comes; the record is closed after the last byte.
-fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut record: Record) -> http::Response<Sent> {
+fn send(
+    exchange: &Rc<Exchange>,
+    chain: &Rc<Chain>,
+    ready: &Rc<Ready>,
+    mut record: Record,
+) -> Box<http::Response<Sent>> {
     let Some(response) = exchange.response.borrow_mut().take() else {
         // Purposefully not a panic: the exchange always has a response here.
-        return http::Response::new(Sent::bare(Body::Empty));
+        return Box::new(http::Response::new(Sent::bare(Body::Empty)));
     };
     let Response { status, mut headers, mut passed, mut body, .. } = response;
     let mut body = body.take();
@@ -368,7 +373,7 @@ fn send(exchange: &Rc<Exchange>, chain: &Rc<Chain>, ready: &Rc<Ready>, mut recor
     }
     record.responded(status);
     let is_call = matches!(body, Body::Streamed(_)) && grpc::is_call(&headers);
-    let mut sent = http::Response::new(record.follow(body, chain, is_call, passed));
+    let mut sent = Box::new(http::Response::new(record.follow(body, chain, is_call, passed)));
     *sent.status_mut() = status;
     *sent.headers_mut() = headers;
     sent

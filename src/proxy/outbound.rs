@@ -134,12 +134,13 @@ impl ServiceCall {
         if !is_target(target) {
             return Err(Failure::BadUrl);
         }
-        let deadline = call.deadline.min(Instant::now() + backend.timeout);
+        let started = Instant::now();
+        let deadline = call.deadline.min(started + backend.timeout);
         let mut headers = call.headers;
         let account = exchange.as_ref().map(|exchange| &exchange.account);
         let hurried = account.is_some_and(|account| account.hurried.get());
         if hurried {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(started);
             headers.entry(X_REQUEST_TIMEOUT).or_insert_with(|| deadline::field(left));
         }
         let id = exchange.as_ref().map(|exchange| &exchange.id).filter(|_| !headers.contains_key(X_REQUEST_ID));
@@ -157,7 +158,7 @@ impl ServiceCall {
             method: &call.method,
             headers: &headers,
             host: None,
-            started: Instant::now(),
+            started,
             deadline,
             hurried,
             shortened: account.is_some_and(|account| account.shortened.get()),

@@ -18,11 +18,11 @@ pub struct Exchanges {
 impl Service for Exchanges {
     type Body = Sent;
 
-    fn serve(&self, request: Request) -> impl Future<Output = http::Response<Sent>> {
+    fn serve(&self, request: Request) -> impl Future<Output = Box<http::Response<Sent>>> {
         life::serve(self.worker.clone(), self.connection.clone(), request)
     }
 
-    fn refuse(&self, refusal: Refusal) -> impl Future<Output = http::Response<Sent>> {
+    fn refuse(&self, refusal: Refusal) -> impl Future<Output = Box<http::Response<Sent>>> {
         life::refuse(self.worker.clone(), self.connection.clone(), refusal)
     }
 

@@ -112,12 +112,13 @@ fn before(text: &[u8], in_word: impl Fn([u8; 8]) -> u64, is_sought: impl Fn(&u8)
 
 /// Whether a text is ASCII and [`plain`] as a whole; all that most are.
 fn is_plain_ascii(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut found = 0;
-    for word in words {
-        found |= special(*word) | u64::from_le_bytes(*word) & HIGH;
-    }
-    found == 0 && !rest.iter().any(|byte| is_special(byte) || !byte.is_ascii())
+    let odd = |word: &[u8; 8]| special(*word) | u64::from_le_bytes(*word) & HIGH;
+    let Some(last) = text.last_chunk() else {
+        return !text.iter().any(|byte| is_special(byte) || !byte.is_ascii());
+    };
+    // The last word reaches back over the one before it.
+    let (words, _) = text.as_chunks();
+    words.iter().fold(odd(last), |found, word| found | odd(word)) == 0
 }
 
 const ONES: u64 = u64::MAX / 255;

@@ -163,7 +163,7 @@ impl LuaProgram {
         let _release = Release { running, shared: &self.vm.shared };
         let result = drive::run(&self.vm, running, entry, function, arguments).await;
         if let Some(reply) = running.ended.take().filter(|_| running.budget.hit().is_none()) {
-            return Ok(Err(reply));
+            return Ok(Err(*reply));
         }
         match result {
             Ok(value) => Ok(Ok(value)),

@@ -57,7 +57,7 @@ pub struct Running {
     /// The message that the prelude will raise.
     pub raised: RefCell<Option<String>>,
     /// A reply that a host function ended the hook with.
-    pub ended: RefCell<Option<Reply>>,
+    pub ended: RefCell<Option<Box<Reply>>>,
     /// The calls that led to the error raised last, innermost first.
     pub frames: RefCell<Vec<Frame>>,
     /// Modules that are being loaded, outermost first.
@@ -202,7 +202,7 @@ impl Running {
     }
 
     pub fn end_with(&self, reply: Reply) {
-        self.ended.borrow_mut().get_or_insert(reply);
+        self.ended.borrow_mut().get_or_insert_with(|| Box::new(reply));
         self.halted.set(true);
     }
 

@@ -16,6 +16,7 @@ pub struct KeyTree {
 /// A key that was recognised.
 pub struct Step {
     pub node: u32,
+    /// Of what was recognised.
     pub length: usize,
     /// Whether scripts read what stands under it.
     pub is_wanted: bool,
@@ -25,11 +26,11 @@ pub struct Step {
 #[derive(Default)]
 struct Node {
     key: Box<[u8]>,
-    /// The first eight bytes of the key and its closing quote, and which of their bits count.
-    head: u64,
-    mask: u64,
-    /// The last eight bytes of a longer key and its closing quote.
-    tail: u64,
+    /// The key with its closing quote.
+    quoted: Word,
+    /// The same from the comma before it to its colon, as programs write that: without spaces, and with one behind each.
+    compact: Word,
+    spaced: Word,
     children: u8,
     /// The child and the sibling that are tried first; 0 is none.
     child: u32,
@@ -40,10 +41,21 @@ struct Node {
     is_wanted: bool,
 }
 
+/// What another text may begin with.
+#[derive(Default)]
+struct Word {
+    text: Box<[u8]>,
+    /// Its first eight bytes, and which of their bits count.
+    head: u64,
+    mask: u64,
+    /// Its last eight, if it has more.
+    tail: u64,
+}
+
 /// Bytes that are compared at once.
 const HEAD: usize = 8;
 
-/// The first bytes of a text; zeros, which no key has, stand for those that it lacks.
+/// The first bytes of a text; zeros, which no word has, stand for those that it lacks.
 #[inline]
 fn head(text: &[u8]) -> u64 {
     match text.first_chunk::<HEAD>() {
@@ -52,23 +64,35 @@ fn head(text: &[u8]) -> u64 {
     }
 }
 
-impl Node {
-    fn new(key: &[u8]) -> Node {
-        let quoted = [key, b"\""].concat();
-        let spare = HEAD.saturating_sub(quoted.len());
-        let tail = quoted.last_chunk().map_or(0, |tail| u64::from_le_bytes(*tail));
-        Node { head: head(&quoted), mask: u64::MAX >> (8 * spare), tail, key: key.into(), ..Node::default() }
+impl Word {
+    fn new(text: Vec<u8>) -> Word {
+        let spare = HEAD.saturating_sub(text.len());
+        let tail = text.last_chunk().map_or(0, |tail| u64::from_le_bytes(*tail));
+        Word { head: head(&text), mask: u64::MAX >> (8 * spare), tail, text: text.into() }
     }
 
-    /// Whether a text that has the same head begins with the key and a quote.
+    /// Whether a text begins with it, whose [`head`] is this.
+    #[inline(always)]
+    fn begins(&self, head: u64, text: &[u8]) -> bool {
+        head & self.mask == self.head && (self.text.len() <= HEAD || self.is_all_of(text))
+    }
+
     #[inline]
     fn is_all_of(&self, text: &[u8]) -> bool {
-        let length = self.key.len() + 1;
+        let length = self.text.len();
         if length > 2 * HEAD {
-            return text.get(self.key.len()) == Some(&b'"') && text.starts_with(&self.key);
+            return text.starts_with(&self.text);
         }
         let tail = text.get(length - HEAD..length).and_then(|tail| tail.first_chunk());
         tail.is_some_and(|tail| u64::from_le_bytes(*tail) == self.tail)
+    }
+}
+
+impl Node {
+    fn new(key: &[u8]) -> Node {
+        let word = |before: &[u8], behind: &[u8]| Word::new([before, key, behind].concat());
+        let (quoted, compact, spaced) = (word(b"", b"\""), word(b",\"", b"\":"), word(b", \"", b"\": "));
+        Node { key: key.into(), quoted, compact, spaced, ..Node::default() }
     }
 }
 
@@ -81,15 +105,31 @@ impl Default for KeyTree {
 impl KeyTree {
     pub const ROOT: u32 = 0;
 
-    /// The key that `text` begins with, up to its closing quote.
+    /// The key that `text` begins with, and its closing quote.
     #[inline]
     pub fn step(&self, from: u32, text: &[u8]) -> Option<Step> {
+        self.recognise(from, text, |node| &node.quoted)
+    }
+
+    /// The next key of an object, of which `text` begins with the comma before it, up to behind its colon, and a space that is there. Only
+    /// those are found that stand there as most programs write them.
+    #[inline(always)]
+    pub fn follow(&self, from: u32, text: &[u8]) -> Option<Step> {
+        match text.get(1)? {
+            b' ' => self.recognise(from, text, |node| &node.spaced),
+            _ => self.recognise(from, text, |node| &node.compact),
+        }
+    }
+
+    #[inline(always)]
+    fn recognise(&self, from: u32, text: &[u8], word: impl Fn(&Node) -> &Word) -> Option<Step> {
         let mut at = self.node(from)?.child;
-        let start = head(text);
+        let head = head(text);
         while at != 0 {
             let node = self.node(at)?;
-            if start & node.mask == node.head && (node.key.len() < HEAD || node.is_all_of(text)) {
-                return Some(Step { node: at, length: node.key.len(), is_wanted: node.is_wanted });
+            let word = word(node);
+            if word.begins(head, text) {
+                return Some(Step { node: at, length: word.text.len(), is_wanted: node.is_wanted });
             }
             at = node.sibling;
         }
@@ -190,6 +230,33 @@ mod tests {
         assert_eq!(follow(&["name"]), None);
         assert_eq!(follow(&["id", "id"]), None);
         assert_eq!(follow(&[]), None);
+    }
+
+    #[test]
+    fn the_next_key_is_recognised_with_what_stands_around_it() {
+        let mut tree = KeyTree::default();
+        tree.add(["id", "name", "eleven_long"].map(str::as_bytes).into_iter(), 1);
+        let id = tree.step(KeyTree::ROOT, b"id\"").expect("a key").node;
+        let length = |from, text: &str| tree.follow(from, text.as_bytes()).map(|step| step.length);
+        assert_eq!(length(id, r#","name":1}"#), Some(8));
+        assert_eq!(length(id, r#", "name": 1}"#), Some(10));
+        assert_eq!(length(id, r#","name": 1}"#), Some(8));
+        let name = tree.follow(id, br#","name":"#).expect("a key").node;
+        assert_eq!(length(name, r#", "eleven_long": "#), Some(17));
+        assert_eq!(length(name, r#","eleven_long":1"#), Some(15));
+        for other in [
+            r#", "name":1}"#,
+            r#",  "name": 1}"#,
+            r#" ,"name":1}"#,
+            r#","names":1}"#,
+            r#","nam":1}"#,
+            "}",
+            ", ",
+            ",",
+            "",
+        ] {
+            assert_eq!(length(id, other), None, "{other}");
+        }
     }
 
     #[test]

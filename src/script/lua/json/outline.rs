@@ -199,7 +199,7 @@ impl Outliner<'_> {
             let key = at + 1;
             let step = self.tree.step(node, self.text.get(key..)?)?;
             node = step.node;
-            at = skip_space(self.text, key + step.length + 1);
+            at = skip_space(self.text, key + step.length);
             if self.text.get(at) != Some(&b':') {
                 return None;
             }

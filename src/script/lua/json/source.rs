@@ -70,12 +70,12 @@ impl<'a> Source<'a> {
     /// Moves to the next byte that is no space, and gives it.
     #[inline]
     pub fn next(&mut self) -> Option<u8> {
-        loop {
-            match *self.text.get(self.at)? {
-                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
-                byte => return Some(byte),
-            }
+        let byte = *self.text.get(self.at)?;
+        if byte > b' ' {
+            return Some(byte);
         }
+        self.skip_space();
+        self.peek()
     }
 
     /// Moves over a byte and the space before it, when it is the next one.
@@ -101,8 +101,19 @@ impl<'a> Source<'a> {
             return None;
         }
         let Step { node, length, .. } = tree.step(at, self.rest())?;
-        self.at += length + 1;
+        self.at += length;
         self.take_next(b':').then_some(node)
+    }
+
+    /// The same for the next key of an object, if it follows at once as most programs write it.
+    #[inline]
+    pub fn next_key(&mut self, tree: &KeyTree, at: u32) -> Option<u32> {
+        if self.peek()? != b',' {
+            return None;
+        }
+        let Step { node, length, .. } = tree.follow(at, self.rest())?;
+        self.at += length;
+        Some(node)
     }
 
     /// Moves over a byte, when it is the next one.

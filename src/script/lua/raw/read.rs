@@ -148,14 +148,16 @@ impl Direct<'_> {
                 ffi::lua_replace(state, table);
                 return Some(());
             }
+            at = self.source.key(self.tree, at)?;
             loop {
-                at = self.source.key(self.tree, at)?;
                 push_item(state, names, at);
                 self.value(depth)?;
                 count += 1;
-                if !self.source.goes_on(b'}')? {
-                    break;
-                }
+                at = match self.source.next_key(self.tree, at) {
+                    Some(next) => next,
+                    None if self.source.goes_on(b'}')? => self.source.key(self.tree, at)?,
+                    None => break,
+                };
                 if count % PAIRS == 0 && ffi::lua_checkstack(state, ROOM) == 0 {
                     return None;
                 }

@@ -89,7 +89,8 @@ unsafe fn left(raw: &RawLua, own: *mut lua_State) -> mlua::Result<Left> {
         let mark = |mark: Mark| ffi::lua_tolightuserdata(own, 1).addr() == mark as usize;
         match ffi::lua_gettop(own) {
             1 if mark(Mark::Wait) => return Ok(Left::Wait),
-            3 if mark(Mark::Done) && ffi::lua_toboolean(own, 2) != 0 && ffi::lua_isnil(own, 3) != 0 => {
+            // A function that returns nothing gives no nil.
+            2 | 3 if mark(Mark::Done) && ffi::lua_toboolean(own, 2) != 0 && ffi::lua_type(own, 3) <= ffi::LUA_TNIL => {
                 return Ok(Left::Nothing);
             }
             _ => {}

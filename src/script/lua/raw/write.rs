@@ -210,10 +210,13 @@ impl Writer<'_> {
         }
         // SAFETY: there is a table at the place. Slots are reserved for the values in it.
         unsafe {
-            reserve(state, 0)?;
             let table = Walked { state, at: place, top: ffi::lua_gettop(state) };
             let metatable = ffi::lua_getmetatablepointer(state, place).addr();
             let length = ffi::lua_objlen(state, place);
+            if metatable == 0 && length == 0 {
+                return self.own(table, depth);
+            }
+            reserve(state, 0)?;
             if metatable != 0 && self.tables.is_filled(metatable) {
                 return self.filled(table, length, depth);
             }

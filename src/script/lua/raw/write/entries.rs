@@ -23,11 +23,6 @@ impl Writer<'_> {
         let first = self.out.len();
         // SAFETY: as `array`.
         unsafe {
-            if metatable == 0 {
-                self.own(table, first, depth)?;
-                self.out.push(b'}');
-                return Ok(());
-            }
             let mut listed = AHashSet::new();
             let is_kept = self.tables.lists_keys(metatable);
             let written = self.listed(table, first, is_kept, &mut listed, depth)?;
@@ -85,11 +80,22 @@ impl Writer<'_> {
         Ok(written)
     }
 
-    /// The entries of a table without a metatable, which a script made itself: in the order of their keys.
+    /// A table without a metatable and items, which a script made itself: its entries in the order of their keys.
     ///
     /// # Safety
-    /// As [`Writer::array`].
-    unsafe fn own(&mut self, table: Walked, first: usize, depth: usize) -> Result<(), Unwritten> {
+    /// As [`Writer::array`], but that slots are reserved here.
+    pub(super) unsafe fn own(&mut self, table: Walked, depth: usize) -> Result<(), Unwritten> {
+        self.out.push(b'{');
+        let first = self.out.len();
+        // SAFETY: the caller's.
+        unsafe { self.own_entries(table, first, depth)? };
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`Writer::own`].
+    unsafe fn own_entries(&mut self, table: Walked, first: usize, depth: usize) -> Result<(), Unwritten> {
         let mut row: Row = [0; MAX_KEYS];
         let (state, mut at, mut count) = (table.state, 0, 0);
         // SAFETY: as `unlisted`. Of what is known by its address a string is held, so no other key has that address.

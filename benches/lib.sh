@@ -63,7 +63,7 @@ http {
     fastcgi_temp_path $work/$2-fastcgi;
     uwsgi_temp_path $work/$2-uwsgi;
     scgi_temp_path $work/$2-scgi;
-    upstream service { server 127.0.0.1:$service; keepalive 64; keepalive_requests 1000000000; }
+    upstream service { server 127.0.0.1:$service; keepalive ${kept:-64}; keepalive_requests 1000000000; }
     server {
         listen 127.0.0.1:$1;
         default_type application/json;

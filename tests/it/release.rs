@@ -74,3 +74,13 @@ fn a_cpp_compiler_gets_the_profile_of_a_file_of_luau() {
         assert_eq!(asked("c++", profile, count, arguments), expected, "with {profile}");
     }
 }
+
+/// Of the assertions of Luau, which are compiled with their texts.
+const ASSERTION: &[u8] = b"page->busyBlocks == 1";
+
+#[test]
+fn luau_checks_what_it_is_given_in_development_builds_only() {
+    let program = fs::read(env!("CARGO_BIN_EXE_gatewright")).expect("the program");
+    let checks = memchr::memmem::find(&program, ASSERTION).is_some();
+    assert_eq!(checks, cfg!(debug_assertions));
+}

@@ -3,7 +3,7 @@
 //! Figures of memory are those that are promised; times are the promised ones with an allowance for the development build and
 //! for the tests that run beside. `benches/README.md` says how the real ones are measured.
 
-use crate::support::{Client, Gateway, Request, Upstream, frames, gateway, quickstart::Quickstart};
+use crate::support::{Client, Gateway, Request, Upstream, command, frames, gateway, quickstart::Quickstart};
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
@@ -143,7 +143,7 @@ fn bodies_stream_in_constant_memory() {
 
 #[test]
 fn the_quickstart_idles_in_twenty_megabytes() {
-    let quickstart = Quickstart::start();
+    let quickstart = Quickstart::start_by(command::copy);
     // What only starting needed is given back soon after.
     let limit = Instant::now() + Duration::from_secs(10);
     while quickstart.memory("VmRSS") >= 20_000 {

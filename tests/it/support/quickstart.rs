@@ -9,7 +9,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// The commands in its environment that move its ports.
@@ -26,19 +26,24 @@ pub struct Quickstart {
 
 impl Quickstart {
     pub fn start() -> Quickstart {
+        Quickstart::start_by(|_| command::binary())
+    }
+
+    /// The same by a command that is made in the folder of its files.
+    pub fn start_by(command: impl Fn(&Path) -> Command) -> Quickstart {
         // A free port may be taken by another test before the gateway binds it.
         for _ in 0..10 {
-            if let Some(started) = Quickstart::try_start() {
+            if let Some(started) = Quickstart::try_start(&command) {
                 return started;
             }
         }
         panic!("the quickstart does not start");
     }
 
-    fn try_start() -> Option<Quickstart> {
+    fn try_start(command: impl Fn(&Path) -> Command) -> Option<Quickstart> {
         let files = copy();
         let ports = free_ports();
-        let mut command = command::binary();
+        let mut command = command(files.folder());
         command.current_dir(files.folder()).args(["dev", "examples/quickstart/gateway.yaml"]);
         command.envs(environment(ports)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the gateway's binary");

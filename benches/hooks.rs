@@ -253,7 +253,7 @@ fn scope(hook: Hook, exchange: Option<Rc<gatewright::script::Exchange>>, service
         exchange,
         services: services.clone(),
         span: 0,
-        cpu: Default::default(),
+        used: Default::default(),
     })
 }
 

@@ -78,9 +78,9 @@ impl Chain {
         !self.on_request.is_empty() || self.handle.is_some()
     }
 
-    /// Whether a hook looks at what a target answered, be it when all is over.
-    pub fn sees_answers(&self) -> bool {
-        !self.on_response.is_empty() || !self.on_response_chunk.is_empty() || !self.on_log.is_empty()
+    /// Whether a hook has to do with an answer while it goes to the client, or behind it.
+    pub fn follows_answers(&self) -> bool {
+        !self.on_response_chunk.is_empty() || !self.on_log.is_empty()
     }
 }
 
@@ -184,7 +184,7 @@ async fn prepare_place(
         exchange: None,
         services: services.clone(),
         span: 0,
-        cpu: Default::default(),
+        used: Default::default(),
     });
     match program.load(scope, &place.config).await {
         Ok(state) => Some(Rc::new(Plugin { instance, place: index, program, state, on_error: place.on_error })),

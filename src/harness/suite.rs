@@ -117,7 +117,7 @@ impl Suite {
             exchange: None,
             services: Rc::new(services),
             span: 0,
-            cpu: Default::default(),
+            used: Default::default(),
         }))
     }
 }

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, HeaderValue};
 
 /// These describe the bytes of the body that was, and would be untrue of others: RFC 9530 (digests), its forerunners, and
 /// validators and ranges over those bytes (RFC 9110 §8.8.3, §14).
-const STALE: [&str; 10] = [
+pub(super) const STALE: [&str; 10] = [
     "transfer-encoding",
     "trailer",
     "content-encoding",
@@ -26,8 +26,13 @@ const STALE: [&str; 10] = [
 /// `Last-Modified` stays: it is a weak validator (RFC 9110 §8.8.2) of a resource, not of bytes, and a transformation of
 /// an unchanged resource is unchanged.
 pub fn replaced(headers: &mut HeaderMap, length: usize) {
-    strip_where(headers, |name| STALE.contains(&name));
+    strip(headers);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
+/// Takes away what described the body that was.
+pub fn strip(headers: &mut HeaderMap) {
+    strip_where(headers, |name| STALE.contains(&name));
 }
 
 /// Makes the headers fit a body that is changed while it streams, and whose length nobody knows yet.

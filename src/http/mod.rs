@@ -2,8 +2,8 @@
 //!
 //! Every file holds one rule set and its sources: [`police`] refuses heads that two parties could read differently,
 //! [`path`] normalises the target once, [`hop`] removes what belongs to one connection, [`forwarded`] and [`identity`]
-//! decide what a client may claim about itself, [`content`] and [`encoding`] keep a body and its headers in step, [`deadline`] reads how
-//! long a client waits.
+//! decide what a client may claim about itself, [`content`] and [`encoding`] keep a body and its headers in step, [`passed`] and
+//! [`response_headers`] let a head be that nobody looks at, [`deadline`] reads how long a client waits.
 //! Nothing here performs input or output, and nothing here knows of routes, scripts or targets.
 
 pub mod body;
@@ -20,6 +20,7 @@ pub mod path;
 pub mod police;
 pub mod query;
 pub mod received;
+pub mod response_headers;
 pub mod trace;
 pub mod trailers;
 

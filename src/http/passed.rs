@@ -1,11 +1,11 @@
-//! The head of a response that goes to the client as it came: its lines are copied and never become a map.
+//! The head of a response that goes to the client as it came: its lines are copied, and become a map only for who looks at them.
 //!
 //! With a map each field costs a name to look up, a hash, a reference count, and all of it once more on the way out: 700 instructions
-//! a field. Most answers of most routes are looked at by nobody. What needs a decision beyond leaving a line out makes
+//! a field. Most answers of most routes are looked at by nobody, or only their bodies are. What needs a decision beyond leaving a line out makes
 //! no [`Passed`], and takes the way of all others; so does what is malformed.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use std::ops::Range;
 
 /// Lines that stand together between those that are left out: more would be a strange head.
@@ -20,12 +20,16 @@ pub struct Passed {
     runs: [Range<u32>; RUNS],
     /// Bit `n` is set when a line's name is `n` bytes long, the last bit for all longer ones: nearly every search is spared.
     lengths: u64,
-    /// How long the body is: `Content-Length` was there once.
+    /// How long the body is: `Content-Length` was there once. A script may have replaced the body since.
     pub length: u64,
     /// Whether there is a `Date`.
     pub is_dated: bool,
     /// Whether there is a `Content-Encoding`.
     pub is_encoded: bool,
+    /// Whether a field describes the bytes of the body (see [`content`](super::content)), besides its length.
+    pub describes_body: bool,
+    /// The value of the first `Content-Type`.
+    content_type: Option<Range<u32>>,
     /// The gateway's own `X-Request-ID`, which goes behind the lines.
     pub request_id: Option<HeaderValue>,
 }
@@ -35,6 +39,9 @@ enum Verdict {
     Passes,
     Date,
     Encoding,
+    /// It describes the bytes of the body.
+    OfBody,
+    Type,
     /// It is of the connection, or the gateway writes its own.
     LeftOut,
     Length(u64),
@@ -45,9 +52,10 @@ enum Verdict {
 impl Passed {
     /// Of a head of HTTP/1.1 and its fields, which are slices of it; nothing when a field matters.
     pub fn of(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<Passed> {
-        let at = |field: &httparse::Header<'_>| {
-            field.name.as_ptr().addr().checked_sub(head.as_ptr().addr()).and_then(|at| u32::try_from(at).ok())
+        let place = |bytes: &[u8]| {
+            bytes.as_ptr().addr().checked_sub(head.as_ptr().addr()).and_then(|at| u32::try_from(at).ok())
         };
+        let at = |field: &httparse::Header<'_>| place(field.name.as_bytes());
         let end = u32::try_from(head.len().checked_sub(2)?).ok()?;
         let runs = [const { 0..0 }; RUNS];
         let mut passed = Passed {
@@ -57,6 +65,8 @@ impl Passed {
             length: 0,
             is_dated: false,
             is_encoded: false,
+            describes_body: false,
+            content_type: None,
             request_id: None,
         };
         let (mut length, mut run) = (None, 0);
@@ -71,6 +81,19 @@ impl Passed {
                 }
                 Verdict::Encoding => {
                     passed.is_encoded = true;
+                    passed.describes_body = true;
+                    continue;
+                }
+                Verdict::OfBody => {
+                    passed.describes_body = true;
+                    continue;
+                }
+                Verdict::Type => {
+                    if passed.content_type.is_none() {
+                        // An empty value need not lie in the head.
+                        let begin = if field.value.is_empty() { 0 } else { place(field.value)? };
+                        passed.content_type = Some(begin..begin + u32::try_from(field.value.len()).ok()?);
+                    }
                     continue;
                 }
                 Verdict::LeftOut => {}
@@ -97,28 +120,31 @@ impl Passed {
     pub fn clashes(&self, others: &HeaderMap) -> bool {
         let stands = |other: &str| {
             self.lengths & length_bit(other) != 0
-                && self.names().any(|name| name.eq_ignore_ascii_case(other.as_bytes()))
+                && self.lines().any(|(name, _)| name.eq_ignore_ascii_case(other.as_bytes()))
         };
-        others.keys().any(|other| other.as_str() == "x-request-id" || stands(other.as_str()))
+        others.keys().any(|other| Passed::leaves_out(other.as_str()) || stands(other.as_str()))
     }
 
-    /// The lines as headers, for somebody who looks at them after all.
+    /// All fields but those of the connection, for somebody who looks at them after all; the length is that of now.
     pub fn headers(&self) -> HeaderMap {
-        self.fields(|name, value| matches!(verdict(name, value), Verdict::Passes | Verdict::Date | Verdict::Encoding))
+        let mut headers =
+            self.fields(|name| !["connection", "keep-alive"].iter().any(|hop| name.eq_ignore_ascii_case(hop)));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length));
+        headers
     }
 
     /// All fields of the head, those that do not pass too.
     pub fn all_headers(&self) -> HeaderMap {
-        self.fields(|_, _| true)
+        self.fields(|_| true)
     }
 
-    fn fields(&self, is_asked_for: impl Fn(&str, &[u8]) -> bool) -> HeaderMap {
+    fn fields(&self, is_asked_for: impl Fn(&str) -> bool) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let Some(at) = self.head.iter().position(|byte| *byte == b'\n') else { return headers };
         let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
         // They were parsed once, so that none is lost here.
         if let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&self.head[at + 1..], &mut slots) {
-            for field in fields.iter().filter(|field| is_asked_for(field.name, field.value)) {
+            for field in fields.iter().filter(|field| is_asked_for(field.name)) {
                 let value = HeaderValue::from_maybe_shared(self.head.slice_ref(field.value));
                 if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name.as_bytes()), value) {
                     headers.append(name, value);
@@ -128,11 +154,34 @@ impl Passed {
         headers
     }
 
-    /// The names of the lines.
-    fn names(&self) -> impl Iterator<Item = &[u8]> {
+    /// The value of the first `Content-Type`, if there is one.
+    pub fn content_type(&self) -> Option<&[u8]> {
+        let place = self.content_type.as_ref()?;
+        self.head.get(place.start as usize..place.end as usize)
+    }
+
+    /// Whether a field of this name, though the head may have one, stands among no lines: the gateway writes its own.
+    pub fn leaves_out(name: &str) -> bool {
+        ["x-request-id", "content-length"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    }
+
+    /// The first value of a field that is not [left out](Passed::leaves_out).
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        if self.lengths & length_bit(name) == 0 {
+            return None;
+        }
+        let (_, value) = self.lines().find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(value.trim_ascii())
+    }
+
+    /// The names and values of the lines; white space around the values, and their ends.
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let runs = self.runs.iter().map(|run| &self.head[run.start as usize..run.end as usize]);
         let lines = runs.flat_map(|run| run.split(|byte| *byte == b'\n'));
-        lines.filter_map(|line| Some(&line[..memchr::memchr(b':', line)?]))
+        lines.filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((&line[..colon], &line[colon + 1..]))
+        })
     }
 
     /// Writes the lines.
@@ -158,13 +207,19 @@ fn verdict(name: &str, value: &[u8]) -> Verdict {
     match name.len() {
         2 if is("te") => Verdict::Matters,
         4 if is("date") => Verdict::Date,
+        4 if is("etag") => Verdict::OfBody,
+        6 if is("digest") => Verdict::OfBody,
         7 if is("trailer") || is("upgrade") => Verdict::Matters,
         10 if is("connection") && value.eq_ignore_ascii_case(b"keep-alive") => Verdict::LeftOut,
         10 if is("connection") => Verdict::Matters,
         10 if is("keep-alive") => Verdict::LeftOut,
+        11 if is("content-md5") || is("repr-digest") => Verdict::OfBody,
         12 if is("x-request-id") => Verdict::LeftOut,
         // Its trailers are announced for it.
         12 if is("content-type") && value.starts_with(b"application/grpc") => Verdict::Matters,
+        12 if is("content-type") => Verdict::Type,
+        13 if is("content-range") || is("accept-ranges") => Verdict::OfBody,
+        14 if is("content-digest") => Verdict::OfBody,
         14 if is("content-length") => content_length(value).map_or(Verdict::Matters, Verdict::Length),
         14 if is("http2-settings") => Verdict::Matters,
         16 if is("content-encoding") => Verdict::Encoding,
@@ -186,11 +241,11 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Of a head with these lines.
-    fn parsed(lines: &str) -> Option<Passed> {
+    pub fn parsed(lines: &str) -> Option<Passed> {
         let head = Bytes::from(format!("HTTP/1.1 200 OK\r\n{}\r\n\r\n", lines.replace('|', "\r\n")));
         let mut slots = [httparse::EMPTY_HEADER; 16];
         let mut parsed = httparse::Response::new(&mut slots);
@@ -228,12 +283,41 @@ mod tests {
     #[test]
     fn lines_become_headers_for_who_looks_at_them() {
         let passed = parsed("Server: x|Connection: keep-alive|A: b:c |a:|Content-Length: 3|E: d").expect("it passes");
-        assert_eq!(format!("{:?}", passed.headers()), r#"{"server": "x", "a": "b:c", "a": "", "e": "d"}"#);
-        for (name, expected) in
-            [("server", true), ("a", true), ("e", true), ("x-request-id", true), ("connection", false), ("b", false)]
-        {
+        let expected = r#"{"server": "x", "a": "b:c", "a": "", "content-length": "3", "e": "d"}"#;
+        assert_eq!(format!("{:?}", passed.headers()), expected);
+        for (name, expected) in [
+            ("server", true),
+            ("a", true),
+            ("e", true),
+            ("x-request-id", true),
+            ("content-length", true),
+            ("connection", false),
+            ("b", false),
+        ] {
             let others = [(HeaderName::from_static(name), HeaderValue::from_static("1"))].into_iter().collect();
             assert_eq!(passed.clashes(&others), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn it_is_known_whether_a_field_describes_the_body() {
+        for name in crate::http::content::STALE {
+            let described = parsed(&format!("{name}: x|Content-Length: 3")).is_none_or(|passed| passed.describes_body);
+            assert!(described, "{name}");
+        }
+        let plain = parsed("Content-Length: 3|Date: now|Content-Type: a/b|Last-Modified: then").expect("it passes");
+        assert!(!plain.describes_body);
+    }
+
+    #[test]
+    fn the_first_content_type_counts() {
+        for (lines, expected) in [
+            ("Content-Type: a/b|Content-Type: c/d", Some("a/b")),
+            ("Content-Type:|Content-Type: c/d", Some("")),
+            ("Content-Types: a/b", None),
+        ] {
+            let passed = parsed(&format!("{lines}|Content-Length: 3")).expect("it passes");
+            assert_eq!(passed.content_type(), expected.map(str::as_bytes), "{lines}");
         }
     }
 

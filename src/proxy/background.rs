@@ -73,16 +73,16 @@ pub async fn run(ready: &Ready, task: &Task, last: Option<String>) -> (Ended, Op
         exchange: None,
         services: ready.prepared.services.clone(),
         span: 0,
-        cpu: Cell::default(),
+        used: Cell::default(),
     });
-    let begun = Instant::now();
     let ended = plugin.program.background(callback, scope.clone(), &plugin.state).await;
     let result = match &ended {
         Ok(()) => Ended::Well,
         Err(error) if matches!(error.fault, Fault::Limit(_)) => Ended::Limit,
         Err(_) => Ended::Failed,
     };
-    ready.meters.background[plugin.place].ran(begun.elapsed(), scope.cpu.get(), result);
+    let used = scope.used.get();
+    ready.meters.background[plugin.place].ran(used.took(ended.is_ok()), used.cpu, result);
     let place = &*plugin.instance.place;
     match ended {
         Ok(()) => {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Route,
     downstream::{Interim, Upgrading},
-    http::{Body, NormalPath, hop, path, police},
+    http::{Body, NormalPath, hop, path, police, response_headers::ResponseHeaders},
     script::{
         Exchange,
         exchange::{self, From, NO_END, Response, Slot},
@@ -78,7 +78,7 @@ impl Switching {
 pub struct Ahead<'a> {
     pub interim: Option<&'a Interim>,
     pub switching: Option<&'a mut Switching>,
-    /// Nobody looks at the headers of the answer.
+    /// Nothing but hooks of `on_response` looks at the headers of the answer, which may stay lines until then.
     pub passes: bool,
 }
 
@@ -193,8 +193,7 @@ fn received(exchange: &Exchange, answered: Answered) -> Response {
     hop::strip_response(&mut head.headers);
     Response {
         status: head.status,
-        headers: head.headers,
-        passed: answered.passed,
+        headers: ResponseHeaders::new(head.headers, answered.passed),
         body: Slot::Stream(body),
         from: From::Upstream,
         latency: answered.at.saturating_duration_since(exchange.started),

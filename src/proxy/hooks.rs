@@ -10,7 +10,7 @@ use crate::{
     script::{Decision, Exchange, Hook, Scope},
 };
 use bytes::Bytes;
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{cell::Cell, rc::Rc};
 
 /// One hook on a piece of a body. With `on_error: continue` the piece is left as it is.
 pub async fn run_on_chunk(
@@ -23,9 +23,8 @@ pub async fn run_on_chunk(
     let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(None) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
-    let begun = Instant::now();
     let ended = plugin.program.chunk(hook, scope.clone(), &plugin.state, chunk).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    record::ran(ready, hook, plugin, exchange, scope.used.get(), &ended);
     quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {
@@ -53,7 +52,7 @@ fn scope(
         exchange: Some(exchange.clone()),
         services: ready.prepared.services.clone(),
         span: span.map_or(0, SpanInProgress::id),
-        cpu: Cell::default(),
+        used: Cell::default(),
     })
 }
 
@@ -62,9 +61,8 @@ pub async fn run(ready: &Ready, hook: Hook, plugin: &Plugin, exchange: &Rc<Excha
     let Some(pass) = quarantine::enter(ready, hook, plugin, exchange)? else { return Ok(Decision::Continue) };
     let span = spans::hook(exchange, hook, plugin);
     let scope = scope(ready, hook, plugin, exchange, span.as_ref());
-    let begun = Instant::now();
     let ended = plugin.program.call(hook, scope.clone(), &plugin.state).await;
-    record::ran(ready, hook, plugin, exchange, begun.elapsed(), scope.cpu.get(), &ended);
+    record::ran(ready, hook, plugin, exchange, scope.used.get(), &ended);
     quarantine::leave(pass, plugin, exchange, &ended);
     spans::ran(span, &ended);
     match ended {

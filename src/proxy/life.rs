@@ -84,7 +84,7 @@ pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, request: Requ
     let routes = ready.prepared.generation.router.routes();
     let plain =
         switching.is_none() && found.as_ref().is_ok_and(|found| is_plain(&ready, &exchange, &routes[found.route]));
-    let passes = plain && !chain.sees_answers() && ready.prepared.generation.config.compression.is_none();
+    let passes = plain && !chain.follows_answers() && ready.prepared.generation.config.compression.is_none();
     // Hooks on the request's body run while its headers are lent.
     if !plain || !chain.on_request_chunk.is_empty() {
         exchange.stamp();
@@ -267,7 +267,7 @@ async fn answer(
     }
     let mut response = pin!(forward(&worker.pool, exchange, &plan, ahead)).await?;
     if let Some(rules) = &route.traffic {
-        traffic::change(&rules.response_headers, &mut response.headers);
+        traffic::change(&rules.response_headers, response.headers.map());
     }
     Ok(response)
 }
@@ -330,8 +330,7 @@ fn reply_response(exchange: &Exchange, reply: Reply, from: From) -> Response {
     let body = reply.body_for(exchange.id.as_str());
     Response {
         status: reply.status,
-        headers: reply.headers,
-        passed: None,
+        headers: reply.headers.into(),
         body: Slot::Stream(Body::full(body)),
         from,
         latency: exchange.started.elapsed(),
@@ -349,7 +348,8 @@ fn send(
         // Purposefully not a panic: the exchange always has a response here.
         return Box::new(http::Response::new(Sent::bare(Body::Empty)));
     };
-    let Response { status, mut headers, mut passed, mut body, .. } = response;
+    let Response { status, headers, mut body, .. } = response;
+    let (mut headers, mut passed) = headers.into_parts();
     let mut body = body.take();
     // SECURITY: framing is the body's own, whatever a script wrote; only for HEAD does the field speak of another message, and that
     // is not one which never has a body (RFC 9110 §8.6).

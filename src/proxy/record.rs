@@ -15,7 +15,7 @@ use crate::{
         access::{AccessLog, Field, Line},
         metrics::{Ended, RouteMeter},
     },
-    script::{Exchange, Hook, ScriptError, error::Fault},
+    script::{Exchange, Hook, ScriptError, error::Fault, limits::Usage},
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -86,10 +86,10 @@ pub fn ran<T>(
     hook: Hook,
     plugin: &Plugin,
     exchange: &Exchange,
-    took: Duration,
-    cpu: Duration,
+    used: Usage,
     ended: &Result<T, ScriptError>,
 ) {
+    let took = used.took(ended.is_ok());
     exchange.account.ran(took);
     let ended = match ended {
         Ok(_) => Ended::Well,
@@ -98,7 +98,7 @@ pub fn ran<T>(
             Fault::Syntax | Fault::Runtime | Fault::Returned => Ended::Failed,
         },
     };
-    ready.meters.ran(position(ready, exchange), plugin.place, hook as usize, took, cpu, ended);
+    ready.meters.ran(position(ready, exchange), plugin.place, hook as usize, took, used.cpu, ended);
 }
 
 /// A hook was left out, in quarantine.

@@ -63,7 +63,7 @@ pub fn as_connect(switching: &Switching, response: &mut Response) {
     }
     if response.status == StatusCode::SWITCHING_PROTOCOLS && switching.target.switched.is_some() {
         response.status = StatusCode::OK;
-        response.headers.remove(ACCEPT);
+        response.headers.map().remove(ACCEPT);
     } else if response.status.is_success() || response.status.is_informational() {
         response.status = StatusCode::BAD_GATEWAY;
     }

@@ -6,9 +6,9 @@
 
 use super::{Account, Raise, Reply, Value, object::Failed, stamps::Stamps};
 use crate::http::{
-    Body, BodyError, NormalPath, content,
+    Body, BodyError, NormalPath,
     encoding::{self, DecodeError},
-    passed::Passed,
+    response_headers::{OfBody, ResponseHeaders},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -136,9 +136,7 @@ impl Request {
 
 pub struct Response {
     pub status: StatusCode,
-    pub headers: HeaderMap,
-    /// Instead of headers, when nobody is to look at them.
-    pub passed: Option<Box<Passed>>,
+    pub headers: ResponseHeaders,
     pub body: Slot,
     pub from: From,
     pub latency: Duration,
@@ -204,7 +202,8 @@ impl Slot {
 }
 
 impl Exchange {
-    fn with_slot<T>(&self, side: Side, with: impl FnOnce(&mut Slot, &mut HeaderMap) -> T) -> Option<T> {
+    /// A body and the headers beside it.
+    fn with_slot<T>(&self, side: Side, with: impl FnOnce(&mut Slot, &mut dyn OfBody) -> T) -> Option<T> {
         match side {
             Side::Request => {
                 let request = &mut *self.request.borrow_mut();
@@ -224,7 +223,7 @@ impl Exchange {
     /// The same, and also when it came whole and needs no decoding: then it is as good as read.
     pub fn body_here(&self, side: Side) -> Option<Bytes> {
         let here = self.with_slot(side, |slot, headers| match slot {
-            Slot::Stream(Body::Full(bytes)) if bytes.len() <= self.max_body && !encoding::is_encoded(headers) => {
+            Slot::Stream(Body::Full(bytes)) if bytes.len() <= self.max_body && !headers.is_encoded() => {
                 let raw = std::mem::take(bytes);
                 *slot = Slot::Read { decoded: Box::new(raw.clone()), raw: raw.clone() };
                 Some(raw)
@@ -241,7 +240,7 @@ impl Exchange {
             return Ok(bytes);
         }
         let taken = self.with_slot(side, |slot, headers| {
-            let encoded = encoding::is_encoded(headers).then(|| headers.clone());
+            let encoded = headers.is_encoded().then(|| headers.map().clone());
             (std::mem::replace(slot, Slot::Taken), encoded)
         });
         let Some((Slot::Stream(body), encoded)) = taken else {
@@ -266,7 +265,7 @@ impl Exchange {
     /// Replaces a body and mends the headers that spoke of the old one.
     pub fn set_body(&self, side: Side, body: Bytes) -> Result<(), Raise> {
         self.with_slot(side, |slot, headers| {
-            content::replaced(headers, body.len());
+            headers.replaced(body.len());
             *slot = Slot::Replaced(body);
         })
         .ok_or_else(|| Raise::error("there is no response yet"))
@@ -284,26 +283,7 @@ impl Exchange {
     pub fn add_coming_headers(&self) {
         let (coming, mut response) = (self.coming.take(), self.response.borrow_mut());
         let (Some(coming), Some(response)) = (coming, response.as_mut()) else { return };
-        // Beside a head that passes they stand alone, unless they replace something of it.
-        if let Some(passed) = response.passed.take_if(|passed| passed.clashes(&coming)) {
-            response.headers = passed.headers();
-        } else if response.headers.is_empty() {
-            response.headers = *coming;
-            return;
-        }
-        let mut last = None;
-        for (name, value) in *coming {
-            match (name, &last) {
-                (Some(name), _) => {
-                    response.headers.insert(name.clone(), value);
-                    last = Some(name);
-                }
-                (None, Some(last)) => {
-                    response.headers.append(last, value);
-                }
-                (None, None) => {}
-            }
-        }
+        response.headers.replace(*coming);
     }
 
     /// Time left until the exchange's deadline.

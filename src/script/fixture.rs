@@ -12,6 +12,7 @@ use super::{
     scope::Permissions,
     value::Args,
 };
+use crate::http::response_headers::ResponseHeaders;
 use crate::{
     http::{Body, NormalPath},
     observe::metrics::own,
@@ -76,8 +77,7 @@ pub fn exchange(body: &str) -> Rc<Exchange> {
 pub fn respond(exchange: &Exchange, body: &str) {
     *exchange.response.borrow_mut() = Some(Response {
         status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        passed: None,
+        headers: ResponseHeaders::default(),
         body: Slot::Stream(Body::full(Bytes::copy_from_slice(body.as_bytes()))),
         from: From::Upstream,
         latency: Duration::from_millis(3),
@@ -116,7 +116,7 @@ fn make(hook: Hook, exchange: Option<Rc<Exchange>>, limits: Limits, permissions:
         exchange,
         services: Rc::new(services(Rc::new(Echo))),
         span: 0,
-        cpu: Default::default(),
+        used: Default::default(),
     })
 }
 

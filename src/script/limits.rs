@@ -46,7 +46,24 @@ pub enum Verdict {
 /// A script that took longer by the clock is measured in CPU time, slice by slice.
 const SUSPECT: Duration = Duration::from_millis(3);
 
-/// What one hook call has used.
+/// What a hook call has taken by the end of a slice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// When its first slice began and this one ended.
+    slices: Option<(Instant, Instant)>,
+    /// Of the processor, as the limits count it.
+    pub cpu: Duration,
+}
+
+impl Usage {
+    /// How long a call took by the clock. One that did not end well may have been waiting when it was ended.
+    pub fn took(&self, ended_well: bool) -> Duration {
+        let Some((begun, left)) = self.slices else { return Duration::ZERO };
+        if ended_well { left.saturating_duration_since(begun) } else { begun.elapsed() }
+    }
+}
+
+/// Follows what one hook call uses.
 ///
 /// Reading the clock is cheap, reading the thread's CPU time is a system call. So the clock counts at first, and only a script
 /// that seems to be over its limit is measured in CPU time: on a busy machine a thread stands still for
@@ -58,6 +75,8 @@ pub struct Budget {
     clock: Rc<CpuClock>,
     /// In slices that have ended.
     used: Cell<Duration>,
+    /// When the first slice began.
+    begun: Cell<Option<Instant>>,
     slice_start: Cell<Instant>,
     /// The thread's CPU time when this slice began, or a little before.
     cpu_start: Cell<Duration>,
@@ -76,6 +95,7 @@ impl Budget {
             deadline,
             clock: clock.clone(),
             used: Cell::default(),
+            begun: Cell::default(),
             // Set when the first slice begins.
             slice_start: Cell::new(deadline),
             cpu_start: Cell::default(),
@@ -93,22 +113,20 @@ impl Budget {
 
     /// [`Budget::enter`] by a clock that was read already.
     pub fn enter_at(&self, now: Instant) {
+        self.begun.set(self.begun.get().or(Some(now)));
         self.slice_start.set(now);
         self.cpu_start.set(self.clock.before(now));
         self.stuck_again.set(STUCK);
     }
 
     /// The script gave way or waits.
-    pub fn leave(&self) {
-        let slice = self.slice_start.get().elapsed();
+    pub fn leave(&self) -> Usage {
+        let now = Instant::now();
+        let slice = now.saturating_duration_since(self.slice_start.get());
         let before = self.used.get();
         let used = if before + slice < SUSPECT { slice } else { slice.min(self.slice_cpu()) };
         self.used.set(before + used);
-    }
-
-    /// Processor time of all slices that have ended.
-    pub fn used(&self) -> Duration {
-        self.used.get()
+        Usage { slices: self.begun.get().map(|begun| (begun, now)), cpu: before + used }
     }
 
     pub fn deadline(&self) -> Instant {

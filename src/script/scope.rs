@@ -4,8 +4,14 @@
 //! gateway, so permissions are checked against it.
 
 use super::{
-    Exchange, Hook, background::Background, cache::Caches, host::schema::openapi::Api, limits::Limits,
-    outbound::Outbound, trial::Trial, turns::Turns,
+    Exchange, Hook,
+    background::Background,
+    cache::Caches,
+    host::schema::openapi::Api,
+    limits::{Limits, Usage},
+    outbound::Outbound,
+    trial::Trial,
+    turns::Turns,
 };
 use crate::{
     observe::{
@@ -86,8 +92,8 @@ pub struct Scope {
     pub services: Rc<Services>,
     /// The hook's span; 0 when it is not recorded.
     pub span: u64,
-    /// Processor time that the hook has used so far, as the limits count it.
-    pub cpu: Cell<Duration>,
+    /// What the hook has taken so far.
+    pub used: Cell<Usage>,
 }
 
 impl Scope {

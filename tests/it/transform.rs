@@ -232,6 +232,79 @@ services:
     }
 }
 
+/// Headers that no script looks at go as they came; whether one does makes no difference to the client.
+#[test]
+fn headers_are_the_same_whether_a_script_looks_at_them_or_not() {
+    let plain =
+        || reply(200, r#"{"a":1}"#).header("set-cookie", "a=1").header("set-cookie", "b=2").header("x-own", "o");
+    let upstream = Upstream::start(move |request| match request.target.rsplit('/').next() {
+        Some("json") => plain().json(),
+        Some("validated") => plain().json().header("etag", "\"v1\"").header("accept-ranges", "bytes"),
+        Some("text") => plain().header("content-type", "text/plain").header("x-request-id", "theirs"),
+        _ => plain().json().header("connection", "keep-alive").header("keep-alive", "timeout=9"),
+    });
+    let (lua_look, rhai_look) = ("for _ in res.headers:names() do end", "for name in res.headers.names() {}");
+    let lua = |look: &str| {
+        format!("return {{ on_request = function(req, ctx) ctx.response_headers['x-mine'] = 'm' ctx.response_headers['x-own'] = 'n' end,
+  on_response = function(res) {look} res:set_json({{ kind = res.headers['content-type'], doc = res:text() }}) end }}")
+    };
+    let rhai = |look: &str| {
+        format!(
+            "fn on_request(req, ctx) {{ ctx.response_headers[\"x-mine\"] = \"m\"; }}
+fn on_response(res, ctx) {{ {look} res.set_json(#{{ kind: res.headers[\"content-type\"], doc: res.text() }}); }}"
+        )
+    };
+    let mine = "return { on_request = function(req, ctx) ctx.response_headers['x-mine'] = 'm' end,
+  on_response = function(res) res:text() end }";
+    let yaml = "
+services:
+  - name: s
+    url: ${s}
+    routes:
+      - {name: lua, paths: [/lua], plugins: [{script: blind.lua}]}
+      - {name: looks-lua, paths: [/looks/lua], plugins: [{script: looks.lua}]}
+      - {name: rhai, paths: [/rhai], plugins: [{script: blind.rhai}]}
+      - {name: looks-rhai, paths: [/looks/rhai], plugins: [{script: looks.rhai}]}
+      - {name: reads, paths: [/reads], plugins: [{script: reads.lua}]}
+";
+    let gateway = gateway(yaml)
+        .url("s", &upstream)
+        .file("blind.lua", &lua(""))
+        .file("looks.lua", &lua(lua_look))
+        .file("blind.rhai", &rhai(""))
+        .file("looks.rhai", &rhai(rhai_look))
+        .file("reads.lua", mine)
+        .start();
+    let answered = |path: &str| {
+        let answer = gateway.get(path).ok();
+        let fields = answer.headers.0.iter().filter(|(name, _)| name != "x-request-id" && name != "date");
+        let mut fields: Vec<String> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
+        fields.sort();
+        assert_eq!(answer.headers.0.iter().filter(|(name, _)| name == "x-request-id").count(), 1, "{path}");
+        (fields.join("|"), String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    for kind in ["json", "validated", "text", "hop"] {
+        for language in ["lua", "rhai"] {
+            let (blind, looks) =
+                (answered(&format!("/{language}/{kind}")), answered(&format!("/looks/{language}/{kind}")));
+            assert_eq!(blind, looks, "{language} {kind}");
+        }
+    }
+    let (fields, body) = answered("/lua/validated");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body, json!({ "kind": "application/json", "doc": r#"{"a":1}"# }));
+    let expected =
+        "content-length: 45|content-type: application/json|set-cookie: a=1|set-cookie: b=2|x-mine: m|x-own: n";
+    assert_eq!(fields, expected);
+    let (fields, _) = answered("/lua/text");
+    assert!(fields.contains("content-type: application/json") && !fields.contains("text/plain"), "{fields}");
+    let (fields, body) = answered("/reads/hop");
+    assert_eq!(body, r#"{"a":1}"#);
+    let expected =
+        "content-length: 7|content-type: application/json|set-cookie: a=1|set-cookie: b=2|x-mine: m|x-own: o";
+    assert_eq!(fields, expected);
+}
+
 #[test]
 fn a_body_over_the_limit_is_refused_and_never_cut() {
     let upstream = Upstream::start(|_| reply(200, format!("\"{}\"", "x".repeat(2000))).json());

@@ -1,13 +1,16 @@
 //! The methods that `req` and `res` share: reading and replacing a body.
 
 use super::exchange;
-use crate::script::{
-    Raise, Reply, Scope, Value,
-    exchange::Side,
-    json,
-    list::{Function, Outcome, Param, Type},
-    object::Object,
-    value::Args,
+use crate::{
+    http::response_headers::OfBody,
+    script::{
+        Raise, Reply, Scope, Value,
+        exchange::Side,
+        json,
+        list::{Function, Outcome, Param, Type},
+        object::Object,
+        value::Args,
+    },
 };
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -55,9 +58,8 @@ pub const SET_JSON: Function = Function {
     rhai: r#"res.set_json(#{ id: 7 });"#,
     run: |_, args| {
         replace(&args, |headers| {
-            let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|value| json::is_media_type(value.as_bytes()));
-            if !is_json {
-                headers.insert(header::CONTENT_TYPE, crate::script::reply::JSON);
+            if !headers.content_type().is_some_and(json::is_media_type) {
+                headers.map().insert(header::CONTENT_TYPE, crate::script::reply::JSON);
             }
         })
         .into()
@@ -111,7 +113,7 @@ fn document(side: Side, text: Bytes) -> Result<Value, Raise> {
     Ok(Value::Json(text))
 }
 
-fn replace(args: &Args, with_headers: impl FnOnce(&mut http::HeaderMap)) -> Result<Value, Raise> {
+fn replace(args: &Args, with_headers: impl FnOnce(&mut dyn OfBody)) -> Result<Value, Raise> {
     let object = args.object()?;
     let (exchange, side) = (exchange(object)?, side(object)?);
     exchange.set_body(side, args.bytes(1)?)?;

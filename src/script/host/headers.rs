@@ -97,8 +97,8 @@ pub static KIND: Kind = Kind {
     index: Some(Index {
         ty: Type::Maybe(&Type::String),
         get: |object, key| {
-            read(object, key, |headers| match headers.get(key) {
-                Some(value) => Ok(text(value)),
+            first(object, key, |value| match value {
+                Some(value) => Ok(Value::Str(bytes::Bytes::copy_from_slice(value))),
                 None => name(key).map(|_| Value::Nil),
             })
         },
@@ -204,6 +204,16 @@ pub fn read<T>(object: &Object, name: &str, with: impl FnOnce(&HeaderMap) -> Res
     look(object, with)
 }
 
+/// Looks at the first value of a name, for which those of a response need not become a map.
+fn first<T>(object: &Object, name: &str, with: impl FnOnce(Option<&[u8]>) -> Result<T, Raise>) -> Result<T, Raise> {
+    if let Object::Headers(exchange, Side::Response) = object
+        && let Some(response) = exchange.response.borrow_mut().as_mut()
+    {
+        return with(response.headers.first(name));
+    }
+    read(object, name, |headers| with(headers.get(name).map(HeaderValue::as_bytes)))
+}
+
 /// The gateway's own fields are among a request's headers only when somebody wants them.
 fn stamp_for(object: &Object, name: &str) {
     if let Object::Headers(exchange, Side::Request) = object {
@@ -214,8 +224,8 @@ fn stamp_for(object: &Object, name: &str) {
 fn look<T>(object: &Object, with: impl FnOnce(&HeaderMap) -> Result<T, Raise>) -> Result<T, Raise> {
     match object {
         Object::Headers(exchange, Side::Request) => with(&exchange.request.borrow().headers),
-        Object::Headers(exchange, Side::Response) => match exchange.response.borrow().as_ref() {
-            Some(response) => with(&response.headers),
+        Object::Headers(exchange, Side::Response) => match exchange.response.borrow_mut().as_mut() {
+            Some(response) => with(response.headers.map()),
             None => Err(Raise::error(NO_RESPONSE)),
         },
         Object::ComingHeaders(exchange) => exchange.with_coming_headers(|coming| match coming {
@@ -231,7 +241,7 @@ fn write(object: &Object, name: &str, with: impl FnOnce(&mut HeaderMap) -> Resul
     match object {
         Object::Headers(exchange, Side::Request) => with(&mut exchange.request.borrow_mut().headers),
         Object::Headers(exchange, Side::Response) => match exchange.response.borrow_mut().as_mut() {
-            Some(response) => with(&mut response.headers),
+            Some(response) => with(response.headers.map()),
             None => Err(Raise::error(NO_RESPONSE)),
         },
         Object::ComingHeaders(exchange) => exchange.with_coming_headers(|coming| with(coming.get_or_insert_default())),

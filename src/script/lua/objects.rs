@@ -45,7 +45,7 @@ pub fn register(
 /// The host functions behind the metamethods.
 pub fn install(lua: &Lua, shared: &Rc<Shared>, host: &Table) -> mlua::Result<()> {
     let set = |name: &str, function: mlua::Result<Function>| host.raw_set(name, function?);
-    set("handle", raw::handles::handle_function(lua, shared))?;
+    set("handles", raw::handles::handles_function(lua, shared))?;
 
     let at = shared.clone();
     set("get", lua.create_function(move |lua, (object, key): (AnyUserData, Lv)| get(lua, &at, &object, &key)))?;

@@ -156,9 +156,9 @@ impl Running {
     }
 
     pub fn leave(&self, lua: &Lua) {
-        self.budget.leave();
+        let used = self.budget.leave();
         if let Some(scope) = &self.scope {
-            scope.cpu.set(self.budget.used());
+            scope.used.set(used);
         }
         let (grown, outside) = (self.grown(lua), self.outside(lua));
         self.memory.grown.set(grown);

@@ -293,9 +293,9 @@ impl Run {
             fn drop(&mut self) {
                 let run = self.0;
                 *run.worker.run.borrow_mut() = self.1.take();
-                run.budget.leave();
+                let used = run.budget.leave();
                 if let Some(scope) = &run.scope {
-                    scope.cpu.set(run.budget.used());
+                    scope.used.set(used);
                 }
                 let grown = memory::net_bytes_of_thread() - run.slice_start.get();
                 run.held.set(run.held.get() + grown);

@@ -122,7 +122,7 @@ impl Published {
             exchange: None,
             services: scope.services.clone(),
             span: 0,
-            cpu: Default::default(),
+            used: Default::default(),
         };
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
         let (url, deadline) = (self.url.clone(), Instant::now() + TIMEOUT);

@@ -95,25 +95,27 @@ pub fn handle(lua: &Lua, shared: &Shared, running: &Running, place: usize) -> ml
     }
 }
 
-/// The function that the prelude makes arguments with: a place gives its handle, all else itself.
-pub fn handle_function(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Function> {
-    carried::function(lua, shared, c"handle", argument, &Own::default())
+/// The function that the prelude makes arguments with: each place gives its handle, all else itself.
+pub fn handles_function(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Function> {
+    carried::function(lua, shared, c"handles", arguments, &Own::default())
 }
 
 /// # Safety
-/// Luau calls it, with what [`handle_function`] made it carry.
-unsafe extern "C-unwind" fn argument(state: *mut lua_State) -> c_int {
-    // SAFETY: a value is on the stack, if only nil.
+/// Luau calls it, with what [`handles_function`] made it carry.
+unsafe extern "C-unwind" fn arguments(state: *mut lua_State) -> c_int {
+    // SAFETY: only values that are there are looked at and replaced; the prelude gives two at most, and slots are free for more.
     unsafe {
-        ffi::lua_settop(state, 1);
-        if ffi::lua_type(state, 1) == ffi::LUA_TNUMBER {
-            let shared = carried::shared(state);
-            if let Ok(running) = shared.running() {
-                push_handle(shared, &running, state, carried::HANDLES, ffi::lua_tonumber(state, 1) as usize);
+        let count = ffi::lua_gettop(state);
+        let shared = carried::shared(state);
+        let Ok(running) = shared.running() else { return count };
+        for at in 1..=count {
+            if ffi::lua_type(state, at) == ffi::LUA_TNUMBER {
+                push_handle(shared, &running, state, carried::HANDLES, ffi::lua_tonumber(state, at) as usize);
+                ffi::lua_replace(state, at);
             }
         }
+        count
     }
-    1
 }
 
 /// The handle to a part of the answer of a call.

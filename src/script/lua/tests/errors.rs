@@ -194,7 +194,7 @@ fn a_panic_of_a_host_function_stays_in_its_hook() {
                 exchange: Some(fixture::exchange("")),
                 services: Rc::new(fixture::services(Rc::new(Panics))),
                 span: 0,
-                cpu: Default::default(),
+                used: Default::default(),
             };
             let error = program.call(Hook::OnRequest, Rc::new(scope), &state).await.expect_err("an error");
             assert_eq!(tell_line(&error), said);

@@ -279,7 +279,7 @@ async fn with_broken_calls(body: &str) -> String {
         exchange: Some(it),
         services: Rc::new(services),
         span: 0,
-        cpu: Default::default(),
+        used: Default::default(),
     };
     told(program.call(Hook::OnRequest, Rc::new(scope), &state).await)
 }

@@ -5,9 +5,9 @@
 use std::{io, thread};
 use tokio::sync::oneshot;
 
-/// Of 20 steps. It leaves the work about a tenth of a core that a worker wants as well (sched(7), "The nice value"), so that
-/// no request waits for its time slice, and yet it comes to an end on a machine that is busy throughout.
-const NICE: i32 = 10;
+/// Of 20 steps. It leaves the work about a quarter of a core that a worker wants as well (sched(7), "The nice value"): less delays
+/// requests no less, since the work then lasts longer, and it must come to an end on a machine that is busy throughout.
+const NICE: i32 = 5;
 
 /// What `work` gives. An error when no thread could be made, or the work panicked.
 pub async fn beside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {

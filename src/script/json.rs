@@ -27,7 +27,8 @@ pub fn refused(text: &[u8], why: Option<&serde_json::Error>) -> Raise {
 
 /// `application/json`, `application/problem+json`, `text/json; charset=utf-8`, …
 pub fn is_media_type(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    let essence = content_type[..end].trim_ascii();
     let ends_with = |end: &[u8; 5]| essence.last_chunk().is_some_and(|last: &[u8; 5]| last.eq_ignore_ascii_case(end));
     ends_with(b"/json") || ends_with(b"+json")
 }

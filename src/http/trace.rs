@@ -98,7 +98,8 @@ fn caller(headers: &HeaderMap) -> Option<(u128, u64, bool)> {
     }
 }
 
-fn hex(number: u128, into: &mut [u8]) {
+/// The last digits of a number, as many as there is room for.
+pub fn hex(number: u128, into: &mut [u8]) {
     // By bytes: a shift of 128 bits for each digit costs more than the rest.
     let bytes = number.to_be_bytes();
     for (pair, byte) in into.rchunks_exact_mut(2).zip(bytes.iter().rev()) {

@@ -3,7 +3,10 @@
 //! Made ids are UUIDs of version 7 (RFC 9562 §5.7): they sort by time. Their random bits come from a generator of the
 //! worker's own, so that no system call is needed; they are labels, not secrets.
 
-use crate::script::{exchange::RequestId, stamps::X_REQUEST_ID};
+use crate::{
+    http::trace,
+    script::{exchange::RequestId, stamps::X_REQUEST_ID},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::{
@@ -64,9 +67,12 @@ impl Ids {
         let mut random = [0; 10];
         random[..8].copy_from_slice(&self.random().to_le_bytes());
         random[8..].copy_from_slice(&self.random().to_le_bytes()[..2]);
-        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        id.hyphenated().encode_lower(&mut text);
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128();
+        // By our own digits: the library's take 300 instructions of a request's 18,600, these 70.
+        let mut text = *b"00000000-0000-0000-0000-000000000000";
+        for (digits, behind) in [(0..8, 96), (9..13, 80), (14..18, 64), (19..23, 48), (24..36, 0)] {
+            trace::hex(id >> behind, &mut text[digits]);
+        }
         // One allocation, and none for the clones: bytes that were copied would be moved again by the first clone.
         let header = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
         RequestId::new(header.unwrap_or(HeaderValue::from_static("")))

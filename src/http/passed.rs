@@ -1,8 +1,8 @@
 //! The head of a response that goes to the client as it came: its lines are copied, and become a map only for who looks at them.
 //!
 //! With a map each field costs a name to look up, a hash, a reference count, and all of it once more on the way out: 700 instructions
-//! a field. Most answers of most routes are looked at by nobody, or only their bodies are. What needs a decision beyond leaving a line out makes
-//! no [`Passed`], and takes the way of all others; so does what is malformed.
+//! a field. Most answers of most routes are looked at by nobody, or only their bodies are. What needs a decision beyond leaving a
+//! line out makes no [`Passed`], and takes the way of all others; so does what is malformed.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};

@@ -1,6 +1,7 @@
 //! What scripts count themselves, in both languages: on the page, over reloads, and within bounds.
 
-use crate::support::{Client, Gateway, Request, eventually, gateway};
+use crate::support::{Client, Gateway, Request, Upstream, eventually, gateway, reply};
+use std::time::Duration;
 
 const YAML: &str = "
 admin: 127.0.0.1:0
@@ -132,6 +133,34 @@ fn metrics_of_a_service_without_routes_stay() {
     gateway.files.replace("shop.lua", &format!("{LUA}-- saved"));
     gateway.log_contains("reloaded");
     has(&gateway, r#"gatewright_plugin_loads_total{plugin="shop.lua"} 2"#);
+}
+
+#[test]
+fn the_time_of_a_hook_counts_what_it_waited_for() {
+    let upstream = Upstream::start(|_| reply(200, "late").after(Duration::from_millis(400)));
+    let yaml = "
+admin: 127.0.0.1:0
+services:
+  - name: s
+    url: ${s}
+    timeout: 200ms
+    routes:
+      - {name: lua, paths: [/lua], plugins: [{script: waits.lua}]}
+      - {name: rhai, paths: [/rhai], plugins: [{script: waits.rhai}]}
+  - {name: slow, url: '${s}'}
+";
+    let lua = "return { handle = function(req) http.get('svc://slow/') return reply.empty(204) end }";
+    let rhai = "fn handle(req, ctx) { http::get(\"svc://slow/\"); reply::empty(204) }";
+    let gateway = gateway(yaml).url("s", &upstream).file("waits.lua", lua).file("waits.rhai", rhai).start();
+    for lang in ["lua", "rhai"] {
+        let status = gateway.get(&format!("/{lang}")).status;
+        let text = page(&gateway, "");
+        let sum = text.lines().find(|line| {
+            line.starts_with("gatewright_script_duration_seconds_total") && line.contains(&format!("waits.{lang}"))
+        });
+        let seconds: f64 = sum.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a sum");
+        assert!((0.15..2.0).contains(&seconds), "{lang}: {status}, {sum:?}");
+    }
 }
 
 #[test]

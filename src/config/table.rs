@@ -72,7 +72,7 @@ impl<'n> Table<'n> {
     fn entry(&self, key: &str) -> Option<&'n Entry> {
         // A key that is read but not listed would be refused as unknown: a bug, caught by any test that decodes.
         debug_assert!(self.section.key(key).is_some(), "unlisted key {key}");
-        // Most mappings have a few keys and are asked for many: then comparing takes a quarter of what hashing does.
+        // Most mappings have a few keys and are asked for many: then comparing costs less than hashing.
         let entry = match self.map.len() {
             0..=8 => self.map.iter().find(|(name, _)| *name == key).map(|(_, entry)| entry),
             _ => self.map.get(key),

@@ -5,8 +5,8 @@
 use std::{io, thread};
 use tokio::sync::oneshot;
 
-/// Of 20 steps. It leaves the work about a quarter of a core that a worker wants as well (sched(7), "The nice value"): less delays
-/// requests no less, since the work then lasts longer, and it must come to an end on a machine that is busy throughout.
+/// Of 20 steps. It leaves the work about a quarter of a core that a worker wants as well (sched(7), "The nice value"). With a tenth of it,
+/// which is 10 steps, requests waited no less, since there the work took up to twice as long.
 const NICE: i32 = 5;
 
 /// What `work` gives. An error when no thread could be made, or the work panicked.

@@ -12,9 +12,8 @@ use super::{
     scope::Permissions,
     value::Args,
 };
-use crate::http::response_headers::ResponseHeaders;
 use crate::{
-    http::{Body, NormalPath},
+    http::{Body, NormalPath, response_headers::ResponseHeaders},
     observe::metrics::own,
     store::{Stores, SystemClock, WorkerStore},
 };

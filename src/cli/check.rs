@@ -66,7 +66,7 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Builds a generation and runs its scripts' `on_load`; none when there are errors.
 pub fn load(path: &Path) -> anyhow::Result<(Option<Arc<Generation>>, Diagnostics)> {
-    let built = generation::build(path, 1, false);
+    let built = generation::build(path, 1, false, None);
     let mut diagnostics = built.diagnostics;
     let Some(generation) = built.generation.map(Arc::new) else {
         return Ok((None, diagnostics));

@@ -61,6 +61,6 @@ pub fn plugins_dir(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
         }
         return Ok(PathBuf::from("plugins"));
     };
-    let loaded = config::load(&path, &|name| std::env::var(name).ok());
+    let loaded = config::load(&path, None, &|name| std::env::var(name).ok());
     Ok(loaded.config.map_or_else(|| path.with_file_name("plugins"), |config| config.plugins_dir.path))
 }

@@ -42,7 +42,7 @@ pub enum RoutesCommand {
 
 pub fn routes(config: &RoutesConfig, command: Option<RoutesCommand>) -> anyhow::Result<ExitCode> {
     let path = super::find(config.config.as_deref())?;
-    let built = generation::build(&path, 1, false);
+    let built = generation::build(&path, 1, false, None);
     let Some(generation) = built.generation else {
         eprintln!("{}", built.diagnostics.render(Style::Plain));
         return Ok(ExitCode::FAILURE);

@@ -82,7 +82,7 @@ fn services_and_routes(
         let own = own.unwrap_or_default();
         routes.reserve(own.len());
         for (nth, node) in own.iter().enumerate() {
-            let fallback = service.route_name(nth, &node.span);
+            let fallback = || service.route_name(nth, &node.span);
             let Some(mut written) = route::route(node, fallback, file, diagnostics) else {
                 continue;
             };
@@ -99,7 +99,7 @@ fn services_and_routes(
         services.push(service);
     }
     for (index, node) in table.list("routes", diagnostics).iter().enumerate() {
-        let fallback = Spanned::new(format!("route-{}", index + 1), node.span.clone());
+        let fallback = || Spanned::new(format!("route-{}", index + 1), node.span.clone());
         if let Some(mut written) = route::route(node, fallback, file, diagnostics) {
             find_service(&mut written, &services, diagnostics);
             routes.push(written);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::expand::{Expander, io_reason};
+use super::reread::{self, Document};
 use super::seen::Seen;
 use super::source::Source;
-use super::{Config, file, yaml};
+use super::{Config, file};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -18,29 +19,32 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// Every file that was read or looked for.
     pub files: Seen,
+    /// What was read, for the next time; nothing when there was nothing to read.
+    pub document: Option<Document>,
 }
 
 /// Far beyond any real configuration; a larger file is not read.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
 
-/// Reads, expands, decodes and checks a configuration file. `env` gives environment variables.
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+/// Reads, expands, decodes and checks a configuration file. `env` gives environment variables, `before` is the file as it was read
+/// last, if it was: only what has changed since is parsed.
+pub fn load(path: &Path, before: Option<Document>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     match read(path, &mut diagnostics) {
-        Some(source) => load_source(&source, env),
-        None => Loaded { config: None, diagnostics, files: [path].into_iter().collect() },
+        Some(source) => load_source(&source, before, env),
+        None => Loaded { config: None, diagnostics, files: [path].into_iter().collect(), document: before },
     }
 }
 
 /// As [`load`], for a text that has been read already.
-pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+pub fn load_source(source: &Arc<Source>, before: Option<Document>, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let directory = source.path().parent().unwrap_or(Path::new(""));
     let mut expander = Expander { env, directory, files: Seen::default() };
     expander.files.note(source.path(), source.text().as_bytes());
-    let root = yaml::parse(source, &mut expander, &mut diagnostics);
-    let config = match root.filter(|root| !root.is_null()) {
-        Some(root) => file::config(&root, directory, &mut diagnostics),
+    let document = reread::parse(source, before, &mut expander, &mut diagnostics);
+    let config = match document.as_ref().map(|document| &document.root).filter(|root| !root.is_null()) {
+        Some(root) => file::config(root, directory, &mut diagnostics),
         None if diagnostics.has_errors() => None,
         // An empty file is what a half-written one looks like: never "no routes".
         None => {
@@ -48,7 +52,7 @@ pub fn load_source(source: &Arc<Source>, env: &dyn Fn(&str) -> Option<String>) -
             None
         }
     };
-    Loaded { config, diagnostics, files: expander.files }
+    Loaded { config, diagnostics, files: expander.files, document }
 }
 
 fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<Source>> {

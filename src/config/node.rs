@@ -5,9 +5,10 @@
 
 use indexmap::IndexMap;
 use serde_json::Number;
+use std::sync::Arc;
 
 use super::scalar;
-use super::source::Span;
+use super::source::{Source, Span};
 
 /// A value and where it was written.
 #[derive(Clone)]
@@ -49,6 +50,21 @@ impl Node {
     /// An empty mapping at `span`: the config of a plugin that was given none.
     pub fn empty(span: &Span) -> Node {
         Node::new(Value::Map(Box::default()), span.clone())
+    }
+
+    /// Puts it into `source`, where it stands `by` bytes further.
+    pub(super) fn move_to(&mut self, source: &Arc<Source>, by: isize) {
+        self.span.move_to(source, by);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.move_to(source, by)),
+            Value::Map(map) => {
+                for entry in map.values_mut() {
+                    entry.key.move_to(source, by);
+                    entry.node.move_to(source, by);
+                }
+            }
+            _ => {}
+        }
     }
 
     pub fn is_null(&self) -> bool {

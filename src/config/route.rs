@@ -71,7 +71,7 @@ pub(super) struct Written {
 /// Decodes one route. `fallback` is its name when it has none.
 pub(super) fn route(
     node: &Node,
-    fallback: Spanned<String>,
+    fallback: impl FnOnce() -> Spanned<String>,
     file: &File<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Written> {
@@ -86,8 +86,9 @@ pub(super) fn route(
     }
     let paths = paths(&table, file, diagnostics);
     let traffic = traffic::traffic(&table, &paths, diagnostics);
+    let named = name.is_some();
     let route = Route {
-        name: name.clone().unwrap_or(fallback),
+        name: name.unwrap_or_else(fallback),
         service: None,
         hosts: hosts(&table, diagnostics),
         paths,
@@ -112,7 +113,7 @@ pub(super) fn route(
         split: traffic.split,
         mirror: traffic.mirror,
         preserve_host,
-        named: name.is_some(),
+        named,
     })
 }
 

@@ -147,6 +147,12 @@ impl Span {
         self.expanded
     }
 
+    pub(super) fn move_to(&mut self, source: &Arc<Source>, by: isize) {
+        self.source = source.clone();
+        self.start = self.start.strict_add_signed(by);
+        self.end = self.end.strict_add_signed(by);
+    }
+
     pub(super) fn expanded(mut self) -> Span {
         self.expanded = true;
         self

@@ -5,7 +5,9 @@
 //! Anchors, aliases and merge keys (`<<`) work. Scalars expand `${…}` here, after the parser has cut them out.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
@@ -20,17 +22,55 @@ const MAX_COPIED: usize = 100_000;
 /// Levels of nesting, through aliases as well: decoders recurse.
 const MAX_DEPTH: usize = 64;
 
+/// What a text holds.
+pub(super) struct Parsed {
+    pub root: Node,
+    pub has_anchors: bool,
+}
+
+/// Items of a list that are known, and were cut out of the text.
+pub(super) struct Cut {
+    /// Where the item before them begins, in the text that is left.
+    pub after: usize,
+    /// How deep in the document their list is.
+    pub depth: usize,
+    /// Bytes that were cut out.
+    pub length: usize,
+    pub items: Vec<Node>,
+}
+
 /// The document in `source`; `None` when it has none or breaks YAML's grammar, which is then reported.
-pub(super) fn parse(source: &Arc<Source>, expander: &mut Expander<'_>, diagnostics: &mut Diagnostics) -> Option<Node> {
-    read(source, Some(expander), diagnostics)
+pub(super) fn parse(
+    source: &Arc<Source>,
+    expander: &mut Expander<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Parsed> {
+    read(source, source.text(), Vec::new(), Some(expander), diagnostics)
+}
+
+/// As [`parse`], where `left` is the text without these cuts. `None`, too, when one of them doesn't fit into what is found around it.
+pub(super) fn parse_around(
+    source: &Arc<Source>,
+    left: &str,
+    cuts: Vec<Cut>,
+    expander: &mut Expander<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Parsed> {
+    read(source, left, cuts, Some(expander), diagnostics)
 }
 
 /// As [`parse`], for a document that is none of the gateway's own: `${…}` in it means nothing.
 pub(super) fn parse_foreign(source: &Arc<Source>, diagnostics: &mut Diagnostics) -> Option<Node> {
-    read(source, None, diagnostics)
+    read(source, source.text(), Vec::new(), None, diagnostics).map(|parsed| parsed.root)
 }
 
-fn read(source: &Arc<Source>, expander: Option<&mut Expander<'_>>, diagnostics: &mut Diagnostics) -> Option<Node> {
+fn read(
+    source: &Arc<Source>,
+    text: &str,
+    cuts: Vec<Cut>,
+    expander: Option<&mut Expander<'_>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Parsed> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -40,14 +80,17 @@ fn read(source: &Arc<Source>, expander: Option<&mut Expander<'_>>, diagnostics: 
     };
     let mut builder = Builder {
         source,
-        events: Parser::new_from_str_with_options(source.text(), options),
+        events: Parser::new_from_str_with_options(text, options),
+        cuts: cuts.into_iter().peekable(),
+        passed: 0,
         anchors: HashMap::new(),
         copied: 0,
         expander,
         diagnostics,
     };
     // Stop has been reported already.
-    builder.document().unwrap_or_default()
+    let root = builder.document().unwrap_or_default()?;
+    builder.cuts.next().is_none().then_some(Parsed { root, has_anchors: !builder.anchors.is_empty() })
 }
 
 /// The file can't be read further; the reason is among the diagnostics.
@@ -62,6 +105,9 @@ struct Anchored {
 struct Builder<'s, 'd, 'e> {
     source: &'s Arc<Source>,
     events: Parser<'s, StrInput<'s>>,
+    cuts: Peekable<vec::IntoIter<Cut>>,
+    /// Bytes of the source that were cut out before what is read now.
+    passed: usize,
     anchors: HashMap<usize, Anchored>,
     copied: usize,
     expander: Option<&'d mut Expander<'e>>,
@@ -90,7 +136,7 @@ impl<'s> Builder<'s, '_, '_> {
         match self.events.next() {
             Some(Ok((event, span))) => {
                 let range = span.byte_range().unwrap_or(0..0);
-                Ok((event, self.source.span(range)))
+                Ok((event, self.source.span(range.start + self.passed..range.end + self.passed)))
             }
             Some(Err(error)) => self.syntax(&error),
             // The parser ends after StreamEnd, which is never read past.
@@ -156,7 +202,12 @@ impl<'s> Builder<'s, '_, '_> {
             if matches!(event, Event::SequenceEnd) {
                 return Ok(Node::new(Value::List(items), self.to(&start, &span)));
             }
+            let begin = span.range().start - self.passed;
             items.push(self.node(event, span, depth + 1)?);
+            if let Some(cut) = self.cuts.next_if(|cut| (cut.after, cut.depth) == (begin, depth)) {
+                items.extend(cut.items);
+                self.passed += cut.length;
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{
-        self, Config, Diagnostic, Diagnostics, OnError, PluginKind, PluginUse, Seen, Severity, Source, Span,
+        self, Config, Diagnostic, Diagnostics, Document, OnError, PluginKind, PluginUse, Seen, Severity, Source, Span,
         manifest::{Kind, Manifest},
     },
     script::{
@@ -89,6 +89,8 @@ pub struct Place {
 pub struct Built {
     pub generation: Option<Generation>,
     pub diagnostics: Diagnostics,
+    /// The configuration as it was read, for the next build.
+    pub document: Option<Document>,
     watch: Watch,
     files: Arc<Files>,
 }
@@ -171,13 +173,14 @@ fn list(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 /// Reads and checks the configuration and all plugins it names. `had_plugins_dir`: the generation before had a
 /// plugin folder, so one that is missing now is an error and not "no plugins".
-pub fn build(path: &Path, number: u64, had_plugins_dir: bool) -> Built {
-    build_loaded(path, config::load(path, &|name| std::env::var(name).ok()), number, had_plugins_dir)
+/// `before` is the configuration as it was read last.
+pub fn build(path: &Path, number: u64, had_plugins_dir: bool, before: Option<Document>) -> Built {
+    build_loaded(path, config::load(path, before, &|name| std::env::var(name).ok()), number, had_plugins_dir)
 }
 
 /// As [`build`], from a text that stands in no file.
 pub fn build_source(source: &Arc<Source>) -> Built {
-    build_loaded(source.path(), config::load_source(source, &|name| std::env::var(name).ok()), 1, false)
+    build_loaded(source.path(), config::load_source(source, None, &|name| std::env::var(name).ok()), 1, false)
 }
 
 fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_dir: bool) -> Built {
@@ -185,8 +188,9 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     let files = Arc::new(Files::default());
     let plugins_dir = path.with_file_name("plugins");
     let mut watch = Watch { files: loaded.files, plugins: list(&plugins_dir, 0), plugins_dir };
+    let document = loaded.document;
     let Some(mut config) = loaded.config else {
-        return Built { generation: None, diagnostics, watch, files };
+        return Built { generation: None, diagnostics, document, watch, files };
     };
     watch.plugins_dir = config.plugins_dir.path.clone();
     watch.plugins = list(&watch.plugins_dir, 0);
@@ -196,15 +200,15 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     let catalog = Catalog::read(&config.plugins_dir.path, required, &files, &mut diagnostics);
     let library = Library::new(files.clone());
     let mut places = Places { catalog, files: files.clone(), library, all: Vec::new() };
-    let global = places.add("global", &config.plugins, &mut diagnostics);
+    let global = places.add(format_args!("global"), &config.plugins, &mut diagnostics);
     let of_services: Vec<_> = config
         .services
         .iter()
-        .map(|service| places.add(&format!("service:{}", service.name.value), &service.plugins, &mut diagnostics))
+        .map(|service| places.add(format_args!("service:{}", service.name.value), &service.plugins, &mut diagnostics))
         .collect();
     let mut chains = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
-        let own = places.add(&format!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
+        let own = places.add(format_args!("route:{}", route.name.value), &route.plugins, &mut diagnostics);
         let service = route.service.map_or(&[][..], |service| &of_services[service]);
         let chain = narrow(&narrow(&global, service), &own);
         if route.service.is_none() && !route.answers_itself() && !chain.iter().any(|used| used.place.is_some()) {
@@ -217,7 +221,7 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
     let upstream_tls = upstream_tls(&config.services, &files, &mut diagnostics);
     let unrouted: Vec<usize> = global.iter().filter_map(|used| used.place).collect();
     if diagnostics.has_errors() {
-        return Built { generation: None, diagnostics, watch, files };
+        return Built { generation: None, diagnostics, document, watch, files };
     }
     let router = Router::new(std::mem::take(&mut config.routes));
     let plugins_dir = Arc::from(config.plugins_dir.path.as_path());
@@ -238,7 +242,7 @@ fn build_loaded(path: &Path, loaded: config::Loaded, number: u64, had_plugins_di
         upstream_tls,
         files: files_read,
     };
-    Built { generation: Some(generation), diagnostics, watch, files }
+    Built { generation: Some(generation), diagnostics, document, watch, files }
 }
 
 /// A plugin in a scope's list: the key by which a narrower scope replaces it, and its place unless it is taken out.
@@ -268,11 +272,16 @@ struct Places {
 }
 
 impl Places {
-    fn add(&mut self, scope: &str, list: &[PluginUse], diagnostics: &mut Diagnostics) -> Vec<Used> {
+    fn add(&mut self, scope: std::fmt::Arguments<'_>, list: &[PluginUse], diagnostics: &mut Diagnostics) -> Vec<Used> {
         list.iter().map(|plugin_use| self.add_one(scope, plugin_use, diagnostics)).collect()
     }
 
-    fn add_one(&mut self, scope: &str, plugin_use: &PluginUse, diagnostics: &mut Diagnostics) -> Used {
+    fn add_one(
+        &mut self,
+        scope: std::fmt::Arguments<'_>,
+        plugin_use: &PluginUse,
+        diagnostics: &mut Diagnostics,
+    ) -> Used {
         let key = plugin_use.key();
         let mut place = None;
         if plugin_use.enabled {

@@ -15,7 +15,8 @@ use crate::{
     admin::{self, Attempt, Cause, History, Phase},
     balance::{Registry, check::Checks},
     config::{
-        AccessLog as Log, AccessLogTo, Config, Diagnostics, Dns, Listener, ListenerKey, Secret, Style, Workers as Count,
+        AccessLog as Log, AccessLogTo, Config, Diagnostics, Dns, Document, Listener, ListenerKey, Secret, Style,
+        Workers as Count,
     },
     gateway::generation::{self, Generation, Watch},
     observe::{
@@ -85,6 +86,8 @@ pub struct Gateway {
     /// Counts up with every attempt.
     number: u64,
     watch: Watch,
+    /// The configuration as it was read last, while it is not being read again.
+    document: Option<Document>,
     status: cell::Sender<admin::Status>,
     history: cell::Sender<History>,
     metrics: Arc<Metrics>,
@@ -111,7 +114,7 @@ impl Gateway {
     /// opened.
     pub async fn start(mut options: Options, drain: cell::Receiver<bool>) -> Result<Gateway, RunError> {
         let begun = Instant::now();
-        let built = generation::build(&options.config, 1, false);
+        let built = generation::build(&options.config, 1, false, None);
         let watch = built.watch();
         show(&built.diagnostics);
         let Some(generation) = built.generation else {
@@ -193,6 +196,7 @@ impl Gateway {
             listening: BTreeMap::new(),
             number: 1,
             watch,
+            document: built.document,
             status,
             history,
             metrics,

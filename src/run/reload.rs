@@ -98,17 +98,18 @@ impl Gateway {
         loop {
             self.number += 1;
             let (path, number, had_plugins) = (self.options.config.clone(), self.number, self.had_plugins());
-            let metrics = self.metrics.clone();
+            let (metrics, before) = (self.metrics.clone(), self.document.take());
             let build = move || {
-                let mut built = generation::build(&path, number, had_plugins);
+                let mut built = generation::build(&path, number, had_plugins, before);
                 let generation = built.generation.take();
                 let metered = generation.map(|generation| (metrics.prepare(&shape(&generation)), generation));
                 (built, metered)
             };
-            let (built, metered) = match beside("reload", build).await {
+            let (mut built, metered) = match beside("reload", build).await {
                 Ok(made) => made,
                 Err(error) => return (Err(crate::gateway::prepared::internal(error.to_string())), self.watch.clone()),
             };
+            self.document = built.document.take();
             let watch = built.watch();
             let result = match metered {
                 Some((meters, generation)) => {

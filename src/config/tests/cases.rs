@@ -40,7 +40,7 @@ fn diagnostics_are_one_json_array() {
 fn a_file_that_is_not_there_or_no_text_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let shown = |name: &str| {
-        let loaded = load(&folder.path().join(name), &env);
+        let loaded = load(&folder.path().join(name), None, &env);
         let text = loaded.diagnostics.render(Style::Plain);
         text.replace(&folder.path().display().to_string(), "DIR")
     };
@@ -89,7 +89,7 @@ fn no_text_whatever_panics() {
     for end in 0..whole.len() {
         for tail in ["", "\"", "]", "${", "\u{e9}", "\t", "&a *a"] {
             let text = format!("{}{tail}", &whole[..end]);
-            let loaded = load_source(&Source::new("x", text), &env);
+            let loaded = load_source(&Source::new("x", text), None, &env);
             loaded.diagnostics.render(Style::Plain);
         }
     }

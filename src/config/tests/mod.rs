@@ -28,7 +28,7 @@ pub(in crate::config) fn env(name: &str) -> Option<String> {
 }
 
 pub(in crate::config) fn load_text(yaml: &str) -> Loaded {
-    load_source(&Source::new("gateway.yaml", yaml), &env)
+    load_source(&Source::new("gateway.yaml", yaml), None, &env)
 }
 
 /// The configuration of a text without mistakes.

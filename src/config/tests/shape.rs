@@ -12,7 +12,7 @@ fn every_key_is_decoded() {
     std::fs::write(folder.path().join("secret"), "from-a-file\n").expect("a file");
     let path = folder.path().join("gateway.yaml");
     std::fs::write(&path, WHOLE).expect("a file");
-    let loaded = load(&path, &env);
+    let loaded = load(&path, None, &env);
     assert_eq!(loaded.diagnostics.render(super::Style::Plain), "");
     let config = loaded.config.expect("a configuration");
 
@@ -126,7 +126,7 @@ fn anchors_and_merge_keys_work() {
 fn an_expanded_value_cannot_add_keys() {
     let inject = |name: &str| (name == "X").then(|| "a\nadmin: off\n- {b: c}".to_owned());
     let source = super::Source::new("x", "services: [{name: '$${X}', url: http://h}]\naccess_log: ${X}");
-    let config = super::load_source(&source, &inject).config.expect("a configuration");
+    let config = super::load_source(&source, None, &inject).config.expect("a configuration");
     assert_eq!(config.services[0].name.value, "${X}");
     assert_eq!(config.access_log.to, AccessLogTo::File("a\nadmin: off\n- {b: c}".into()));
     assert!(config.admin.is_some());

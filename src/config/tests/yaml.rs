@@ -7,7 +7,7 @@ fn ours(text: &str) -> Option<serde_json::Value> {
     let mut diagnostics = Diagnostics::new();
     let mut expander = Expander { env: &|_| None, directory: Path::new(""), files: Default::default() };
     let root = yaml::parse(&Source::new("x.yaml", text), &mut expander, &mut diagnostics);
-    root.filter(|_| !diagnostics.has_errors()).map(|root| root.to_json())
+    root.filter(|_| !diagnostics.has_errors()).map(|parsed| parsed.root.to_json())
 }
 
 #[test]

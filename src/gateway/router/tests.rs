@@ -5,7 +5,7 @@ use crate::config::{Source, load_source};
 use proptest::prelude::*;
 
 fn routes(yaml: &str) -> Vec<Route> {
-    let loaded = load_source(&Source::new("gateway.yaml", yaml), &|_| None);
+    let loaded = load_source(&Source::new("gateway.yaml", yaml), None, &|_| None);
     loaded.config.map(|config| config.routes).unwrap_or_default()
 }
 

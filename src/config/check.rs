@@ -33,7 +33,7 @@ fn entrances(config: &Config, diagnostics: &mut Diagnostics) {
 }
 
 fn distinct<'c>(what: &str, names: impl Iterator<Item = &'c Spanned<String>>, diagnostics: &mut Diagnostics) {
-    let mut seen: HashMap<&str, &Span> = HashMap::new();
+    let mut seen: HashMap<&str, &Span, ahash::RandomState> = HashMap::default();
     for name in names {
         if let Some(first) = seen.get(name.as_str()) {
             let message = format!("two {what} are named {}", name.quoted());

@@ -149,6 +149,9 @@ fn place_split(written: &mut Written, services: &[Service], diagnostics: &mut Di
 
 /// Gives generated names that clash with others a further number; users' own names are left to the checks.
 fn named_apart(written: Vec<Written>) -> Vec<Route> {
+    if written.iter().all(|w| w.named) {
+        return written.into_iter().map(|w| w.route).collect();
+    }
     let mut taken: std::collections::HashSet<String> =
         written.iter().filter(|w| w.named).map(|w| w.route.name.value.clone()).collect();
     let apart = |mut w: Written| {

@@ -114,19 +114,19 @@ impl OfBody for ResponseHeaders {
 
     fn is_encoded(&mut self) -> bool {
         match &self.lines {
-            Some(lines) if !lines.is_encoded => encoding::is_encoded(&self.map),
+            Some(lines) if !lines.is_encoded() => encoding::is_encoded(&self.map),
             _ => encoding::is_encoded(self.map()),
         }
     }
 
     fn content_type(&mut self) -> Option<&[u8]> {
         let beside = self.map.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        beside.or_else(|| self.lines.as_ref()?.content_type())
+        beside.or_else(|| self.lines.as_ref()?.first(CONTENT_TYPE.as_str()))
     }
 
     fn replaced(&mut self, length: usize) {
         match &mut self.lines {
-            Some(lines) if !lines.describes_body => {
+            Some(lines) if !lines.describes_body() => {
                 lines.length = length as u64;
                 content::strip(&mut self.map);
             }

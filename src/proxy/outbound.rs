@@ -179,7 +179,7 @@ impl ServiceCall {
         let (head, body) = response.into_parts();
         let (status, body) = (head.status.as_u16(), body.collect(max_body).await.map_err(unreadable)?);
         match passed {
-            Some(passed) if !passed.is_encoded => {
+            Some(passed) if !passed.is_encoded() => {
                 pool.recycle(head.headers);
                 Ok(Answer::Response { status, headers: Headers::Lines(passed, OnceCell::new()), body })
             }

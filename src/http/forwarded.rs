@@ -104,7 +104,6 @@ impl Connection {
 
     /// Takes away what a stranger claims, and adds to what a trusted proxy says. `host` is as with [`set`](Self::set).
     pub fn enter(&self, headers: &mut HeaderMap, host: &HeaderValue, trusted: &[IpNet]) {
-        let host = (!host.is_empty()).then(|| host.clone());
         if self.is_stranger(trusted) {
             strip_where(headers, is_claim);
             return;
@@ -114,8 +113,8 @@ impl Connection {
         self.append_for(headers);
         headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
         headers.entry(X_FORWARDED_PORT).or_insert_with(|| self.port.clone());
-        if let Some(host) = host {
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        if !host.is_empty() {
+            headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
         }
         if headers.contains_key(FORWARDED) {
             // Extended so that the two accounts agree on who was here (RFC 7239 §4).

@@ -24,8 +24,8 @@ pub(super) struct Paths {
     exact: Index,
     /// Without the slash at the end, unless it was written.
     prefixes: Index,
-    /// Bit `n` is set when a prefix is `n` bytes long, the last bit for all longer ones: most searches are spared.
-    prefix_lengths: u64,
+    /// The [bits](prefix_bit) of the prefixes: most searches are spared.
+    prefix_bits: u64,
     /// Apart, since most hosts have none.
     templates: Option<Box<Node>>,
     /// Of regexes and of routes without paths.
@@ -132,7 +132,7 @@ impl Paths {
             None | Some(PathPattern::Regex { .. }) => self.always.push(number),
             Some(PathPattern::Exact(path)) => self.exact.add(path, number),
             Some(PathPattern::Prefix(prefix)) => {
-                self.prefix_lengths |= length_bit(prefix.len());
+                self.prefix_bits |= prefix_bit(prefix);
                 self.prefixes.add(prefix, number);
             }
             Some(PathPattern::Template(segments)) => self.templates.get_or_insert_default().add(segments, number),
@@ -144,7 +144,7 @@ impl Paths {
             numbers.each(see);
         }
         let mut below = |prefix: &str| {
-            if self.prefix_lengths & length_bit(prefix.len()) != 0
+            if self.prefix_bits & prefix_bit(prefix) != 0
                 && let Some(numbers) = self.prefixes.get(prefix)
             {
                 numbers.each(see);
@@ -169,8 +169,10 @@ impl Paths {
     }
 }
 
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
+/// One bit for a prefix, by its length and its last byte.
+fn prefix_bit(prefix: &str) -> u64 {
+    let last = prefix.bytes().last().map_or(0, usize::from);
+    1 << (((31 * prefix.len()) ^ last) % 64)
 }
 
 impl Node {

@@ -73,7 +73,7 @@ fn router(count: usize) -> Router {
         // Writing to a string can't fail.
         let _ = writeln!(text, "      - {{name: r{number:06}, {conditions}}}");
     }
-    let loaded = config::load_source(&Source::new("gateway.yaml", text), &|_| None);
+    let loaded = config::load_source(&Source::new("gateway.yaml", text), None, &|_| None);
     let config = loaded.config.expect("a valid configuration");
     Router::new(config.routes)
 }

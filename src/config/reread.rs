@@ -140,7 +140,7 @@ impl<'s> Reread<'s> {
 }
 
 /// Where an item of a list begins: its line, and what is behind its dash.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Place {
     line: usize,
     start: usize,

@@ -147,6 +147,7 @@ impl Span {
         self.expanded
     }
 
+    /// To a place in `source` that is `by` bytes further.
     pub(super) fn move_to(&mut self, source: &Arc<Source>, by: isize) {
         self.source = source.clone();
         self.start = self.start.strict_add_signed(by);

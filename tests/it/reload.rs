@@ -117,6 +117,17 @@ fn a_swapped_symlink_is_seen() {
     seen(3);
 }
 
+/// What is said of a save that is refused.
+fn refusal(gateway: &Gateway, path: &str, text: &str) -> String {
+    let before = gateway.log.lines().len();
+    gateway.files.replace(path, text);
+    let line = gateway.log.wait(&format!("{path}: nothing was said"), |lines| {
+        lines.iter().skip(before).find(|line| line.contains("not reloaded")).cloned()
+    });
+    let entry: Value = serde_json::from_str(&line).expect("a JSON line");
+    entry["diagnostics"].as_str().expect("diagnostics").to_owned()
+}
+
 #[test]
 fn a_broken_save_shows_the_place_and_the_line_and_changes_nothing() {
     let gateway = started(1);
@@ -134,13 +145,7 @@ fn a_broken_save_shows_the_place_and_the_line_and_changes_nothing() {
         ("gateway.yaml", "routes: [\n", "gateway.yaml:", ""),
     ] {
         let good = fs::read_to_string(gateway.files.path(path)).expect("the file");
-        let before = gateway.log.lines().len();
-        gateway.files.replace(path, text);
-        let line = gateway.log.wait(&format!("{path}: nothing was said"), |lines| {
-            lines.iter().skip(before).find(|line| line.contains("not reloaded")).cloned()
-        });
-        let entry: Value = serde_json::from_str(&line).expect("a JSON line");
-        let shown = entry["diagnostics"].as_str().expect("diagnostics");
+        let shown = refusal(&gateway, path, text);
         assert!(shown.contains(place), "no {place} in\n{shown}");
         assert!(shown.contains(excerpt), "no `{excerpt}` in\n{shown}");
         assert_eq!(numbers(&gateway.get("/").ok().json()), [1; 6], "{path}");
@@ -148,6 +153,48 @@ fn a_broken_save_shows_the_place_and_the_line_and_changes_nothing() {
         gateway.files.replace(path, &good);
         gateway.log.counts("\"reloaded\"", reloads + 1);
     }
+}
+
+/// What a list holds before and behind a change is not parsed again.
+#[test]
+fn routes_around_a_change_are_what_they_were() {
+    let file = |lines: &[String]| with_defaults(&format!("routes:\n{}", lines.concat()));
+    let route = |n: usize, to: &str| format!("  - {{name: r{n}, paths: [/r{n}], redirect: 'https://{to}.example/'}}\n");
+    let mut lines: Vec<String> = (0..500).map(|n| route(n, "old")).collect();
+    let gateway = gateway(&file(&lines)).start();
+    let mut saves = 0;
+    let mut save = |lines: &[String]| {
+        gateway.files.replace("gateway.yaml", &file(lines));
+        saves += 1;
+        gateway.log.counts("\"reloaded\"", saves);
+    };
+    let leads = |n: usize, to: Option<&str>| {
+        let answer = gateway.get(&format!("/r{n}"));
+        assert_eq!(answer.header("location"), to.map(|to| format!("https://{to}.example/")).as_deref(), "r{n}");
+    };
+    lines[250] = route(250, "changed");
+    save(&lines);
+    lines.insert(100, route(1000, "added"));
+    save(&lines);
+    lines.remove(401);
+    save(&lines);
+    for n in [0, 1, 99, 100, 249, 251, 399, 401, 498, 499] {
+        leads(n, Some("old"));
+    }
+    leads(250, Some("changed"));
+    leads(1000, Some("added"));
+    leads(400, None);
+
+    // Said of what was taken over, at its place of now.
+    lines[10] = route(498, "twice");
+    let text = file(&lines);
+    let shown = refusal(&gateway, "gateway.yaml", &text);
+    let places: Vec<usize> =
+        (1..).zip(text.lines()).filter(|(_, line)| line.contains("name: r498,")).map(|(n, _)| n).collect();
+    for place in places {
+        assert!(shown.contains(&format!("{place} |   - {{name: r498,")), "no {place} in\n{shown}");
+    }
+    leads(498, Some("old"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Document {
 }
 
 struct Reread<'s> {
-    old: &'s str,
+    old: &'s Source,
     source: &'s Arc<Source>,
     /// How far both texts begin alike, and from where on, in the old one, they end alike.
     same_to: usize,
@@ -66,11 +66,11 @@ struct Reread<'s> {
 
 impl<'s> Reread<'s> {
     fn new(old: &'s Source, source: &'s Arc<Source>) -> Reread<'s> {
-        let (old, new) = (old.text(), source.text());
-        let most = old.len().min(new.len());
-        let same_to = alike(old.bytes().zip(new.bytes()).take(most));
-        let same_at_end = alike(old.bytes().rev().zip(new.bytes().rev()).take(most - same_to));
-        let same_from = old.len() - same_at_end;
+        let (was, is) = (old.text(), source.text());
+        let most = was.len().min(is.len());
+        let same_to = alike(was.bytes().zip(is.bytes()).take(most));
+        let same_at_end = alike(was.bytes().rev().zip(is.bytes().rev()).take(most - same_to));
+        let same_from = was.len() - same_at_end;
         Reread { old, source, same_to, same_from, left: String::new(), copied: 0, cuts: Vec::new() }
     }
 
@@ -105,8 +105,8 @@ impl<'s> Reread<'s> {
     /// Where an item stands that begins its line.
     fn place(&self, item: &Node) -> Option<Place> {
         let start = item.span.range().start;
-        let line = self.old[..start].rfind('\n').map_or(0, |at| at + 1);
-        let dash = self.old[line..start].trim_ascii_start();
+        let (_, line) = self.old.line_of(start);
+        let dash = self.old.text()[line..start].trim_ascii_start();
         (dash.len() > 1 && dash.trim_ascii_end() == "-").then_some(Place { line, start })
     }
 
@@ -119,7 +119,7 @@ impl<'s> Reread<'s> {
     fn moved(&self, item: Place) -> isize {
         match item.line < self.same_to {
             true => 0,
-            false => self.source.text().len().cast_signed() - self.old.len().cast_signed(),
+            false => self.source.text().len().cast_signed() - self.old.text().len().cast_signed(),
         }
     }
 
@@ -166,6 +166,7 @@ mod tests {
     use super::*;
     use std::fmt::Write;
     use std::path::Path;
+    use std::time::Instant;
 
     const FILE: &str = "\
 listen: 127.0.0.1:0
@@ -360,6 +361,17 @@ services:
         };
         let again = of("new", Some(of("old", None)));
         assert_eq!(again.root.to_json(), serde_json::json!({"a": [1, {"x": "new"}, 3, 4]}));
+    }
+
+    #[test]
+    fn a_long_line_takes_no_longer_than_to_read_it() {
+        let text = format!("{{\"a\": [{}1]}}", "1,".repeat(200_000));
+        let begun = Instant::now();
+        let (seen, document) = read(&text, None);
+        let whole = begun.elapsed();
+        assert_eq!(read(&text, document).0, seen);
+        let again = begun.elapsed() - whole;
+        assert!(again < 3 * whole, "{again:?}, and {whole:?} the first time");
     }
 
     #[test]

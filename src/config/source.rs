@@ -35,9 +35,14 @@ impl Source {
     /// Line and column, both from 1; the column counts characters.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let offset = self.clamp(offset);
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = self.line_starts[line - 1];
+        let (line, start) = self.line_of(offset);
         (line, self.text[start..offset].chars().count() + 1)
+    }
+
+    /// The line (from 1) of a byte, and where it begins.
+    pub(super) fn line_of(&self, offset: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        (line, self.line_starts[line - 1])
     }
 
     /// The text of a line (from 1) without its line break; empty when there is no such line.

@@ -58,7 +58,7 @@ fn http2_without_tls_is_known_by_its_preface() {
     ask(&["--http2-prior-knowledge", "--head"]).has("HTTP/2 200").lacks("echo HEAD");
     ask(&["--http1.1"]).has("HTTP/1.1 200").has("echo GET /x");
     // An upgrade that is not offered is not taken.
-    ask(&["--http2"]).has("HTTP/1.1 200").lacks("101");
+    ask(&["--http2"]).has("HTTP/1.1 200").lacks("HTTP/1.1 101");
     ask(&["--http2-prior-knowledge", "--request", "TRACE"]).has("HTTP/2 405");
 }
 

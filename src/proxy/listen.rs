@@ -15,7 +15,7 @@ mod replay;
 mod subject;
 
 use super::worker;
-use crate::config::ListenerKey;
+use crate::{config::ListenerKey, upstream::is_shortage};
 use connection::Arrived;
 pub use connection::Place;
 use entrance::Entrance;
@@ -164,7 +164,7 @@ async fn accept(door: Door, mut closed: oneshot::Receiver<()>) {
         match door.listener.accept().now_or_never() {
             Some(Ok((stream, peer))) => door.enter(stream, peer),
             // Seen before it is known whether anyone waits at all, so not for ever.
-            Some(Err(error)) if exhausted::is_shortage(&error) && Instant::now() < until => {
+            Some(Err(error)) if is_shortage(&error) && Instant::now() < until => {
                 tokio::time::sleep(exhausted::PAUSE).await;
             }
             Some(Err(_)) | None => break,

@@ -35,7 +35,7 @@ use crate::{
         outbound::Outbound,
     },
     store::{RedisOptions, Stores, WorkerStore},
-    upstream::{Names, Pool, PoolLimits},
+    upstream::{Names, Pool},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -166,7 +166,7 @@ impl Worker {
         shared: Arc<Shared>,
         furnish: impl FnOnce(Services) -> Services,
     ) -> Result<Worker, Diagnostics> {
-        let pool = Pool::new(PoolLimits::default());
+        let pool = Pool::default();
         let clients = Rc::new(Clients::new(shared.administration.clone()));
         let key_sets = published::sets();
         let meters = shared.metrics.prepare(&shape(&generation));
@@ -225,7 +225,7 @@ pub fn run(
         }
     };
     runtime.block_on(async move {
-        let pool = Pool::new(PoolLimits::default());
+        let pool = Pool::default();
         let clients = Rc::new(Clients::new(shared.administration.clone()));
         let key_sets = published::sets();
         let first = index == 0;
@@ -330,14 +330,16 @@ async fn make_ready(
     Ok((Ready { backends, identity, route_names, meters, prepared, repeats: Repeats::default() }, own))
 }
 
-/// Closes connections to targets that have been idle for too long, and logs what was counted. Each second: without a timer that is due soon, tokio
-/// wakes itself with a system call for most requests.
+/// Closes connections to targets that have been idle for too long or have to give way, and has others forget what is old. Each
+/// second: without a timer that is due soon, tokio wakes itself with a system call for most requests.
 async fn sweep(worker: Weak<Worker>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut seen = 0;
     loop {
         ticks.tick().await;
         let Some(worker) = worker.upgrade() else { return };
-        worker.pool.sweep();
+        let attempts = worker.shared.exhausted.attempts();
+        worker.pool.sweep(attempts != std::mem::replace(&mut seen, attempts));
         let ready = worker.ready();
         ready.backends.follow();
         ready.repeats.sweep(Instant::now());

@@ -21,8 +21,18 @@ pub(super) fn fair(connect: Duration) -> Duration {
     HEAD_START.min(connect / 2)
 }
 
+/// Whether it passes when something is closed: EMFILE, ENFILE, ENOBUFS, ENOMEM (accept(2), socket(2)).
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|code| {
+        let errno = Errno::from_raw_os_error(code);
+        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
+    })
+}
+
 /// Tries the addresses in this order until `limit`. `failed` is told of each that failed, and of those that said nothing for `fair`
-/// until they were overtaken or the time was over: a client's deadline that ends at once says nothing about an address.
+/// until they were overtaken or the time was over: a client's deadline that ends at once says nothing about an address, and neither
+/// does a shortage here.
 pub(super) async fn dial(
     addresses: &[SocketAddr],
     limit: Instant,
@@ -52,7 +62,9 @@ pub(super) async fn dial(
                         return Ok((stream, address));
                     }
                     Err(error) => {
-                        failed(address);
+                        if !is_shortage(&error) {
+                            failed(address);
+                        }
                         last = Kind::Refused(error);
                     }
                 }
@@ -76,6 +88,12 @@ fn silent(running: &[(SocketAddr, Instant)], fair: Duration) -> impl Iterator<It
 mod tests {
     use super::*;
     use tokio::{net::TcpSocket, time::timeout};
+
+    #[test]
+    fn a_connection_that_was_reset_is_no_shortage() {
+        assert!(is_shortage(&rustix::io::Errno::MFILE.into()));
+        assert!(!is_shortage(&rustix::io::Errno::CONNABORTED.into()));
+    }
 
     #[tokio::test]
     async fn a_silent_address_fails_only_after_a_fair_time() {

@@ -26,10 +26,11 @@ mod tls;
 mod ways;
 
 pub use client::{Direct, Handshake, Lines, Request, Switched, Transport, Upgrade};
+pub use dial::is_shortage;
 pub use error::{BadResponse, Kind, Phase, UpstreamError, is_idempotent};
 pub use names::{Name, Names, Resolved};
 pub use origin::{BadOrigin, Origin};
-pub use pool::{Pool, PoolLimits};
+pub use pool::Pool;
 pub use probe::look;
 pub use tls::{BadTls, SystemRoots, Tls, TlsSettings};
 

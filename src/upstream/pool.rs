@@ -3,6 +3,9 @@
 //! The last one used is taken first, so that a burst's surplus ages and goes. A connection is here only after request and
 //! response were wholly done; it is looked at again before use, since a target may close it at any time. Not shared
 //! between workers, and not tied to a generation: a reload keeps connections warm.
+//!
+//! How many rest is bounded by age, as Envoy's are, and by the descriptors there are, as HAProxy's: they were all in use at once, and
+//! with a bound below that a number of clients above it has every request open a connection and close another one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,21 +18,16 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Io};
-use super::dial::{dial, fair};
+use super::dial::{dial, fair, is_shortage};
 use super::error::{Kind, Phase, UpstreamError};
 use super::http2::Multiplexer;
 use super::ways::Ways;
 use super::{Origin, Timeouts};
 
-/// How many connections rest, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolLimits {
-    /// Kong's default is 60 seconds; many servers close after 60 to 75, Node after 5.
-    pub idle_timeout: Duration,
-    /// For each origin and worker. They were all in use at once: with a bound below that (256 at first) a thousand clients had every
-    /// twelfth request open a connection.
-    pub idle_connections: usize,
-}
+/// How long a connection rests at most. Kong's default; many servers close after 60 to 75 seconds, Node after 5.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same where clients can't be accepted for want of descriptors: what is in use rests for less, and is not given away.
+const SHORT_REST: Duration = Duration::from_secs(1);
 
 /// How many maps are kept, and up to which capacity: at most half a megabyte for a worker.
 const SPARE_MAPS: usize = 64;
@@ -37,12 +35,6 @@ const LARGEST_SPARE_MAP: usize = 64;
 
 /// As many resting connections to an origin keep their buffers.
 const BUFFERED: usize = 256;
-
-impl Default for PoolLimits {
-    fn default() -> PoolLimits {
-        PoolLimits { idle_timeout: Duration::from_secs(60), idle_connections: 4096 }
-    }
-}
 
 /// The connections of one worker to all targets. Clones share it.
 #[derive(Clone, Debug)]
@@ -52,7 +44,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    limits: PoolLimits,
+    idle_timeout: Duration,
     multiplexer: Multiplexer,
     idle: RefCell<HashMap<Arc<Origin>, Resting, ahash::RandomState>>,
     spare_maps: RefCell<Vec<HeaderMap>>,
@@ -75,16 +67,23 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    fn rested(&self, time: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= time
+    }
+}
+
 impl Default for Pool {
     fn default() -> Pool {
-        Pool::new(PoolLimits::default())
+        Pool::new(IDLE_TIMEOUT)
     }
 }
 
 impl Pool {
-    pub fn new(limits: PoolLimits) -> Pool {
+    /// Connections rest for at most `idle_timeout`.
+    pub fn new(idle_timeout: Duration) -> Pool {
         let shared = Shared {
-            limits,
+            idle_timeout,
             multiplexer: Multiplexer::default(),
             idle: RefCell::default(),
             spare_maps: RefCell::default(),
@@ -105,23 +104,34 @@ impl Pool {
         resting.filter_map(|idle| idle.connection.is_quiet().then_some(())).count()
     }
 
-    /// Closes connections that are too old, were closed by the target or lead to an address that its name no longer has, and forgets
-    /// origins without any, and without an address that failed lately.
+    /// Closes connections that have rested for too long, were closed by the target or lead to an address that its name no longer has,
+    /// and forgets origins without any, and without an address that failed lately. Where clients wait for descriptors
+    /// [`SHORT_REST`] is too long.
     ///
     /// A worker calls this every second. An origin that is no longer used is otherwise never looked at; and with a timer
     /// so near always armed, tokio need not wake its own driver (a write to an eventfd, in most requests) when an
     /// exchange arms one that is further away.
-    pub fn sweep(&self) {
+    pub fn sweep(&self, clients_wait: bool) {
         let now = Instant::now();
+        let most = if clients_wait { self.shared.idle_timeout.min(SHORT_REST) } else { self.shared.idle_timeout };
         self.shared.clock.set(now);
-        self.shared.multiplexer.sweep(self.shared.limits.idle_timeout, now);
+        self.shared.multiplexer.sweep(most, now);
         self.shared.idle.borrow_mut().retain(|origin, Resting { idle, ways }| {
             ways.follow(origin);
             idle.retain_mut(|idle| {
-                !self.has_expired(idle, now) && ways.lead_to(idle.connection.peer) && idle.connection.is_quiet()
+                !idle.rested(most, now) && ways.lead_to(idle.connection.peer) && idle.connection.is_quiet()
             });
             !idle.is_empty() || ways.remembers(now)
         });
+    }
+
+    /// Closes the older half of each origin's idle connections, for a new one that finds no descriptor. Whether there was any.
+    pub(super) fn shed(&self) -> bool {
+        let mut shed = 0;
+        for Resting { idle, .. } in self.shared.idle.borrow_mut().values_mut() {
+            shed += idle.drain(..idle.len().div_ceil(2)).len();
+        }
+        shed > 0
     }
 
     /// The idle connection to `origin` that was used last and is still good; of those of a name, to the address whose turn it is.
@@ -134,7 +144,7 @@ impl Pool {
             let wanted = ways.turn(now)?;
             while let Some(at) = idle.iter().rposition(|idle| idle.connection.peer == wanted) {
                 let mut last = idle.remove(at);
-                if !self.has_expired(&last, now) && last.connection.is_quiet() {
+                if !last.rested(self.shared.idle_timeout, now) && last.connection.is_quiet() {
                     ways.took(wanted);
                     return Some(last.connection);
                 }
@@ -145,7 +155,7 @@ impl Pool {
             return None;
         }
         while let Some(mut last) = idle.pop() {
-            if self.has_expired(&last, now) {
+            if last.rested(self.shared.idle_timeout, now) {
                 // All below it are older still.
                 idle.clear();
                 return None;
@@ -180,12 +190,7 @@ impl Pool {
             // Many rest for long; a buffer is made in less time than a connection.
             connection.give_up_buffers();
         }
-        let idle = Idle { connection, since: self.shared.clock.get() };
-        if resting.idle.len() >= self.shared.limits.idle_connections {
-            // The newest would be used next, so the oldest goes.
-            resting.idle.drain(..1);
-        }
-        resting.idle.push(idle);
+        resting.idle.push(Idle { connection, since: self.shared.clock.get() });
     }
 
     /// The connections that speak HTTP/2.
@@ -207,10 +212,6 @@ impl Pool {
             headers.clear();
             spare.push(headers);
         }
-    }
-
-    fn has_expired(&self, idle: &Idle, now: Instant) -> bool {
-        now.saturating_duration_since(idle.since) >= self.shared.limits.idle_timeout
     }
 
     /// A new connection, to the address whose turn it is or else to another of the same name.
@@ -245,9 +246,12 @@ impl Pool {
         });
         loop {
             let unreached = |address| self.ways(origin, |ways| ways.failed(address, started));
-            let (stream, address) = dial(&addresses, limit, fair(timeouts.connect), unreached)
-                .await
-                .map_err(|kind| failed(Phase::Connect, kind))?;
+            let (stream, address) = match dial(&addresses, limit, fair(timeouts.connect), unreached).await {
+                Ok(dialed) => dialed,
+                // What rests gives way to what is needed.
+                Err(Kind::Refused(error)) if is_shortage(&error) && self.shed() => continue,
+                Err(kind) => return Err(failed(Phase::Connect, kind)),
+            };
             // Heads and bodies are put together here; Nagle's algorithm would only delay their end. Failing to
             // say so makes a connection slow, not wrong.
             let _ = stream.set_nodelay(true);

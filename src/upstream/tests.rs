@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Origin, Pool, PoolLimits, Request, Timeouts, UpstreamError};
+use super::{Origin, Pool, Request, Timeouts, UpstreamError};
 use crate::http::{Body, BodyError};
 
 #[derive(Clone)]

@@ -19,12 +19,19 @@ pub struct Exhausted {
     began: Instant,
     /// When the next line may be written, in milliseconds since `began`.
     next: AtomicU64,
-    unsaid: AtomicU64,
+    attempts: AtomicU64,
+    /// Those of them that a line has told.
+    told: AtomicU64,
 }
 
 impl Default for Exhausted {
     fn default() -> Exhausted {
-        Exhausted { began: Instant::now(), next: AtomicU64::new(0), unsaid: AtomicU64::new(0) }
+        Exhausted {
+            began: Instant::now(),
+            next: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+        }
     }
 }
 
@@ -38,25 +45,18 @@ impl Exhausted {
 
     /// The number of failures, this one included, if it is time to tell it.
     fn due(&self, now: u64) -> Option<u64> {
-        let attempts = self.unsaid.fetch_add(1, Ordering::Relaxed) + 1;
+        let attempts = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let next = self.next.load(Ordering::Relaxed);
         let is_due = now >= next
             // One of the workers that fail at the same moment.
             && self.next.compare_exchange(next, now + INTERVAL, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        is_due.then(|| {
-            self.unsaid.fetch_sub(attempts, Ordering::Relaxed);
-            attempts
-        })
+        is_due.then(|| attempts - self.told.swap(attempts, Ordering::Relaxed).min(attempts))
     }
-}
 
-/// Whether it passes when something is closed: EMFILE, ENFILE, ENOBUFS, ENOMEM (accept(2)).
-pub fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    error.raw_os_error().is_some_and(|code| {
-        let errno = Errno::from_raw_os_error(code);
-        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
-    })
+    /// How often a connection could not be accepted since the start.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -68,11 +68,5 @@ mod tests {
         let exhausted = Exhausted::default();
         let said: Vec<_> = [0, 10, 999, 1000, 1001, 5000].map(|now| exhausted.due(now)).into();
         assert_eq!(said, [Some(1), None, None, Some(3), None, Some(2)]);
-    }
-
-    #[test]
-    fn a_connection_that_was_reset_is_no_shortage() {
-        assert!(is_shortage(&rustix::io::Errno::MFILE.into()));
-        assert!(!is_shortage(&rustix::io::Errno::CONNABORTED.into()));
     }
 }

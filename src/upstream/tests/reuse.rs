@@ -33,7 +33,7 @@ async fn bytes_that_come_while_a_connection_rests_condemn_it() {
     // Read in pieces, so that the poison is not yet there when the response ends.
     assert_eq!(get(&pool, &target).await, "200 hello");
     until(|| {
-        pool.sweep();
+        pool.sweep(false);
         pool.idle() == 0
     })
     .await;
@@ -98,15 +98,19 @@ async fn dropping_an_exchange_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn old_and_surplus_connections_are_closed() {
+async fn connections_that_are_old_are_closed_and_the_older_half_when_descriptors_run_out() {
     let answers: &[Step] = &[Read(HEAD_END), Write(OK_HELLO)];
-    let target = Target::play(&[answers, answers]).await;
-    let pool = Pool::new(PoolLimits { idle_timeout: Duration::ZERO, idle_connections: 1 });
-    let (mut one, mut two) = (Body::Empty, Body::Empty);
-    let (one, two) =
-        tokio::join!(send(&pool, &target, Method::GET, &mut one), send(&pool, &target, Method::GET, &mut two),);
-    assert_eq!((one.is_ok(), two.is_ok(), pool.idle()), (true, true, 1));
+    let target = Target::play(&[answers, answers, answers]).await;
+    let pool = Pool::new(Duration::ZERO);
+    let (mut one, mut two, mut three) = (Body::Empty, Body::Empty, Body::Empty);
+    let (one, two, three) = tokio::join!(
+        send(&pool, &target, Method::GET, &mut one),
+        send(&pool, &target, Method::GET, &mut two),
+        send(&pool, &target, Method::GET, &mut three),
+    );
+    assert_eq!((one.is_ok(), two.is_ok(), three.is_ok(), pool.idle()), (true, true, true, 3));
+    assert_eq!((pool.shed(), pool.idle()), (true, 1));
     assert!(pool.take(&target.origin, Instant::now()).is_none());
-    assert_eq!(pool.idle(), 0);
-    assert_eq!(target.playing.await.unwrap(), [GET, GET]);
+    assert_eq!((pool.shed(), pool.idle()), (false, 0));
+    assert_eq!(target.playing.await.unwrap(), [GET, GET, GET]);
 }

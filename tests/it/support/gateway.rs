@@ -248,6 +248,13 @@ impl Gateway {
         memory(self.process.id(), line)
     }
 
+    /// The number of its open file descriptors, of `limit` that it may have. One that the tests' own parent left open may be above.
+    pub fn descriptors(&self, limit: usize) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("its descriptors");
+        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<usize>().ok();
+        open.flatten().filter_map(number).filter(|number| *number < limit).count()
+    }
+
     /// From here on `VmHWM` is the most that is resident (proc(5), `clear_refs`): starting takes more than what follows. Gives what is
     /// resident now.
     pub fn watch_peak(&self) -> usize {
